@@ -1,0 +1,33 @@
+# The two things that are installed: the server and the Python extension.
+execute_process(COMMAND "${Python_EXECUTABLE}" -m nanobind --cmake_dir
+  OUTPUT_VARIABLE nanobind_ROOT OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+find_package(nanobind CONFIG REQUIRED)
+
+if(EXISTS ${PROJECT_SOURCE_DIR}/core/main.cpp)
+  add_executable(fused-server core/main.cpp)
+  target_link_libraries(fused-server PRIVATE fused_http CLI11::CLI11)
+  target_compile_definitions(fused-server PRIVATE FUSED_VERSION="${PROJECT_VERSION}")
+  install(TARGETS fused-server RUNTIME DESTINATION fused/bin)
+endif()
+
+file(GLOB native_sources CONFIGURE_DEPENDS core/native/*.cpp)
+if(native_sources)
+  nanobind_add_module(_native NB_STATIC ${native_sources})
+  target_link_libraries(_native PRIVATE fused_result fused_sandbox)
+  target_include_directories(_native PRIVATE core)
+  target_compile_options(_native PRIVATE -Wno-pedantic)
+  set_target_properties(_native PROPERTIES INSTALL_RPATH "$ORIGIN/../pyarrow" BUILD_RPATH "${ARROW_WHEEL_DIR}")
+  install(TARGETS _native LIBRARY DESTINATION fused)
+endif()
+
+if(FUSED_IN_TREE)
+  if(TARGET _native)
+    set_target_properties(_native PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_SOURCE_DIR}/python/fused)
+  endif()
+  if(TARGET fused-server)
+    set_target_properties(fused-server PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_SOURCE_DIR}/python/fused/bin)
+  endif()
+endif()
+if(FUSED_FUZZ)
+  add_subdirectory(fuzz)
+endif()

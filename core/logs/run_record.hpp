@@ -1,0 +1,35 @@
+// What is kept of one executed run: the four files of the seed ("logs/") are made from it.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/clock.hpp"
+
+namespace fused {
+
+struct RunRecord {
+  std::string request_id;       // the folder's name: the run id, "<id>.2" for a second attempt
+  std::string user_email;       // who asked; for a share-token visitor the function's owner
+  std::string udf_name;
+  std::string collection_name;  // "default" where there is none
+  WallTime started;
+  double execution_time_seconds = 0;  // never null: wall time also of a run that was killed
+  std::string outcome;          // "ok", "user_error", "timeout", … (ARCHITECTURE.md, "Outcomes")
+  std::string parameters_json;  // a JSON object
+  std::string revision;         // of a saved function, else ""
+  std::string udf_id;           // of a saved function, else ""
+  std::string entrypoint;
+  std::string cached_from;      // the run whose result this is, else ""
+  std::int64_t peak_memory_bytes = 0;
+  std::string format;           // of the result
+  std::int64_t result_bytes = 0;
+  std::string error_class;      // of a failed run
+  std::string error_message;
+  std::shared_ptr<const std::string> code;
+  std::string code_hash;        // SHA-256 of *code; equal code is stored once and hard-linked
+  std::string stdout_text;      // as it will stand in stdout.log, cuts said in it
+  std::string stderr_text;      // "" for a run that succeeded
+};
+
+}  // namespace fused
