@@ -1,0 +1,37 @@
+// What the HTTP room needs of the others; main.cpp fills it. Everything is called on the server's one thread.
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+
+#include "auth/actor.hpp"
+#include "base/clock.hpp"
+#include "base/settings.hpp"
+
+namespace prometheus {
+class Registry;
+}
+
+namespace fused {
+
+class Sessions;
+
+struct Parts {
+  const Settings* settings = nullptr;
+  const Clock* clock = nullptr;
+  std::string version;
+
+  // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.
+  std::function<Actor(std::string_view authorization)> authenticate;
+  // What /health adds for an actor with a token: isolation, workers, queue, disk, sqlite_version, …
+  std::function<boost::json::object()> health;
+  // Functions that the actor may see, for the page at `/`: [{"name","url","description"}, …].
+  std::function<boost::json::array(const Actor&)> list_functions;
+  prometheus::Registry* metrics = nullptr;  // parts add their families to it; /metrics prints it
+  Sessions* sessions = nullptr;             // of the page at `/` (http/sessions.hpp)
+};
+
+}  // namespace fused
