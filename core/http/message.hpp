@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "auth/actor.hpp"
+#include "base/bytes.hpp"
 #include "base/clock.hpp"
 #include "base/result.hpp"
 
@@ -41,13 +42,6 @@ struct Request {
   std::function<void(std::function<void()>)> on_disconnect;
 
   std::string_view header(std::string_view lower_case_name) const;  // "" when absent
-};
-
-// Bytes that a reply sends and somebody else may keep: a string, or a mapping of a worker's memfd.
-struct Bytes {
-  std::shared_ptr<const void> owner;
-  std::string_view view;
-  static Bytes of(std::string text);
 };
 
 struct Reply {

@@ -1,0 +1,294 @@
+#include "worker/pool.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/serialize.hpp>
+#include <random>
+
+namespace fused {
+namespace asio = boost::asio;
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(50);
+constexpr auto kBlankWait = std::chrono::seconds(60);
+
+std::uint64_t new_nonce() {
+  std::random_device device;
+  return (static_cast<std::uint64_t>(device()) << 32) | device();
+}
+
+}  // namespace
+
+Pool::Pool(asio::io_context& io, PoolOptions options)
+    : io_(io),
+      options_(std::move(options)),
+      queue_(options_.queue_length),
+      zygote_(io, options_.zygote,
+              {.ready = [this] { refill(); },
+               .forked = [this](int worker, pid_t pid) { if (const auto w = workers_.find(worker); w != workers_.end()) w->second->forked(pid); },
+               .fork_failed =
+                   [this](int worker, const std::string& message) {
+                     spdlog::error("a worker could not be forked: {}", message);
+                     if (const auto w = workers_.find(worker); w != workers_.end()) w->second->exited({worker, 0, 0, 0});
+                   },
+               .exited = [this](const WorkerExit& exit) { if (const auto w = workers_.find(exit.worker); w != workers_.end()) w->second->exited(exit); },
+               .lost =
+                   [this](const std::string& why) {
+                     spdlog::warn("{}; workers that run go on", why);
+                     // Those that were being forked never come; forget them so that refill asks again.
+                     std::vector<SharedWorker> unborn;
+                     for (const auto& [number, worker] : workers_)
+                       if (worker->state() == WorkerState::starting) unborn.push_back(worker);
+                     for (const auto& worker : unborn) worker->kill(RunEnd::crashed, "the zygote ended");
+                   }}),
+      tick_(io) {}
+
+Pool::~Pool() { stop(); }
+
+Status Pool::start() {
+  FUSED_CHECK(zygote_.start());
+  asio::co_spawn(io_, watch(), asio::detached);
+  return {};
+}
+
+void Pool::stop() {
+  if (std::exchange(stopping_, true)) return;
+  tick_.cancel();
+  for (const auto& [number, worker] : workers_) worker->kill(RunEnd::cancelled, "the server is stopping");
+  zygote_.stop();
+}
+
+// A top-level run starts only while the processes that suspended parents hold leave room for their children.
+bool Pool::may_start(bool nested) const {
+  if (slots_used_ >= options_.workers) return false;
+  const auto busy = std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.second->state() == WorkerState::busy; });
+  return nested || busy < static_cast<std::ptrdiff_t>(options_.workers) * (options_.recursion_max + 1);
+}
+
+asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher) {
+  ticket.pool_ = this;
+  if (stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
+  if (!may_start(order.nested) || (!order.nested && queue_.length() > 0)) {
+    if (!order.nested && queue_.is_full()) {
+      ++refused_;
+      co_return fail(ErrorKind::too_many_requests, std::to_string(queue_.length_max()) + " runs are waiting already; try again in a second");
+    }
+    Waiting waiting{order.caller, order.nested, {}};
+    ticket.waiting_ = &waiting;
+    queue_.push(waiting);
+    const bool go = co_await waiting.turn.wait();  // give_slot has counted the slot
+    ticket.waiting_ = nullptr;
+    if (!go) co_return RunReply{.end = ticket.cancelled_->first, .message = ticket.cancelled_->second};
+  } else {
+    ++slots_used_;
+  }
+  ticket.has_slot_ = true;
+  auto taken = co_await take_worker(order, ticket);
+  RunReply reply;
+  if (taken && !ticket.cancelled_) {
+    const SharedWorker worker = *taken;
+    ticket.worker_ = worker;
+    if (order.fresh) throw_away_.insert(worker->number());
+    running_[worker->number()] = std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.limits.wall_ms);
+    reply = co_await worker->run(order, watcher);
+    running_.erase(worker->number());
+    ticket.worker_.reset();
+  } else if (ticket.cancelled_) {
+    if (taken) (*taken)->set_state((*taken)->key().empty() ? WorkerState::blank : WorkerState::idle);
+    reply = {.end = ticket.cancelled_->first, .message = ticket.cancelled_->second};
+  }
+  if (std::exchange(ticket.has_slot_, false)) {
+    --slots_used_;
+    give_slot();
+  }
+  if (!taken && !ticket.cancelled_) co_return std::unexpected(taken.error());
+  co_return reply;
+}
+
+Pool::SharedWorker Pool::pick(const std::string& key, bool fresh) {
+  SharedWorker blank;
+  for (const auto& [number, worker] : workers_) {
+    if (!fresh && worker->state() == WorkerState::idle && worker->key() == key) return worker;
+    if (!blank && worker->state() == WorkerState::blank) blank = worker;
+  }
+  return blank;
+}
+
+asio::awaitable<Result<Pool::SharedWorker>> Pool::take_worker(const RunOrder& order, RunTicket& ticket) {
+  const auto deadline = std::chrono::steady_clock::now() + kBlankWait;
+  for (;;) {
+    if (const SharedWorker worker = pick(order.worker_key, order.fresh)) {
+      worker->set_key(order.worker_key);
+      worker->set_state(WorkerState::busy);
+      refill();
+      co_return worker;
+    }
+    // Somebody else's warm worker makes room for a new one.
+    for (const auto& [number, worker] : workers_)
+      if (worker->state() == WorkerState::idle) {
+        replace(worker);
+        break;
+      }
+    Completion<bool> blank;
+    blank_waiters_.push_back(&blank);
+    refill();
+    const bool there = co_await blank.wait();
+    if (!there || ticket.cancelled_ || stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
+    if (std::chrono::steady_clock::now() > deadline)
+      co_return fail(ErrorKind::unavailable, "no worker could be started within 60 s; see the server's log");
+  }
+}
+
+void Pool::give_slot() {
+  while (!stopping_) {
+    const bool any = may_start(false);
+    if (!any && !(queue_.has_nested() && may_start(true))) return;
+    Waiting* next = queue_.pop(!any);
+    if (!next) return;
+    ++slots_used_;
+    next->turn.set(true);
+  }
+}
+
+void Pool::refill() {
+  if (stopping_ || !zygote_.is_ready()) return;
+  int coming = 0;
+  int warm = 0;
+  for (const auto& [number, worker] : workers_) {
+    if (worker->state() == WorkerState::starting || worker->state() == WorkerState::blank) ++coming;
+    else if (worker->state() != WorkerState::dead) ++warm;
+  }
+  const int wanted = std::max({1, 1 + static_cast<int>(blank_waiters_.size()), options_.workers - warm});
+  for (; coming < wanted; ++coming) fork_one();
+}
+
+void Pool::fork_one() {
+  const int number = next_number_++;
+  const std::uint64_t nonce = new_nonce();
+  WorkerEvents events{.ready =
+                          [this, number] {
+                            isolation_ = workers_.at(number)->report();
+                            if (blank_waiters_.empty()) return;
+                            auto* waiter = blank_waiters_.front();
+                            blank_waiters_.erase(blank_waiters_.begin());
+                            waiter->set(true);
+                          },
+                      .clean = [this, number](const std::string& why) { on_clean(number, why); },
+                      .dead = [this, number] { on_dead(number); }};
+  const auto worker = std::make_shared<WorkerProcess>(io_, number, nonce, options_.limits.result_bytes, std::move(events));
+  auto ends = worker->open();
+  boost::json::object sandbox = options_.sandbox;
+  sandbox["scratch"] = (options_.scratch / std::to_string(number)).string();
+  Status ordered = ends ? zygote_.fork_worker(number, nonce, sandbox, ends->socket, ends->out, ends->err) : Status(std::unexpected(ends.error()));
+  if (!ordered) {
+    spdlog::error("{}", ordered.error().message);
+    return;
+  }
+  workers_.emplace(number, worker);
+  ++forked_;
+}
+
+void Pool::on_clean(int number, const std::string& why) {
+  const auto found = workers_.find(number);
+  if (found == workers_.end()) return;
+  const SharedWorker worker = found->second;
+  worker->set_state(WorkerState::idle);
+  const auto idle = std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.second->state() == WorkerState::idle; });
+  const bool thrown = throw_away_.erase(number) > 0;
+  if (!why.empty()) spdlog::info("worker {} is replaced after {} runs: {}", number, worker->runs(), why);
+  if (!why.empty() || thrown || worker->runs() >= options_.worker_runs_max || idle > options_.workers) replace(worker);
+  else give_slot();
+}
+
+void Pool::replace(const SharedWorker& worker) {
+  worker->set_state(WorkerState::cleaning);
+  worker->kill(RunEnd::cancelled, "replaced");
+  refill();
+}
+
+void Pool::on_dead(int number) {
+  std::error_code ignored;
+  std::filesystem::remove_all(options_.scratch / std::to_string(number), ignored);
+  const auto found = workers_.find(number);
+  if (found == workers_.end()) return;
+  const bool unborn = found->second->report().empty();
+  workers_.erase(found);
+  running_.erase(number);
+  throw_away_.erase(number);
+  ++lost_;
+  if (stopping_) return;
+  if (!unborn) return refill();
+  // A worker that dies before it is ready would be forked again at full speed for ever.
+  asio::co_spawn(io_, [this]() -> asio::awaitable<void> {
+    asio::steady_timer pause(io_, std::chrono::milliseconds(250));
+    co_await pause.async_wait(asio::use_awaitable);
+    refill();
+  }, asio::detached);
+}
+
+asio::awaitable<void> Pool::watch() {
+  while (!stopping_) {
+    tick_.expires_after(kTick);
+    boost::system::error_code error;
+    co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<int> late;
+    for (const auto& [number, deadline] : running_)
+      if (now >= deadline) late.push_back(number);
+    for (const int number : late)
+      if (const auto w = workers_.find(number); w != workers_.end())
+        w->second->kill(RunEnd::timeout, "the function ran longer than its limit of " + std::to_string(options_.limits.wall_ms / 1000) + " s");
+  }
+}
+
+asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::string worker_key) {
+  RunTicket ticket;
+  ticket.pool_ = this;
+  RunOrder order;
+  order.worker_key = std::move(worker_key);
+  auto worker = co_await take_worker(order, ticket);
+  if (!worker) co_return std::unexpected(worker.error());
+  auto frame = co_await (*worker)->describe(std::move(header));
+  if ((*worker)->state() != WorkerState::dead) (*worker)->set_state(WorkerState::idle);
+  if (!frame) co_return std::unexpected(frame.error());
+  co_return std::move(frame->header);
+}
+
+PoolFigures Pool::figures() const {
+  PoolFigures figures{.workers = options_.workers, .alive = static_cast<int>(workers_.size()), .queued = queue_.length(),
+                      .forked = forked_, .lost = lost_, .refused = refused_, .isolation = isolation_};
+  for (const auto& [number, worker] : workers_) {
+    figures.busy += worker->state() == WorkerState::busy || worker->state() == WorkerState::cleaning;
+    figures.blank += worker->state() == WorkerState::blank;
+  }
+  return figures;
+}
+
+void RunTicket::cancel(RunEnd why, std::string message) {
+  if (cancelled_) return;
+  cancelled_ = {why, message};
+  if (waiting_) {
+    pool_->queue_.remove(*waiting_);
+    waiting_->turn.set(false);
+  } else if (worker_) {
+    worker_->kill(why, std::move(message));
+  }
+}
+
+void RunTicket::begin_nested() {
+  if (nested_++ > 0 || !std::exchange(has_slot_, false)) return;
+  --pool_->slots_used_;
+  pool_->give_slot();
+}
+
+void RunTicket::end_nested() {
+  if (--nested_ > 0 || has_slot_ || !worker_) return;
+  has_slot_ = true;  // may go over the number of slots for a moment: the parent cannot be asked to wait
+  ++pool_->slots_used_;
+}
+
+}  // namespace fused

@@ -1,0 +1,108 @@
+// The workers of a server: who runs next and where. A warm worker serves one (organisation, owner of the code) and is
+// replaced, never handed over. A run that waits for a run it started gives up its slot. One thread.
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/json/object.hpp>
+#include <filesystem>
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/settings.hpp"
+#include "worker/queue.hpp"
+#include "worker/worker_process.hpp"
+#include "worker/zygote.hpp"
+
+namespace fused {
+
+struct PoolOptions {
+  int workers = 2;
+  std::size_t queue_length = 96;
+  int worker_runs_max = 10'000;
+  int recursion_max = 5;
+  RunLimits limits;
+  boost::json::object sandbox;           // of the zygote's fork message, without scratch
+  std::filesystem::path scratch;         // DIR/scratch; one folder a worker below it
+  ZygoteOptions zygote;
+};
+
+struct PoolFigures {
+  int workers = 0;       // slots
+  int alive = 0;
+  int busy = 0;
+  int blank = 0;
+  std::size_t queued = 0;
+  std::uint64_t forked = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t refused = 0;
+  boost::json::object isolation;  // what the newest worker reported
+};
+
+// The handle of one run while it lasts: to cancel it, and to give its slot away while it waits for nested runs.
+class RunTicket {
+ public:
+  void cancel(RunEnd why, std::string message);  // drops a queued run, ends a running one; once
+  void begin_nested();
+  void end_nested();
+  bool is_cancelled() const { return cancelled_.has_value(); }
+
+ private:
+  friend class Pool;
+  class Pool* pool_ = nullptr;
+  Waiting* waiting_ = nullptr;
+  std::shared_ptr<WorkerProcess> worker_;
+  std::optional<std::pair<RunEnd, std::string>> cancelled_;
+  int nested_ = 0;
+  bool has_slot_ = false;
+};
+
+class Pool {
+ public:
+  Pool(boost::asio::io_context& io, PoolOptions options);
+  ~Pool();
+
+  Status start();
+  // Queues, runs and ends one order. too_many_requests when the queue is full; unavailable while draining.
+  boost::asio::awaitable<Result<RunReply>> run(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher);
+  // Asks a worker what functions a text holds. `header`: of the describe frame.
+  boost::asio::awaitable<Result<std::string>> describe(std::string header, std::string worker_key);
+  PoolFigures figures() const;
+  void stop();
+
+ private:
+  friend class RunTicket;
+  using SharedWorker = std::shared_ptr<WorkerProcess>;
+
+  bool may_start(bool nested) const;
+  boost::asio::awaitable<Result<SharedWorker>> take_worker(const RunOrder& order, RunTicket& ticket);
+  SharedWorker pick(const std::string& key, bool fresh);
+  void give_slot();                  // a slot is free: wake the next
+  void refill();
+  void fork_one();
+  void on_dead(int number);
+  void on_clean(int number, const std::string& replace);
+  void replace(const SharedWorker& worker);
+  boost::asio::awaitable<void> watch();
+
+  boost::asio::io_context& io_;
+  PoolOptions options_;
+  RunQueue queue_;
+  Zygote zygote_;
+  boost::asio::steady_timer tick_;
+  std::unordered_map<int, SharedWorker> workers_;
+  std::vector<Completion<bool>*> blank_waiters_;
+  std::unordered_map<int, SteadyTime> running_;   // worker number → deadline
+  std::unordered_set<int> throw_away_;            // fresh runs: replaced after it
+  int slots_used_ = 0;
+  int next_number_ = 1;
+  std::uint64_t forked_ = 0;
+  std::uint64_t lost_ = 0;
+  std::uint64_t refused_ = 0;
+  boost::json::object isolation_;
+  bool stopping_ = false;
+};
+
+}  // namespace fused

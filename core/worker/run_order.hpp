@@ -1,0 +1,54 @@
+// What a worker is asked to run, and how that ended.
+#pragma once
+#include <boost/json/object.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.hpp"
+#include "worker/frames.hpp"
+
+namespace fused {
+
+struct RunOrder {
+  std::string function_hash;       // a worker that has compiled it gets `udf_known`, another `udf_full`
+  std::string udf_known;           // JSON object
+  std::string udf_full;            // JSON object with "code" and "headers"
+  std::string rest;                // the other members of the run frame: "\"run_id\":…,\"query\":…"
+  std::string worker_key;          // organisation and owner of the code: a warm worker serves one
+  std::string caller;              // who shares the queue fairly
+  bool fresh = false;              // a worker that has run nothing and is thrown away
+  bool nested = false;             // asked by a running function: never refused by the queue's length
+};
+
+// How a run ended on the server's side; `reported` means that the worker's own result frame says.
+enum class RunEnd { reported, timeout, out_of_memory, limit_exceeded, crashed, no_result, cancelled };
+
+struct RunReply {
+  RunEnd end = RunEnd::reported;
+  boost::json::object header;      // of the result frame
+  Bytes body;
+  std::string message;             // for any other end: what happened, with figures
+  int signal = 0;                  // that ended the worker, 0: none
+  int exit_code = -1;
+  std::int64_t peak_memory_bytes = 0;
+};
+
+// A nested request of the running function, answered by `call_reply`.
+struct NestedCall {
+  std::uint64_t call = 0;
+  boost::json::object header;      // "method", "target", "headers"
+  Bytes body;
+};
+
+// Who listens while a run lasts. All calls come on the server's thread.
+struct RunWatcher {
+  virtual ~RunWatcher() = default;
+  virtual void started(int worker, std::int64_t pid) = 0;
+  virtual void output(int stream, std::string_view bytes) = 0;  // 1: stdout, 2: stderr
+  // Must call `answer(header, body)` once, later or at once; the run may have ended by then.
+  virtual void call(NestedCall call, std::function<void(std::string header, std::string_view body)> answer) = 0;
+};
+
+}  // namespace fused

@@ -1,0 +1,277 @@
+#include "worker/worker_process.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/parse.hpp>
+#include <cstring>
+
+namespace fused {
+namespace asio = boost::asio;
+namespace json = boost::json;
+namespace {
+
+constexpr int kPipeBytes = 256 << 10;
+constexpr auto kExitMessageWait = std::chrono::milliseconds(500);
+
+json::object parse_object(std::string_view text) {
+  boost::system::error_code error;
+  json::value value = json::parse(json::string_view(text.data(), text.size()), error);
+  if (error || !value.is_object()) return {};
+  return std::move(value.get_object());
+}
+
+std::string member_text(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+std::string run_header(const RunOrder& order, bool known) {
+  const std::string& udf = known ? order.udf_known : order.udf_full;
+  std::string header;
+  header.reserve(udf.size() + order.rest.size() + 16);
+  header += "{\"udf\":";
+  header += udf;
+  header += ',';
+  header += order.rest;
+  header += '}';
+  return header;
+}
+
+}  // namespace
+
+WorkerProcess::WorkerProcess(asio::io_context& io, int number, std::uint64_t nonce, std::int64_t body_bytes_max, WorkerEvents events)
+    : io_(io), number_(number), nonce_(nonce), body_bytes_max_(body_bytes_max), events_(std::move(events)) {}
+
+WorkerProcess::~WorkerProcess() = default;
+
+Result<WorkerProcess::Ends> WorkerProcess::open() {
+  std::array<int, 2> pair{};
+  std::array<int, 2> out{};
+  std::array<int, 2> err{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) return fail_errno("socketpair", errno);
+  if (::pipe2(out.data(), O_CLOEXEC) != 0) return ::close(pair[0]), ::close(pair[1]), fail_errno("pipe2", errno);
+  if (::pipe2(err.data(), O_CLOEXEC) != 0) {
+    for (const int fd : {pair[0], pair[1], out[0], out[1]}) ::close(fd);
+    return fail_errno("pipe2", errno);
+  }
+  ::fcntl(out[0], F_SETPIPE_SZ, kPipeBytes);
+  socket_ = std::make_unique<FrameSocket>(io_, pair[0], nonce_, body_bytes_max_);
+  streams_[0] = std::make_unique<asio::posix::stream_descriptor>(io_, out[0]);
+  streams_[1] = std::make_unique<asio::posix::stream_descriptor>(io_, err[0]);
+  for (auto& stream : streams_) stream->non_blocking(true);
+  const auto keep = shared_from_this();
+  asio::co_spawn(io_, [keep]() -> asio::awaitable<void> { co_await keep->read_frames(); }, asio::detached);
+  for (const int stream : {1, 2})
+    asio::co_spawn(io_, [keep, stream]() -> asio::awaitable<void> { co_await keep->read_stream(stream); }, asio::detached);
+  return Ends{pair[1], out[1], err[1]};
+}
+
+asio::awaitable<void> WorkerProcess::read_frames() {
+  for (;;) {
+    auto frame = co_await socket_->read();
+    if (!frame) {
+      lost(frame.error());
+      co_return;
+    }
+    handle(std::move(*frame));
+  }
+}
+
+void WorkerProcess::handle(Frame frame) {
+  switch (frame.kind) {
+    case FrameKind::ready:
+      report_ = parse_object(frame.header);
+      state_ = WorkerState::blank;
+      events_.ready();
+      return;
+    case FrameKind::result:
+      if (current_ && state_ == WorkerState::busy) {
+        RunReply reply;
+        reply.header = parse_object(frame.header);
+        reply.body = std::move(frame.body);
+        state_ = WorkerState::cleaning;
+        finish(std::move(reply));
+        return;
+      }
+      break;
+    case FrameKind::idle:
+      if (state_ == WorkerState::cleaning) {
+        drain(1);  // what a thread printed after the result belongs to nobody
+        drain(2);
+        events_.clean(member_text(parse_object(frame.header), "replace"));
+        return;
+      }
+      break;
+    case FrameKind::described:
+      if (described_) {
+        std::exchange(described_, nullptr)->set(std::move(frame));
+        return;
+      }
+      break;
+    case FrameKind::call:
+      if (current_ && watcher_) {
+        NestedCall call{0, parse_object(frame.header), std::move(frame.body)};
+        const auto* number = call.header.if_contains("call");
+        call.call = number && number->is_number() ? number->to_number<std::uint64_t>() : 0;
+        std::weak_ptr<WorkerProcess> weak = weak_from_this();
+        watcher_->call(std::move(call), [weak](std::string header, std::string_view body) {
+          const auto self = weak.lock();
+          if (!self || self->state_ == WorkerState::dead) return;
+          asio::co_spawn(self->io_, [self, header = std::move(header), body = std::string(body)]() -> asio::awaitable<void> {
+            (void)co_await self->socket_->write(FrameKind::call_reply, header, body);
+          }, asio::detached);
+        });
+        return;
+      }
+      break;
+    default:
+      break;
+  }
+  kill(RunEnd::crashed, "the worker sent a frame of kind " + std::to_string(static_cast<int>(frame.kind)) +
+                            " that nobody expected; the function may have written to descriptors that are not its own");
+}
+
+asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& watcher) {
+  const auto keep = shared_from_this();
+  Completion<RunReply> done;
+  current_ = &done;
+  watcher_ = &watcher;
+  state_ = WorkerState::busy;
+  busy_since_ = std::chrono::steady_clock::now();
+  ++runs_;
+  watcher.started(number_, pid_);
+  const bool known = !known_functions_.insert(order.function_hash).second;
+  const auto sent = co_await socket_->write(FrameKind::run, run_header(order, known));
+  if (!sent && !done.is_set()) kill(RunEnd::crashed, "the worker took no order: " + sent.error().message);
+  RunReply reply = co_await done.wait();
+  current_ = nullptr;
+  watcher_ = nullptr;
+  co_return reply;
+}
+
+asio::awaitable<Result<Frame>> WorkerProcess::describe(std::string header) {
+  const auto keep = shared_from_this();
+  Completion<Result<Frame>> done;
+  described_ = &done;
+  const auto before = state_;
+  state_ = WorkerState::busy;
+  if (const auto sent = co_await socket_->write(FrameKind::describe, std::move(header)); !sent) co_return std::unexpected(sent.error());
+  auto frame = co_await done.wait();
+  described_ = nullptr;
+  if (state_ != WorkerState::dead) state_ = before;
+  co_return frame;
+}
+
+void WorkerProcess::finish(RunReply reply) {
+  if (!current_) return;
+  drain(1);
+  drain(2);
+  if (reply.peak_memory_bytes == 0)
+    if (const auto* peak = reply.header.if_contains("peak_memory_bytes"); peak && peak->is_number())
+      reply.peak_memory_bytes = peak->to_number<std::int64_t>();
+  current_->set(std::move(reply));
+}
+
+void WorkerProcess::drain(int stream) {
+  auto& descriptor = streams_[stream - 1];
+  if (!descriptor || !descriptor->is_open()) return;
+  std::array<char, 32 << 10> bytes;
+  for (;;) {
+    const ssize_t count = ::read(descriptor->native_handle(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return;
+    if (watcher_) watcher_->output(stream, {bytes.data(), static_cast<std::size_t>(count)});
+    if (static_cast<std::size_t>(count) < bytes.size()) return;
+  }
+}
+
+asio::awaitable<void> WorkerProcess::read_stream(int stream) {
+  auto& descriptor = *streams_[stream - 1];
+  std::array<char, 32 << 10> bytes;
+  for (;;) {
+    boost::system::error_code error;
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+    // One chunk a turn, so that a function that prints without end cannot hold the event loop.
+    const ssize_t count = ::read(descriptor.native_handle(), bytes.data(), bytes.size());
+    if (count == 0) co_return;
+    if (count > 0 && watcher_) watcher_->output(stream, {bytes.data(), static_cast<std::size_t>(count)});
+  }
+}
+
+void WorkerProcess::exited(const WorkerExit& exit) {
+  exit_ = exit;
+  if (socket_closed_) lost({});
+}
+
+void WorkerProcess::lost(const Error& error) {
+  if (!socket_closed_) {
+    socket_closed_ = true;
+    socket_error_ = error.message;
+    if (error.message != "closed") kill(RunEnd::crashed, "the worker left the protocol (" + error.message + ")");
+    if (!exit_) {
+      // The zygote says how it ended; where that message never comes, the run must end all the same.
+      const auto keep = shared_from_this();
+      asio::co_spawn(io_, [keep]() -> asio::awaitable<void> {
+        asio::steady_timer timer(keep->io_, kExitMessageWait);
+        co_await timer.async_wait(asio::use_awaitable);
+        if (!keep->exit_) keep->exited({keep->number_, keep->pid_, 0, 0});
+      }, asio::detached);
+      return;
+    }
+  }
+  if (state_ == WorkerState::dead) return;
+  if (current_) finish(end_reply());
+  if (described_) std::exchange(described_, nullptr)->set(fail(ErrorKind::unavailable, "the worker ended"));
+  state_ = WorkerState::dead;
+  socket_->close();
+  for (auto& stream : streams_) stream->close();
+  events_.dead();
+}
+
+RunReply WorkerProcess::end_reply() const {
+  RunReply reply;
+  reply.peak_memory_bytes = exit_ ? exit_->max_rss_bytes : 0;
+  if (exit_ && WIFSIGNALED(exit_->wait_status)) reply.signal = WTERMSIG(exit_->wait_status);
+  if (exit_ && WIFEXITED(exit_->wait_status)) reply.exit_code = WEXITSTATUS(exit_->wait_status);
+  if (killed_) {
+    reply.end = killed_->first;
+    reply.message = killed_->second;
+  } else if (reply.signal != 0) {
+    reply.end = RunEnd::crashed;
+    reply.message = "the function's process was ended by signal " + std::to_string(reply.signal) + " (" + ::strsignal(reply.signal) + ")";
+    if (reply.signal == SIGKILL) reply.message += "; the system may have run out of memory";
+  } else {
+    reply.end = RunEnd::no_result;
+    reply.message = "the function's process ended with exit code " + std::to_string(reply.exit_code) + " before it gave a result";
+  }
+  return reply;
+}
+
+void WorkerProcess::kill(RunEnd why, std::string message) {
+  if (state_ == WorkerState::dead) return;
+  if (!killed_) killed_ = {why, std::move(message)};
+  // As pid 1 of its namespace it takes all with it; where there is none, its process group goes too.
+  if (pid_ > 1 && !exit_) {
+    ::kill(-pid_, SIGKILL);
+    ::kill(pid_, SIGKILL);
+  }
+}
+
+void WorkerProcess::leave() {
+  const auto keep = shared_from_this();
+  asio::co_spawn(io_, [keep]() -> asio::awaitable<void> { (void)co_await keep->socket_->write(FrameKind::leave, "{}"); }, asio::detached);
+}
+
+}  // namespace fused
