@@ -14,7 +14,7 @@ namespace fused {
 struct RunOrder {
   std::string function_hash;       // a worker that has compiled it gets `udf_known`, another `udf_full`
   std::string udf_known;           // JSON object
-  std::string udf_full;            // JSON object with "code" and "headers"
+  std::function<std::string()> udf_full;  // JSON object with "code" and "headers"; made only where a worker needs it
   std::string rest;                // the other members of the run frame: "\"run_id\":…,\"query\":…"
   std::string worker_key;          // organisation and owner of the code: a warm worker serves one
   std::string caller;              // who shares the queue fairly
@@ -33,6 +33,7 @@ struct RunReply {
   int signal = 0;                  // that ended the worker, 0: none
   int exit_code = -1;
   std::int64_t peak_memory_bytes = 0;
+  std::string last_lines;          // where the function was when it was ended, as far as its process said
 };
 
 // A nested request of the running function, answered by `call_reply`.

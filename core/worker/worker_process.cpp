@@ -37,7 +37,7 @@ std::string member_text(const json::object& object, std::string_view name) {
 }
 
 std::string run_header(const RunOrder& order, bool known) {
-  const std::string& udf = known ? order.udf_known : order.udf_full;
+  const std::string udf = known ? order.udf_known : order.udf_full();
   std::string header;
   header.reserve(udf.size() + order.rest.size() + 16);
   header += "{\"udf\":";

@@ -1,0 +1,61 @@
+// The ways to run a function (client-protocol.md §2.2): ad hoc, saved, shared; as a file or a tile; direct or polled.
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <filesystem>
+#include <functional>
+#include <string_view>
+
+#include "http/message.hpp"
+#include "run/run_registry.hpp"
+
+namespace fused {
+
+// How endpoints find what to run; main.cpp fills it from functions/ and auth/.
+struct FunctionFinder {
+  // Functions of the actor by name; "email/name" and "team/name" too. not_found names it.
+  std::function<Result<SharedFunction>(const Actor&, std::string_view email, std::string_view name)> by_name;
+  // Unknown, expired and revoked are the same not_found.
+  struct Shared {
+    SharedFunction function;
+    Actor actor;  // of kind share_token
+  };
+  std::function<Result<Shared>(std::string_view token)> by_share_token;
+};
+
+struct RunParts {
+  std::filesystem::path web;  // the installed page files
+  RunRegistry* registry = nullptr;
+  RunService* runs = nullptr;
+  FunctionFinder functions;
+  RunLimits limits;
+};
+
+// POST …/run/udf[/start][/tiles/{z}/{x}/{y}]: the code comes with the request.
+struct RunAdHoc {
+  RunParts& parts;
+  bool polled = false;
+  boost::asio::awaitable<Reply> operator()(Request& request) const;
+};
+
+// GET …/run/udf/get/{run_id}
+struct PollRun {
+  RunParts& parts;
+  boost::asio::awaitable<Reply> operator()(Request& request) const;
+};
+
+// GET, POST of a saved function: path values {email} (optional), {name}, or {leaf} = "name.ext"; {z}, {x}, {y} for a tile.
+struct RunSaved {
+  RunParts& parts;
+  boost::asio::awaitable<Reply> operator()(Request& request) const;
+};
+
+// GET, POST below /server/v1/realtime-shared/{token}: {leaf} may carry an extension.
+struct RunShared {
+  RunParts& parts;
+  boost::asio::awaitable<Reply> operator()(Request& request) const;
+};
+
+// Splits "file.png" into name and extension; {y} of a tile as well ("3.mvt").
+std::pair<std::string, std::string> split_extension(std::string_view leaf);
+
+}  // namespace fused

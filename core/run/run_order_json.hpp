@@ -1,0 +1,22 @@
+// The JSON of a run frame (ARCHITECTURE.md, "Frames"), written by hand: it is on the path of every run.
+#pragma once
+#include <string>
+
+#include "run/run_request.hpp"
+#include "worker/run_order.hpp"
+
+namespace fused {
+
+struct RunFrameContext {
+  std::string_view run_token;
+  std::string_view base_url;
+  std::string_view execution_environment_id;
+};
+
+RunOrder make_run_order(const RunRequest& request, const RunFrameContext& context);
+// Appends `text` as a JSON string.
+void append_json_string(std::string& out, std::string_view text);
+// The parameters of a run as one JSON object, for its log record: defaults beneath text beneath typed.
+std::string parameters_json(const RunRequest& request);
+
+}  // namespace fused

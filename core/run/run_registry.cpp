@@ -1,0 +1,100 @@
+#include "run/run_registry.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace fused {
+namespace asio = boost::asio;
+
+RunRegistry::RunRegistry(asio::io_context& io, RunService& runs) : io_(io), runs_(runs), tick_(io) {
+  asio::co_spawn(io_, sweep(), asio::detached);
+}
+
+asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std::chrono::milliseconds patience, bool polled,
+                                                        std::function<void(std::function<void()>)> on_disconnect) {
+  // The id is the caller's choice: another user's equal id is another run.
+  const std::string key = request.actor.user_id + '\n' + request.actor.share_token_id + '\n' + request.run_id;
+  SharedEntry& entry = entries_[key];
+  const bool failed_before = entry && entry->done && !(*entry->done && (*entry->done)->ok());
+  if (!entry || failed_before) {
+    const int attempt = entry ? entry->attempt + 1 : 1;
+    entry = std::make_shared<Entry>();
+    entry->run_id = request.run_id;
+    entry->user_id = request.actor.user_id;
+    entry->attempt = attempt;
+    if (attempt > 1) request.folder_id = request.run_id + '.' + std::to_string(attempt);
+    begin(entry, std::move(request));
+  }
+  const SharedEntry mine = entry;
+  mine->polled |= polled;
+  mine->last_poll = std::chrono::steady_clock::now();
+  if (!polled && on_disconnect)
+    on_disconnect([mine] {
+      if (--mine->callers <= 0 && !mine->polled && !mine->done) mine->ticket->cancel(RunEnd::cancelled, "nobody waits for the run any more");
+    });
+  co_return co_await wait(mine, patience);
+}
+
+asio::awaitable<RunRegistry::Answer> RunRegistry::poll(const std::string& run_id, const Actor& actor, std::chrono::milliseconds patience) {
+  const auto found = entries_.find(actor.user_id + '\n' + actor.share_token_id + '\n' + run_id);
+  if (found == entries_.end())
+    co_return Answer(fail(ErrorKind::not_found, "run '" + run_id.substr(0, 64) + "' is unknown, or ended more than 60 s ago"));
+  const SharedEntry entry = found->second;
+  entry->last_poll = std::chrono::steady_clock::now();
+  co_return co_await wait(entry, patience);
+}
+
+void RunRegistry::begin(const SharedEntry& entry, RunRequest request) {
+  entry->ticket = std::make_shared<RunTicket>();
+  asio::co_spawn(io_, [this, entry, request = std::move(request)]() mutable -> asio::awaitable<void> {
+    auto outcome = co_await runs_.run(std::move(request), entry->ticket);
+    entry->done.emplace(std::move(outcome));
+    entry->done_at = std::chrono::steady_clock::now();
+    for (auto* timer : entry->waiters) timer->cancel();
+  }, asio::detached);
+}
+
+asio::awaitable<RunRegistry::Answer> RunRegistry::wait(SharedEntry entry, std::chrono::milliseconds patience) {
+  if (!entry->done) {
+    asio::steady_timer timer(io_, patience);
+    const auto at = entry->waiters.insert(entry->waiters.end(), &timer);
+    ++entry->callers;
+    boost::system::error_code ignored;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    entry->waiters.erase(at);
+    --entry->callers;
+    entry->last_poll = std::chrono::steady_clock::now();
+  }
+  co_return entry->done;
+}
+
+asio::awaitable<void> RunRegistry::sweep() {
+  for (;;) {
+    tick_.expires_after(std::chrono::seconds(1));
+    boost::system::error_code error;
+    co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+    const auto now = std::chrono::steady_clock::now();
+    std::int64_t kept = 0;
+    SharedEntry oldest;
+    for (auto at = entries_.begin(); at != entries_.end();) {
+      Entry& entry = *at->second;
+      if (entry.done && now - entry.done_at > kAnswerAgain) {
+        at = entries_.erase(at);
+        continue;
+      }
+      if (!entry.done && entry.polled && entry.callers == 0 && now - entry.last_poll > kPollPatience)
+        entry.ticket->cancel(RunEnd::cancelled, "nobody has asked for the run's result for 30 s");
+      if (entry.done && *entry.done) {
+        kept += static_cast<std::int64_t>((*entry.done)->body.view.size());
+        if (!oldest || entry.done_at < oldest->done_at) oldest = at->second;
+      }
+      ++at;
+    }
+    if (kept > kAnswersBytesMax && oldest) std::erase_if(entries_, [&](const auto& item) { return item.second == oldest; });
+  }
+}
+
+}  // namespace fused

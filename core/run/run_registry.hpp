@@ -1,0 +1,61 @@
+// Runs that their caller named (Fused-Run-Id): a second request with the id joins the run while it lasts and is answered
+// again for 60 s after success; after a failure it starts a new attempt with a log folder of its own ("<id>.2").
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "run/run_service.hpp"
+
+namespace fused {
+
+constexpr auto kAnswerAgain = std::chrono::seconds(60);
+constexpr auto kPollPatience = std::chrono::seconds(30);       // a polled run ends so long after its last poll
+constexpr std::int64_t kAnswersBytesMax = 256LL << 20;         // of finished results kept to be answered again
+
+class RunRegistry {
+ public:
+  using Answer = std::optional<Result<RunOutcome>>;  // nothing: still running
+
+  RunRegistry(boost::asio::io_context& io, RunService& runs);
+
+  // Joins or begins `request.run_id` and waits at most `patience`. `polled`: the run goes on without this caller and ends
+  // kPollPatience after the last poll; otherwise it ends when no caller waits any more.
+  boost::asio::awaitable<Answer> start(RunRequest request, std::chrono::milliseconds patience, bool polled,
+                                       std::function<void(std::function<void()>)> on_disconnect);
+  // A poll. not_found for an id that is unknown, too old, or somebody else's.
+  boost::asio::awaitable<Answer> poll(const std::string& run_id, const Actor& actor, std::chrono::milliseconds patience);
+  std::size_t size() const { return entries_.size(); }
+  void stop() { tick_.cancel(); }
+
+ private:
+  struct Entry {
+    std::string run_id;
+    std::string user_id;
+    std::shared_ptr<RunTicket> ticket;
+    Answer done;
+    SteadyTime done_at{};
+    SteadyTime last_poll{};
+    int attempt = 1;
+    int callers = 0;
+    bool polled = false;
+    std::list<boost::asio::steady_timer*> waiters;
+  };
+  using SharedEntry = std::shared_ptr<Entry>;
+
+  void begin(const SharedEntry& entry, RunRequest request);
+  boost::asio::awaitable<Answer> wait(SharedEntry entry, std::chrono::milliseconds patience);
+  boost::asio::awaitable<void> sweep();
+
+  boost::asio::io_context& io_;
+  RunService& runs_;
+  boost::asio::steady_timer tick_;
+  std::unordered_map<std::string, SharedEntry> entries_;
+};
+
+}  // namespace fused

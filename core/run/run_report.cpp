@@ -1,0 +1,164 @@
+#include "run/run_report.hpp"
+
+#include <boost/json/serialize.hpp>
+#include <csignal>
+#include <cstring>
+
+#include "logs/run_path.hpp"
+#include "run/run_order_json.hpp"
+
+namespace fused {
+namespace json = boost::json;
+namespace {
+
+std::string text(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+double number(const json::object& object, std::string_view name, double fallback) {
+  const auto* value = object.if_contains(name);
+  return value && value->is_number() ? value->to_number<double>() : fallback;
+}
+
+std::vector<std::pair<int, std::uint64_t>> stream_order(const json::object& header) {
+  std::vector<std::pair<int, std::uint64_t>> order;
+  const auto* value = header.if_contains("stream_order");
+  if (!value || !value->is_array()) return order;
+  for (const auto& part : value->get_array()) {
+    if (!part.is_array() || part.get_array().size() != 2) continue;
+    const auto& pair = part.get_array();
+    if (pair[0].is_number() && pair[1].is_number()) order.emplace_back(pair[0].to_number<int>(), pair[1].to_number<std::uint64_t>());
+  }
+  return order;
+}
+
+std::string mebibytes(std::int64_t bytes) { return std::to_string((bytes + (1 << 19)) >> 20) + " MiB"; }
+
+// What nobody inside the function could say: how the run ended, under which limits, and where the function was.
+std::string post_mortem(const RunRequest& request, const RunReply& reply, std::string_view outcome, double seconds) {
+  std::string out = "\n--- post-mortem ---\n";
+  out += "outcome: " + std::string(outcome) + "\n";
+  out += "what happened: " + reply.message + "\n";
+  if (reply.signal != 0) out += "signal: " + std::to_string(reply.signal) + " (" + ::strsignal(reply.signal) + ")\n";
+  else if (reply.exit_code >= 0) out += "exit code: " + std::to_string(reply.exit_code) + "\n";
+  char line[96];
+  std::snprintf(line, sizeof line, "ran: %.3f s of at most %.0f s\n", seconds, static_cast<double>(request.limits.wall_ms) / 1e3);
+  out += line;
+  out += "memory: peak " + (reply.peak_memory_bytes > 0 ? mebibytes(reply.peak_memory_bytes) : std::string("unknown")) + " of at most " +
+         mebibytes(request.limits.memory_bytes) + "\n";
+  out += "last Python lines: " + (reply.last_lines.empty() ? std::string("unknown (the process gave none)\n") : "\n" + reply.last_lines);
+  return out;
+}
+
+struct Failure {
+  std::string error_class;
+  std::string message;
+  std::string traceback;
+  int line = 0;
+};
+
+Failure failure_of(const RunReply& reply, std::string_view outcome) {
+  if (reply.end != RunEnd::reported) {
+    const std::string name = outcome == "timeout" ? "TimeoutError" : outcome == "out_of_memory" ? "MemoryError" : outcome == "cancelled" ? "CancelledError" : "RuntimeError";
+    return {name, reply.message, {}, 0};
+  }
+  Failure failure;
+  if (const auto* error = reply.header.if_contains("error"); error && error->is_object()) {
+    const json::object& e = error->get_object();
+    failure = {text(e, "class"), text(e, "message"), text(e, "traceback"), static_cast<int>(number(e, "line", 0))};
+  }
+  if (failure.error_class.empty()) failure.error_class = "RuntimeError";
+  if (failure.message.empty()) failure.message = failure.error_class;  // the client takes an empty one for success
+  return failure;
+}
+
+void fill_success(RunOutcome& outcome, RunReply& reply) {
+  outcome.content_type = text(reply.header, "content_type");
+  outcome.format = text(reply.header, "format");
+  outcome.status = static_cast<int>(number(reply.header, "status", 200));
+  if (outcome.status < 200 || outcome.status > 599) outcome.status = 200;
+  outcome.body = std::move(reply.body);
+  if (const auto* headers = reply.header.if_contains("response_headers"); headers && headers->is_object())
+    for (const auto& header : headers->get_object())
+      if (header.value().is_string()) outcome.headers.emplace_back(header.key(), header.value().get_string());
+}
+
+RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcome& outcome, std::int64_t peak) {
+  RunRecord record;
+  record.request_id = request.folder_id.empty() ? request.run_id : request.folder_id;
+  record.user_email = request.actor.email;
+  record.udf_name = request.function->name;
+  record.collection_name = request.function->collection_name;
+  record.started = started;
+  record.execution_time_seconds = outcome.execution_seconds;
+  record.outcome = outcome.outcome;
+  record.parameters_json = parameters_json(request);
+  record.revision = request.function->revision;
+  record.udf_id = request.function->id;
+  record.entrypoint = request.function->entrypoint;
+  record.peak_memory_bytes = peak;
+  record.format = outcome.format;
+  record.result_bytes = static_cast<std::int64_t>(outcome.body.view.size());
+  record.error_class = outcome.error_class;
+  record.error_message = outcome.error_message;
+  record.code = std::shared_ptr<const std::string>(request.function, &request.function->code);
+  record.code_hash = request.function->code_hash;
+  return record;
+}
+
+}  // namespace
+
+RunReport make_report(const RunRequest& request, RunReply& reply, const CapturedStream& out, const CapturedStream& err,
+                      WallTime started, double seconds) {
+  RunReport report;
+  RunOutcome& outcome = report.outcome;
+  outcome.run_id = request.run_id;
+  outcome.outcome = reply.end == RunEnd::reported ? text(reply.header, "outcome") : std::string(outcome_of(reply.end));
+  const OutcomeRow& row = outcome_row(outcome.outcome);
+  outcome.outcome = std::string(row.outcome);
+  outcome.status = row.status;
+  outcome.execution_seconds = number(reply.header, "execution_ms", seconds * 1e3) / 1e3;
+  outcome.note = text(reply.header, "note");
+  const std::string schema = text(reply.header, "schema");
+  const std::string out_text = out.total_bytes() ? out.render() : std::string();
+  const std::string err_text = err.total_bytes() ? err.render() : std::string();
+
+  Metadata metadata{.stdout_text = out_text, .stderr_text = err_text, .error_type = row.error_type, .run_id = request.run_id,
+                    .outcome = outcome.outcome, .note = outcome.note, .schema = schema, .revision = request.function->revision,
+                    .execution_seconds = outcome.execution_seconds, .profile = reply.header.if_contains("profile")};
+  Failure failure;
+  if (outcome.ok()) {
+    fill_success(outcome, reply);
+  } else {
+    failure = failure_of(reply, outcome.outcome);
+    outcome.error_class = failure.error_class;
+    outcome.error_message = failure.message;
+    outcome.traceback = failure.traceback;
+    metadata.has_exception = true;
+    metadata.exception_class = failure.error_class;
+    metadata.line = failure.line;
+    metadata.error_message = failure.message;
+    metadata.exception = failure.traceback;
+    if (const auto* formats = reply.header.if_contains("possible_formats"); formats && formats->is_array() && !formats->get_array().empty())
+      outcome.possible_formats = json::serialize(*formats);
+  }
+  report.record = record_of(request, started, outcome, reply.peak_memory_bytes);
+  RunRecord& record = report.record;
+  if (outcome.ok()) {
+    record.stdout_text = err_text.empty() ? out_text : merge_streams(out, err, stream_order(reply.header));
+  } else {
+    record.stdout_text = out_text;
+    record.stderr_text = err_text;
+    const std::string& trace = failure.traceback.empty() ? failure.error_class + ": " + failure.message + "\n" : failure.traceback;
+    if (!record.stderr_text.empty() && record.stderr_text.back() != '\n') record.stderr_text += '\n';
+    record.stderr_text += trace;
+    if (reply.end != RunEnd::reported) record.stderr_text += post_mortem(request, reply, outcome.outcome, seconds);
+  }
+  const std::string log_dir = RunPath::of(record).as_seen_by_functions();
+  metadata.log_dir = log_dir;
+  outcome.metadata = metadata_header(metadata);
+  return report;
+}
+
+}  // namespace fused

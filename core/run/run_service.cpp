@@ -1,0 +1,48 @@
+#include "run/run_service.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <cmath>
+
+#include "run/run_conversation.hpp"
+#include "run/run_order_json.hpp"
+#include "run/run_report.hpp"
+
+namespace fused {
+namespace asio = boost::asio;
+
+RunService::RunService(asio::io_context& io, Pool& pool, RunLog& log, RunTokens tokens, RunServiceOptions options)
+    : io_(io), pool_(pool), log_(log), tokens_(std::move(tokens)), options_(std::move(options)) {}
+
+asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket) {
+  // Admit.
+  if (request.recursion > options_.recursion_max)
+    co_return fail(ErrorKind::unprocessable, "functions call each other " + std::to_string(request.recursion) +
+                                                 " deep; the limit is " + std::to_string(options_.recursion_max));
+  const WallTime started = std::chrono::system_clock::now();
+  const SteadyTime begin = std::chrono::steady_clock::now();
+  ++figures_.started;
+  ++figures_.running;
+
+  // Order, and wait for its end.
+  const std::string run_token = tokens_.make(run_actor(request));
+  const RunOrder order = make_run_order(request, {run_token, options_.base_url, options_.execution_environment_id});
+  const auto conversation = std::make_shared<RunConversation>(io_, request, ticket, nested_);
+  Result<RunReply> reply = co_await pool_.run(order, *ticket, *conversation);
+  conversation->over();
+  tokens_.end(run_token);
+  --figures_.running;
+  if (!reply) {
+    ++figures_.failed;
+    co_return std::unexpected(reply.error());
+  }
+
+  // Tell it, and keep it.
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const RunReport report = make_report(request, *reply, conversation->out, conversation->err, started, seconds);
+  ++(report.outcome.ok() ? figures_.ok : figures_.failed);
+  if (const auto kept = log_.append(report.record); !kept) spdlog::error("run {} is not in the log: {}", request.folder_id, kept.error().message);
+  co_return report.outcome;
+}
+
+}  // namespace fused

@@ -1,0 +1,70 @@
+// Runs functions: admit → order → worker → outcome → record. One thread.
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "logs/run_log.hpp"
+#include "run/outcome.hpp"
+#include "run/run_request.hpp"
+#include "worker/pool.hpp"
+
+namespace fused {
+
+// A request that a running function makes through its worker's channel; answered by the server's own router.
+struct NestedRequest {
+  std::string method;
+  std::string target;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+  Actor actor;                                             // kind run
+  std::function<void(std::function<void()>)> on_end;       // registers what to do when the asking run is over
+};
+struct NestedReply {
+  int status = 200;
+  std::vector<std::pair<std::string, std::string>> headers;
+  Bytes body;
+};
+using NestedHandler = std::function<boost::asio::awaitable<NestedReply>(NestedRequest)>;
+
+// Makes the token a run carries, and takes it back when the run is over.
+struct RunTokens {
+  std::function<std::string(const Actor&)> make;
+  std::function<void(const std::string&)> end;
+};
+
+struct RunServiceOptions {
+  int recursion_max = 5;
+  std::string execution_environment_id = "default";
+  std::string base_url;                                    // of this server, as functions may reach it
+};
+
+struct RunFigures {
+  std::uint64_t started = 0;
+  std::uint64_t ok = 0;
+  std::uint64_t failed = 0;
+  std::int64_t running = 0;
+};
+
+class RunService {
+ public:
+  RunService(boost::asio::io_context& io, Pool& pool, RunLog& log, RunTokens tokens, RunServiceOptions options);
+
+  void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
+  // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
+  boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket);
+  const RunFigures& figures() const { return figures_; }
+
+ private:
+  boost::asio::io_context& io_;
+  Pool& pool_;
+  RunLog& log_;
+  RunTokens tokens_;
+  RunServiceOptions options_;
+  NestedHandler nested_;
+  RunFigures figures_;
+};
+
+}  // namespace fused
