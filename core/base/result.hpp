@@ -55,7 +55,7 @@ std::unexpected<Error> fail_errno(std::string_view call, int error_number);
 
 // Value of a Result, or return its Error from the enclosing function. In coroutines use FUSED_CO_TRY.
 #define FUSED_TRY(expression)                                                        \
-  ({                                                                                 \
+  __extension__({                                                                    \
     auto fused_result_ = (expression);                                               \
     if (!fused_result_) return std::unexpected(std::move(fused_result_).error());    \
     std::move(fused_result_).value();                                                \

@@ -1,0 +1,88 @@
+#include "storage/durable_write.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "storage/failing_sync.hpp"
+#include "storage/path_resolver.hpp"
+#include "storage/test_folder.hpp"
+
+namespace fused {
+namespace {
+
+struct DurableWrite : testing::Test {
+  TestFolder folder;
+  FileDescriptor fd{::open(folder.path().c_str(), O_RDONLY | O_DIRECTORY)};
+  WriteGate gate;
+
+  std::size_t entries() const { return std::distance(std::filesystem::directory_iterator(folder.path()), {}); }
+  void TearDown() override { let_syncs_pass(); }
+};
+
+TEST_F(DurableWrite, writes_and_replaces_a_file_readable_by_its_owner_alone) {
+  ASSERT_TRUE(durable_write(gate, fd.get(), "token", "one"));
+  ASSERT_TRUE(durable_write(gate, fd.get(), "token", "two"));
+  EXPECT_EQ(file_text(folder / "token"), "two");
+  struct stat facts {};
+  ASSERT_EQ(::stat((folder / "token").c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 07777, 0600u);
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(DurableWrite, syncs_the_file_and_then_its_folder) {
+  let_syncs_pass();
+  ASSERT_TRUE(durable_write(gate, fd.get(), "a", "x"));
+  EXPECT_EQ(syncs_seen(), 2);
+}
+
+TEST_F(DurableWrite, a_failed_sync_at_any_place_fails_the_write_and_closes_the_gate) {
+  for (int nth = 1; nth <= 2; ++nth) {
+    WriteGate fresh;
+    fail_sync_at(nth, EIO);
+    const Status status = durable_write(fresh, fd.get(), "b", "x");
+    ASSERT_FALSE(status) << nth;
+    let_syncs_pass();
+    const Status next = durable_write(fresh, fd.get(), "c", "x");
+    ASSERT_FALSE(next) << nth;
+    EXPECT_EQ(next.error().kind, ErrorKind::unavailable);
+    EXPECT_NE(next.error().message.find("restart the server"), std::string::npos) << next.error().message;
+    EXPECT_FALSE(std::filesystem::exists(folder / "c"));
+  }
+}
+
+TEST_F(DurableWrite, a_failed_first_sync_leaves_the_old_file_and_nothing_else) {
+  ASSERT_TRUE(durable_write(gate, fd.get(), "a", "old"));
+  fail_sync_at(1, EIO);
+  ASSERT_FALSE(durable_write(gate, fd.get(), "a", "new"));
+  EXPECT_EQ(file_text(folder / "a"), "old");
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(DurableWrite, a_full_disk_is_said_and_leaves_the_old_file_and_an_open_gate) {
+  ASSERT_TRUE(durable_write(gate, fd.get(), "a", "old"));
+  // The file size limit of the process stands in for the end of the disk: write() is cut short, then fails.
+  const auto ignored = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{1'000, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const Status status = durable_write(gate, fd.get(), "a", std::string(5'000, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, ignored);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(file_text(folder / "a"), "old");
+  EXPECT_EQ(entries(), 1u);
+  EXPECT_TRUE(gate.check());
+}
+
+TEST_F(DurableWrite, refuses_a_name_that_leads_elsewhere) {
+  for (const std::string name : {"", ".", "..", "a/b", "../x", "a\\b"}) EXPECT_FALSE(durable_write(gate, fd.get(), name, "x"));
+  EXPECT_EQ(entries(), 0u);
+}
+
+}  // namespace
+}  // namespace fused
