@@ -1,0 +1,63 @@
+"""``import fused``: write functions, run them here or on a server, save and share them.
+
+::
+
+    @fused.udf
+    def hello(n: int = 1):
+        return n + 1
+
+    fused.run(hello, n=2)                   # on the server that options, environment or `fused login` name; else here
+    fused.run(hello, n=2, engine="local")   # in this process
+
+Nothing heavy is imported before it is needed, and what only talks to a server works without the native part.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fused._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from fused import api as api
+    from fused import context as context
+    from fused import errors as errors
+    from fused import models as models
+    from fused import types as types
+    from fused import warnings as warnings
+    from fused._load import load as load
+    from fused._load import load_async as load_async
+    from fused._options import options as options
+    from fused._options import set_environment as _env  # noqa: F401
+    from fused._run.run import run as run
+    from fused._run.run import run_async as run_async
+    from fused._udf import udf as udf
+
+_MODULES = ("api", "context", "errors", "models", "types", "warnings")
+_NAMES = {
+    "_env": ("fused._options", "set_environment"),
+    "load": ("fused._load", "load"),
+    "load_async": ("fused._load", "load_async"),
+    "options": ("fused._options", "options"),
+    "run": ("fused._run.run", "run"),
+    "run_async": ("fused._run.run", "run_async"),
+    "udf": ("fused._udf", "udf"),
+}
+__all__ = sorted([*_MODULES, *(name for name in _NAMES if not name.startswith("_")), "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _NAMES:
+        module, attribute = _NAMES[name]
+        value = getattr(importlib.import_module(module), attribute)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"fused.{name}")
+    raise AttributeError(f"module 'fused' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""``fused.run``: what is asked (``arguments``), where it runs (``local``, ``remote``), what comes back (``decode``)."""

@@ -1,0 +1,223 @@
+"""``fused.run``'s arguments, checked: the seed's ``ValueError``, ``TypeError`` and warnings, before anything runs."""
+
+from __future__ import annotations
+
+import re
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fused._duration import parse_duration
+from fused._inside import channel, local_depth
+from fused._options import FORMATS, options
+from fused.models.step import UdfJobStepConfig
+from fused.models.udf import Udf
+from fused.warnings import FusedDeprecationWarning, FusedIgnoredWarning
+
+Tile = tuple[int, int, int]
+TILE_ZOOM_MAX = 24
+_TOKEN = re.compile(r"[0-9a-f]{64}\Z|(fsh|fc|UDF)_[A-Za-z0-9_-]+\Z")
+# Older ways to say which function: fused.run(token=…), fused.run(udf_email=…, udf_name=…).
+_OLDER = ("token", "udf_email", "udf_name")
+
+
+@dataclass
+class Call:
+    """One call of ``fused.run``: exactly one of ``udf``, ``name`` and ``token`` says what runs."""
+
+    udf: Udf | None = None
+    name: str | None = None  # "name", "email/name" or a UUID
+    token: str | None = None
+    items: list[dict[str, Any]] | None = None  # of a step made with arg_list
+    engine: str = "remote"
+    tile: Tile | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    cache_max_age: int | None = None
+    max_retry: int = 0
+    formats: str | None = None
+    whole_response: bool = False
+
+    @property
+    def label(self) -> str:
+        return self.udf.name if self.udf is not None else self.name or "the shared function"
+
+
+def is_token(text: str) -> bool:
+    """Does this text look like a share token: 64 hexadecimal digits, or ``fsh_…``, ``fc_…``, ``UDF_…``."""
+    return _TOKEN.match(text) is not None
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def resolve_target(call: Call, udf: Any, args: Sequence[Any], keywords: dict[str, Any]) -> None:
+    """Fills ``udf``, ``name`` or ``token`` from the first argument; takes older spellings out of ``keywords``.
+
+    ``ValueError`` when nothing or more than one thing says what runs, ``TypeError`` for a first argument of another type.
+    """
+    older = {} if isinstance(udf, Udf | UdfJobStepConfig) or callable(udf) else _older(keywords, udf, args)
+    if udf is None and not older:
+        raise ValueError(
+            "fused.run needs to know what to run: a name, 'email/name', a share token, a function made with @fused.udf, or a "
+            "UdfJobStepConfig"
+        )
+    if older:
+        call.token, call.name = older.get("token"), older.get("name")
+    elif isinstance(udf, UdfJobStepConfig):
+        if udf.udf is None:
+            raise ValueError("this UdfJobStepConfig holds no function yet; give it one with set_udf(udf)")
+        call.udf, call.items = udf.udf, udf.input
+    elif isinstance(udf, Udf):
+        call.udf = udf
+    elif isinstance(udf, str):
+        _resolve_text(call, udf)
+    elif isinstance(udf, Callable) and hasattr(udf, "__code__"):  # type: ignore[arg-type]
+        from fused._udf import udf as make
+
+        call.udf = make(udf)
+    else:
+        raise TypeError(
+            "the first parameter of fused.run is a name, 'email/name', a share token, a function or a UdfJobStepConfig, "
+            f"not {type(udf).__name__}: {udf!r:.100}"
+        )
+    if call.udf is not None:
+        keywords.update(_positional(call.udf, args, keywords))
+    elif args:
+        if call.token is not None or len(args) > 1 or not isinstance(args[0], str) or call.name is None or "/" in call.name:
+            raise TypeError(f"fused.run({udf!r}, …) takes its parameters by name, as n=3; {args[0]!r} was given by position")
+        warnings.warn(f"write fused.run('{udf}/{args[0]}')", FusedDeprecationWarning, stacklevel=4)
+        call.name = f"{call.name}/{args[0]}"
+
+
+def _older(keywords: dict[str, Any], udf: Any, args: Sequence[Any]) -> dict[str, Any]:
+    given = {name: keywords.pop(name) for name in _OLDER if keywords.get(name) is not None}
+    if not given:
+        return {}
+    if udf is not None or args or ("token" in given and len(given) > 1):
+        said = [repr(udf)] if udf is not None else []
+        raise ValueError(
+            f"what to run is specified more than once: {', '.join([*said, *(f'{name}=' for name in given)])}. If the function "
+            "has a parameter of that name, give it by parameters={…}"
+        )
+    warnings.warn("give what to run as the first argument of fused.run", FusedDeprecationWarning, stacklevel=5)
+    if "token" in given:
+        return {"token": given["token"]}
+    email, name = given.get("udf_email"), given.get("udf_name")
+    if name is None:
+        raise ValueError("udf_email= says whose function, udf_name= which: give both")
+    return {"name": f"{email}/{name}" if email else name}
+
+
+def _resolve_text(call: Call, text: str) -> None:
+    if not text.strip():
+        raise ValueError("fused.run was given an empty name")
+    if "\n" in text:
+        raise ValueError("fused.run was given code; make a function of it with fused.load(code)")
+    if text.startswith(("https://", "http://")):
+        raise ValueError(f"fused.run does not run addresses; load it first: fused.run(fused.load({text!r}))")
+    if is_token(text):
+        call.token = text
+    else:
+        call.name = text
+
+
+def _positional(udf: Udf, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    names = udf.described.parameters if args else ()
+    if len(args) > len(names):
+        raise TypeError(f"{udf.name} takes {len(names)} parameters, {len(args)} were given by position")
+    twice = [name for name in names[: len(args)] if name in keywords]
+    if twice:
+        raise TypeError(f"{udf.name} got {twice[0]!r} twice, by position and by name")
+    return dict(zip(names, args, strict=False))
+
+
+def resolve_tile(call: Call, kind: str | None, x: Any, y: Any, z: Any) -> None:
+    """All of x, y, z: a tile. Some of them, or ``type="file"``: ordinary parameters, with a warning when they are unknown."""
+    if kind not in (None, "tile", "file"):
+        raise ValueError(f"type={kind!r} is unknown; it is 'tile' or 'file'")
+    given = {name: value for name, value in (("x", x), ("y", y), ("z", z)) if value is not None}
+    if kind == "tile" and len(given) < 3:
+        missing = ", ".join(name for name in "xyz" if name not in given)
+        raise ValueError(f"type='tile' needs x, y and z; {missing} is missing")
+    if len(given) == 3 and kind != "file":
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} of a tile is a whole number, not {value!r}")
+        side = 1 << z if 0 <= z <= TILE_ZOOM_MAX else 0
+        if not side or not 0 <= x < side or not 0 <= y < side:
+            raise ValueError(f"there is no tile z={z}, x={x}, y={y}: z is 0 to {TILE_ZOOM_MAX}, x and y are 0 to 2**z - 1")
+        call.tile = (z, x, y)
+        return
+    declared = None if call.udf is None else call.udf.described
+    for name, value in given.items():
+        if declared is None or declared.takes_any_keyword or name in declared.parameters:
+            call.parameters[name] = value
+        else:
+            why = "type='file' is no tile" if kind == "file" else "a tile needs all of x, y and z"
+            warnings.warn(f"{name}={value!r} is ignored: {why}", FusedIgnoredWarning, stacklevel=4)
+
+
+def resolve_engine(call: Call, engine: str | None, instance_type: str | None, disk_size_gb: int | None) -> None:
+    """Where it runs. ``ValueError`` for an engine that is unknown or an instance that only a batch job could have."""
+    if engine is None and call.udf is not None and call.udf.engine in ("local", "remote", "realtime"):
+        engine = call.udf.engine
+    if engine is None and local_depth() and call.udf is not None:
+        engine = "local"
+    if engine is None:
+        engine = options.default_udf_run_engine or ("remote" if server_is_known() else "local")
+    if engine == "realtime":
+        engine = "remote"
+    if engine not in ("local", "remote"):
+        raise ValueError(f"engine={engine!r} is unknown; engines are 'remote' and 'local'")
+    if instance_type not in (None, "realtime"):
+        raise ValueError(
+            f"instance_type={instance_type!r} asks for a batch job; this runs at once, on instance_type='realtime' only. Give "
+            "the function the memory and time it needs by the server's limits (`fused serve --help`)"
+        )
+    if disk_size_gb is not None:
+        raise ValueError("disk_size_gb is for batch jobs; a run at once has the server's scratch limit (`fused serve --help`)")
+    if instance_type is not None and engine == "local":
+        raise ValueError("instance_type='realtime' and engine='local' contradict each other: give one")
+    call.engine = engine
+
+
+def server_is_known() -> bool:
+    return channel() is not None or options.base_url is not None
+
+
+def resolve_age(call: Call, cache_max_age: str | int | None, cache: bool | None) -> None:
+    if cache not in (None, True, False):
+        raise ValueError(f"cache={cache!r} is not True or False")
+    if cache is False and cache_max_age is not None:
+        raise ValueError("cache=False and cache_max_age are two ways to say the same: give one")
+    if cache is False:
+        call.cache_max_age = 0
+    elif cache_max_age is not None:
+        call.cache_max_age = parse_duration(cache_max_age)
+    if call.cache_max_age is not None and call.engine == "local":
+        warnings.warn("cache_max_age is ignored with engine='local': nothing is stored", FusedIgnoredWarning, stacklevel=4)
+
+
+def resolve_formats(call: Call, keywords: dict[str, Any]) -> None:
+    """``_format`` and the older ``dtype_out_vector`` / ``dtype_out_raster``: which formats the server may answer in."""
+    wanted = [keywords.pop("_format", None)]
+    for name in ("dtype_out_vector", "dtype_out_raster"):
+        if call.udf is not None and name in call.udf.described.parameters:
+            continue
+        older = keywords.pop(name, None) or keywords.pop(f"_{name}", None)
+        if older is not None:
+            warnings.warn(f"{name} is the older name of _format", FusedDeprecationWarning, stacklevel=4)
+        wanted.append(older)
+    names = [name.strip() for text in wanted if text for name in str(text).split(",")]
+    wrong = [name for name in names if name not in FORMATS]
+    if wrong:
+        raise ValueError(f"{', '.join(map(repr, wrong))} is no format; formats are {', '.join(FORMATS)}")
+    if names and call.engine == "local":
+        warnings.warn("a format is ignored with engine='local': values are not encoded", FusedIgnoredWarning, stacklevel=4)
+    call.formats = ",".join(names) or None

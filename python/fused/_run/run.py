@@ -1,0 +1,206 @@
+"""``fused.run`` and ``fused.run_async``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+import weakref
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal
+
+from fused._run.arguments import (
+    Call,
+    resolve_age,
+    resolve_engine,
+    resolve_formats,
+    resolve_target,
+    resolve_tile,
+)
+from fused._run.evaluation import UdfEvaluationResult
+from fused.errors import UdfError
+from fused.models.step import UdfJobStepConfig
+from fused.models.udf import Udf
+
+RETRY_SECONDS = 0.1  # before the first retry of a failed function, doubled each time
+RETRY_SECONDS_MAX = 5.0
+AT_ONCE = 64  # runs of one event loop that are under way together; the others wait
+
+_gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = weakref.WeakKeyDictionary()
+
+
+def run(
+    udf: str | Udf | UdfJobStepConfig | Callable[..., Any] | None = None,
+    *args: Any,
+    x: int | None = None,
+    y: int | None = None,
+    z: int | None = None,
+    sync: bool = True,
+    engine: Literal["remote", "local"] | None = None,
+    type: Literal["tile", "file"] | None = None,
+    max_retry: int = 0,
+    cache_max_age: str | None = None,
+    parameters: dict[str, Any] | None = None,
+    _include_log: bool = False,
+    _return_response: bool = False,
+    **kw_parameters: Any,
+) -> Any:
+    """Runs a function and returns its value (seed 000, ``run``).
+
+    ``udf``: a saved function's name, ``"email/name"`` or id, a share token, a function made with ``@fused.udf`` or a plain
+    one, or a ``UdfJobStepConfig`` (with ``arg_list``: a list of results, in order).
+    ``x``, ``y``, ``z``: together a tile, handed over as bounds in degrees; ``type="file"`` makes them plain parameters.
+    ``sync=False``: returns an awaitable instead of the value. ``engine``: ``"remote"`` (on the server, results must have a
+    form that can travel) or ``"local"`` (in this process, whatever is returned comes back); default: remote when a server
+    is known. ``max_retry``: how often a function that failed is tried again. ``cache_max_age``: how old a stored result may
+    be; ``cache=False``: none. ``parameters`` win over ``kw_parameters``. ``_return_response``, ``_include_log``: the whole
+    ``UdfEvaluationResult`` instead of the value, also after a failure of the function.
+    Newer names are taken too: ``cache``, ``instance_type`` (only ``"realtime"``), ``disk_size_gb``, ``_format``,
+    ``_ignore_unknown_arguments``; each is an ordinary parameter when the function declares it.
+
+    Raises ``ValueError`` when nothing or more than one thing says what to run, or a value is impossible; ``TypeError`` for a
+    first argument of another type and for parameters the function does not have; ``fused.errors.UdfError`` with the
+    function's traceback when it failed. Warns (``FusedIgnoredWarning``) about what has no effect.
+    """
+    call = _resolve(udf, args, x, y, z, engine, type, max_retry, cache_max_age, parameters, kw_parameters)
+    call.whole_response = bool(_include_log or _return_response)
+    if not sync:
+        return _awaitable(call)
+    return _execute(call)
+
+
+def run_async(udf: Any = None, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    """``fused.run(…, sync=False)``: arguments are checked now, the run starts when it is awaited."""
+    kwargs["sync"] = False
+    coroutine: Coroutine[Any, Any, Any] = run(udf, *args, **kwargs)
+    return coroutine
+
+
+def _resolve(
+    udf: Any,
+    args: tuple[Any, ...],
+    x: Any,
+    y: Any,
+    z: Any,
+    engine: str | None,
+    kind: str | None,
+    max_retry: int,
+    cache_max_age: str | None,
+    parameters: dict[str, Any] | None,
+    keywords: dict[str, Any],
+) -> Call:
+    call = Call()
+    resolve_target(call, udf, args, keywords)
+    newer = {name: _take(call, keywords, name) for name in ("cache", "instance_type", "disk_size_gb")}
+    ignore_unknown = bool(keywords.pop("_ignore_unknown_arguments", False))
+    resolve_engine(call, engine, newer["instance_type"], newer["disk_size_gb"])
+    resolve_age(call, cache_max_age, newer["cache"])
+    resolve_formats(call, keywords)
+    if isinstance(max_retry, bool) or not isinstance(max_retry, int) or max_retry < 0:
+        raise ValueError(f"max_retry={max_retry!r} is not a whole number from 0 up")
+    call.max_retry = max_retry
+    if parameters is not None and not isinstance(parameters, dict):
+        raise TypeError(f"parameters is a dictionary of names and values, not {parameters!r}")
+    resolve_tile(call, kind, x, y, z)
+    call.parameters |= {**keywords, **(parameters or {})}
+    if call.udf is not None:
+        if ignore_unknown:
+            described = call.udf.described
+            if not described.takes_any_keyword:
+                call.parameters = {name: value for name, value in call.parameters.items() if name in described.parameters}
+        else:
+            call.udf.check_names(call.parameters)
+    return call
+
+
+def _take(call: Call, keywords: dict[str, Any], name: str) -> Any:
+    declared = call.udf is not None and name in call.udf.described.parameters
+    return None if declared else keywords.pop(name, None)
+
+
+def _execute(call: Call) -> Any:
+    if call.items is None:
+        return _with_retries(call, call.parameters)
+    return [_with_retries(call, {**item, **call.parameters}) for item in call.items]
+
+
+def _with_retries(call: Call, parameters: dict[str, Any]) -> Any:
+    """One result; a function that failed is tried again ``max_retry`` times, with the same run id."""
+    attempt = _attempt(call, parameters)
+    delay = RETRY_SECONDS
+    for left in range(call.max_retry, -1, -1):
+        result = attempt()
+        if result.exception is None:
+            break
+        if left == 0 and not call.whole_response:
+            raise result.exception
+        if left:
+            time.sleep(delay)
+            delay = min(2 * delay, RETRY_SECONDS_MAX)
+    return result if call.whole_response else result.data
+
+
+def _attempt(call: Call, parameters: dict[str, Any]) -> Callable[[], UdfEvaluationResult]:
+    if call.engine == "remote":
+        from fused._run.remote import RemoteRun
+
+        return RemoteRun(call, parameters).attempt
+    udf = call.udf or _load(call)
+    udf.check_names(parameters)
+    return lambda: _attempt_local(udf, parameters, call)
+
+
+def _load(call: Call) -> Udf:
+    from fused._load import load
+
+    return load(call.token or call.name or "")
+
+
+def _attempt_local(udf: Udf, parameters: dict[str, Any], call: Call) -> UdfEvaluationResult:
+    from fused._run.local import call_local
+
+    started = time.monotonic()
+    try:
+        data = call_local(udf, parameters, call.tile)
+        return UdfEvaluationResult(data=data, udf=udf, time_taken_seconds=time.monotonic() - started)
+    except Exception as error:
+        import traceback
+
+        shown = "".join(traceback.format_exception(error))
+        return UdfEvaluationResult(
+            udf=udf,
+            time_taken_seconds=time.monotonic() - started,
+            has_exception=True,
+            exception_class=error.__class__.__name__,
+            error_message=shown,
+            error_type="runtime_error",
+            exception=error if isinstance(error, UdfError) else error,
+        )
+
+
+async def _awaitable(call: Call) -> Any:
+    """Runs in a thread of its own that ends with the run, so that nothing is left behind in a worker."""
+    loop = asyncio.get_running_loop()
+    gate = _gates.setdefault(loop, asyncio.Semaphore(AT_ONCE))
+    async with gate:
+        done: asyncio.Future[Any] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            if not done.cancelled():
+                if error is None:
+                    done.set_result(value)
+                else:
+                    done.set_exception(error)
+
+        def work() -> None:
+            try:
+                value, error = context.run(_execute, call), None
+            except BaseException as raised:
+                value, error = None, raised
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, value, error)
+
+        threading.Thread(target=work, name=f"fused.run {call.label}", daemon=True).start()
+        return await done

@@ -1,0 +1,126 @@
+"""``@fused.udf``: makes a function one that can be run elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from fused._duration import parse_duration
+from fused._inside import is_worker_process
+from fused._source import Snapshot, check_function
+from fused.errors import SourceError
+from fused.models.header import Header, read_headers
+from fused.models.schema import Schema
+from fused.models.udf import Udf
+
+KNOWN = (
+    "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, parameters"
+)
+NAME_LENGTH_MAX = 200
+
+
+@overload
+def udf(fn: Callable[..., Any]) -> Udf: ...
+
+
+@overload
+def udf(
+    fn: None = None,
+    schema: Schema | dict[str, Any] | str | None = None,
+    name: str | None = None,
+    cache_max_age: str | int | None = None,
+    default_parameters: dict[str, Any] | None = None,
+    headers: Sequence[str | Path | Header] | None = None,
+    *,
+    engine: str | None = None,
+    instance_type: str | None = None,
+    disk_size_gb: int | None = None,
+    region: str | None = None,
+    parameters: dict[str, Any] | None = None,
+    **unknown: Any,
+) -> Callable[[Callable[..., Any]], Udf]: ...
+
+
+def udf(
+    fn: Callable[..., Any] | None = None,
+    schema: Schema | dict[str, Any] | str | None = None,
+    name: str | None = None,
+    cache_max_age: str | int | None = None,
+    default_parameters: dict[str, Any] | None = None,
+    headers: Sequence[str | Path | Header] | None = None,
+    *,
+    engine: str | None = None,
+    instance_type: str | None = None,
+    disk_size_gb: int | None = None,
+    region: str | None = None,
+    parameters: dict[str, Any] | None = None,
+    **unknown: Any,
+) -> Udf | Callable[[Callable[..., Any]], Udf]:
+    """Makes a function a UDF, as ``@fused.udf`` or ``@fused.udf(...)`` (seed 000, "A decorator that transforms a function").
+
+    ``schema``: columns of the table it returns, as ``"id:int64 label:string"``, JSON text, a dictionary or a ``Schema``;
+    checked here and kept in ``.table_schema``.
+    ``name``: defaults to the function's name.
+    ``cache_max_age``: how old a stored result may be, ``"48h"``, ``"10s"``; default ``"90d"`` on the server; ``"0s"``: none.
+    ``default_parameters``: values beneath those of a call (``parameters`` is its newer name).
+    ``headers``: files that become modules: with ``headers=["my_header.py"]`` the function may ``import my_header``.
+    ``engine``, ``instance_type``, ``disk_size_gb``, ``region``: kept and sent; ``engine`` is the default of ``fused.run``.
+
+    Raises ``TypeError`` for an unknown keyword or something that is no function, ``ValueError`` for a value that cannot be
+    read, ``SourceError`` (a ``ValueError``) for lambdas, closures, methods and missing header files.
+    In a worker unknown keywords are accepted, so that code written for another version still runs.
+    """
+    if unknown and not is_worker_process():
+        raise TypeError(f"fused.udf has no keyword {', '.join(map(repr, unknown))}; it has {KNOWN}")
+    if default_parameters is not None and parameters is not None:
+        raise ValueError("default_parameters and parameters are two names of one thing: give one")
+    stored = default_parameters if default_parameters is not None else parameters
+    if stored is not None and (not isinstance(stored, Mapping) or not all(isinstance(key, str) for key in stored)):
+        raise TypeError(f"default_parameters is a dictionary with names as keys, not {stored!r}")
+    if fn is not None and isinstance(fn, str):
+        raise TypeError(f"fused.udf is used as a decorator; to give it a name write @fused.udf(name={fn!r})")
+    kept = {
+        "parameters": stored,
+        "cache_max_age": None if cache_max_age is None else parse_duration(cache_max_age),
+        "table_schema": None if schema is None else Schema.parse(schema),
+        "engine": engine,
+        "instance_type": instance_type,
+        "disk_size_gb": disk_size_gb,
+        "region": region,
+    }
+    if name is not None:
+        check_name(name)
+
+    def decorate(function: Callable[..., Any]) -> Udf:
+        plain = function.fn if isinstance(function, Udf) else function
+        checked = check_function(plain)
+        return Udf(
+            name or checked.__name__,
+            fn=checked,
+            source=Snapshot(checked),
+            headers=_headers(headers, checked.__code__.co_filename),
+            **kept,  # type: ignore[arg-type]
+        )
+
+    return decorate if fn is None else decorate(fn)
+
+
+udf.__module__ = "fused"  # `from fused import udf` is what a sent function's text says
+
+
+def check_name(name: str) -> str:
+    """A name that can stand in a URL and a folder; ``ValueError`` otherwise."""
+    wrong = not isinstance(name, str) or not name.strip() or len(name) > NAME_LENGTH_MAX
+    if wrong or "/" in name or name in (".", "..") or any(ord(letter) < 32 for letter in name):
+        raise ValueError(f"{name!r} cannot be a UDF's name: 1 to {NAME_LENGTH_MAX} characters, no '/', no control characters")
+    return name
+
+
+def _headers(headers: Sequence[str | Path | Header] | None, filename: str) -> list[Header]:
+    try:
+        return read_headers(headers, None if filename.startswith("<") else filename)
+    except SourceError:
+        if not is_worker_process():
+            raise
+        return []  # their text came with the run; the files are where the function was written

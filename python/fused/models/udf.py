@@ -1,0 +1,372 @@
+"""``Udf``: a function that can be run, saved, shared and written to files. ``GeoPandasUdfV2`` is its name in the seed."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fused._code import CodeDescription, describe_code, run_module
+from fused._duration import parse_duration
+from fused._inside import in_running_function
+from fused._source import Snapshot, without_decorator_keywords
+from fused.errors import SourceError
+from fused.models.header import Header
+from fused.models.schema import Schema
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from fused._run.evaluation import UdfEvaluationResult
+    from fused.models.access_token import UdfAccessToken, UdfAccessTokenList
+    from fused.models.step import UdfJobStepConfig
+
+
+class Udf:
+    """A function and all that travels with it.
+
+    ``name``; ``entrypoint``: the name of the Python function; ``code``: its text with decorators; ``headers``: modules it
+    imports; ``parameters``: values stored in the object, beneath those of a call; ``cache_max_age``: whole seconds or None;
+    ``table_schema``: the ``Schema`` stated in the decorator or None; ``metadata``: free JSON (``fused:id`` when saved).
+    """
+
+    type: ClassVar[str] = "geopandas_v2"
+
+    def __init__(
+        self,
+        name: str,
+        code: str | None = None,
+        *,
+        fn: Callable[..., Any] | None = None,
+        source: Snapshot | None = None,
+        entrypoint: str | None = None,
+        headers: Sequence[Header] = (),
+        parameters: Mapping[str, Any] | None = None,
+        cache_max_age: int | None = None,
+        table_schema: Schema | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        engine: str | None = None,
+        instance_type: str | None = None,
+        disk_size_gb: int | None = None,
+        region: str | None = None,
+        collection_id: str | None = None,
+        collection_name: str | None = None,
+    ) -> None:
+        self.name = name
+        self._code = code
+        self._fn = fn
+        self._source = source
+        self._entrypoint = entrypoint or (fn.__name__ if fn is not None else None)
+        self._described: CodeDescription | None = None
+        self._module: Mapping[str, Any] | None = None
+        self.headers = list(headers)
+        self.parameters = dict(parameters or {})
+        self.cache_max_age = cache_max_age
+        self.table_schema = table_schema
+        self.metadata = dict(metadata) if metadata is not None else None
+        self.engine = engine
+        self.instance_type = instance_type
+        self.disk_size_gb = disk_size_gb
+        self.region = region
+        self.collection_id = collection_id
+        self.collection_name = collection_name
+        if fn is not None:
+            self.__doc__ = fn.__doc__
+            self.__wrapped__ = fn
+            self.__module__ = fn.__module__
+
+    # -- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def code(self) -> str:
+        """The text that is sent and saved; ``SourceError`` where Python kept none. Assign to it to edit it."""
+        if self._code is None:
+            if self._source is None:
+                raise SourceError(f"{self.name!r} has no code")
+            text = self._source.text()
+            dropped = {"headers"} if self.headers else set()
+            self._code = without_decorator_keywords(text, self.entrypoint, frozenset(dropped)) if dropped else text
+        return self._code
+
+    @code.setter
+    def code(self, text: str) -> None:
+        self._code, self._fn, self._source, self._described, self._module = text, None, None, None, None
+
+    @property
+    def entrypoint(self) -> str:
+        """The name of the Python function in ``code`` that is called."""
+        return self._entrypoint or self.described.entrypoint
+
+    @property
+    def described(self) -> CodeDescription:
+        """Parameters and decorator of the entry point, read from the text; nothing is run."""
+        if self._described is None:
+            if self._fn is not None:
+                self._described = _describe_function(self._fn)
+            else:
+                self._described = describe_code(self.code, self._entrypoint, self.name)
+        return self._described
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """The plain Python function. For a loaded Udf its module is run here, once, when this is first asked for."""
+        if self._fn is None:
+            found = self._names().get(self.entrypoint)
+            self._fn = found.fn if isinstance(found, Udf) else found
+        if not callable(self._fn):
+            raise SourceError(f"{self.entrypoint!r} of {self.name!r} is not a function after its code was run")
+        return self._fn
+
+    def _names(self) -> Mapping[str, Any]:
+        if self._module is None:
+            self._module = run_module(self.code, self.name, self.header_modules)
+        return self._module
+
+    def header_modules(self) -> AbstractContextManager[None]:
+        """Inside ``with udf.header_modules():`` its headers can be imported."""
+        from fused._header_modules import importable
+
+        return importable(self.headers)
+
+    @property
+    def utils(self) -> ModuleType:
+        """The first header, as a module."""
+        if not self.headers:
+            raise AttributeError(f"{self.name!r} has no headers")
+        import importlib
+
+        with self.header_modules():
+            return importlib.import_module(self.headers[0].module_name)
+
+    @property
+    def id(self) -> str | None:
+        """The id of the saved function; None when it was neither saved nor loaded."""
+        return None if self.metadata is None else self.metadata.get("fused:id")
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only for names that Udf does not have: those of the function's module (`common = fused.load("common")`).
+        if name.startswith("_") or "_code" not in self.__dict__ or (self._fn is not None and self._code is None):
+            raise AttributeError(f"Udf has no attribute {name!r}")
+        names = self._names()
+        if name not in names:
+            raise AttributeError(f"neither Udf nor the code of {self.name!r} has a name {name!r}")
+        return names[name]
+
+    # -- calling it -------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, arg_list: Any = None, **kwargs: Any) -> Any:
+        """Outside of a running function: a ``UdfJobStepConfig`` with these parameters (seed: ``job = udf()``).
+
+        Inside of one, without ``arg_list``: runs it and returns the result.
+        """
+        from fused.models.step import UdfJobStepConfig, arguments_of_list
+
+        parameters = self.bind(args, kwargs)
+        if arg_list is None and in_running_function():
+            from fused._run.run import run
+
+            return run(self, parameters=parameters)
+        items = None if arg_list is None else arguments_of_list(arg_list, self)
+        return UdfJobStepConfig(udf=self.set_parameters(parameters), input=items)
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Positional and named arguments by name; ``TypeError`` for those the function does not have."""
+        described = self.described
+        bound = dict(kwargs)
+        if len(args) > len(described.parameters):
+            raise TypeError(f"{self.name} takes {len(described.parameters)} parameters, {len(args)} were given by position")
+        for name, value in zip(described.parameters, args, strict=False):
+            if name in bound:
+                raise TypeError(f"{self.name} got {name!r} twice, by position and by name")
+            bound[name] = value
+        self.check_names(bound)
+        return bound
+
+    def check_names(self, parameters: Mapping[str, Any]) -> None:
+        """``TypeError`` for names that the function does not declare; the tile's bounds are always welcome."""
+        described = self.described
+        unknown = [name for name in parameters if name not in described.parameters]
+        if unknown and not described.takes_any_keyword:
+            known = ", ".join(described.parameters) or "none"
+            raise TypeError(f"{self.name} has no parameter {', '.join(map(repr, unknown))}; its parameters are: {known}")
+
+    def set_parameters(
+        self, parameters: Mapping[str, Any], replace_parameters: bool = False, inplace: bool = False
+    ) -> Udf:
+        """Stores values in the object: added to those it has, or instead of them. A copy unless ``inplace``."""
+        target = self if inplace else self.copy()
+        target.parameters = {**({} if replace_parameters else target.parameters), **parameters}
+        return target
+
+    def copy(self) -> Udf:
+        """An independent object; the function itself is shared."""
+        twin = copy.copy(self)
+        twin.headers, twin.parameters = list(self.headers), dict(self.parameters)
+        twin.metadata = None if self.metadata is None else dict(self.metadata)
+        return twin
+
+    def eval_schema(self, inplace: bool = False) -> Udf:
+        """Reads ``schema=`` in the decorator of ``code`` again (after ``code`` was edited) and keeps it."""
+        target = self if inplace else self.copy()
+        described = describe_code(target.code, target._entrypoint, target.name)
+        stated = described.keywords.get("schema")
+        target.table_schema = None if stated is None else Schema.parse(stated)
+        return target
+
+    def run_local(self, inplace: bool = False, validate_output: bool = False, **kwargs: Any) -> UdfEvaluationResult:
+        """Runs in this process. The result's ``data`` is the value and its repr shows the schema to paste.
+
+        ``inplace`` keeps that schema in this object. ``validate_output`` compares with the schema of the decorator and
+        warns (``FusedTypeWarning``) where they differ.
+        """
+        from fused._run.local import run_local
+
+        return run_local(self, kwargs, inplace=inplace, validate_output=validate_output)
+
+    # -- on a server ------------------------------------------------------------------------------------------------
+
+    def to_fused(
+        self,
+        slug: str | None = None,
+        over_id: str | None = None,
+        as_new: bool | None = None,
+        inplace: bool = True,
+        *,
+        overwrite: bool | None = None,
+        collection_name: str | None = None,
+    ) -> Udf:
+        """Saves on the server and returns the saved Udf (this one, with its id, when ``inplace``).
+
+        ``slug``: the name to save under. A name that is taken is an error unless this object was loaded from it, or
+        ``overwrite=True``, or ``over_id`` names it; ``as_new=True`` never overwrites.
+        """
+        from fused._saved import save
+
+        return save(self, slug, over_id, as_new, inplace, overwrite, collection_name)
+
+    def delete_saved(self, inplace: bool = True) -> Udf:
+        """Deletes the saved function with its share tokens; this object stays and forgets its id when ``inplace``."""
+        from fused._saved import delete
+
+        return delete(self, inplace)
+
+    def create_access_token(
+        self,
+        *,
+        client_id: str | None = None,
+        public_read: bool | None = None,
+        access_scope: str | None = None,
+        cache: bool = True,
+        metadata_json: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+    ) -> UdfAccessToken:
+        """A share token: whoever has it may run this one saved function, and nothing else."""
+        from fused._saved import create_access_token
+
+        return create_access_token(self, client_id, public_read, access_scope, cache, metadata_json, enabled)
+
+    def get_access_tokens(self) -> UdfAccessTokenList:
+        """The share tokens of this saved function."""
+        from fused._saved import access_tokens
+
+        return access_tokens(self)
+
+    # -- in files ---------------------------------------------------------------------------------------------------
+
+    def to_directory(self, where: str | Path | None = None, overwrite: bool = False) -> Path:
+        """Writes ``meta.json``, ``README.md``, ``<name>.py`` and the headers into a folder (default: ``./<name>``)."""
+        from fused._export import to_directory
+
+        return to_directory(self, where, overwrite)
+
+    def to_file(self, where: str | Path, overwrite: bool = False) -> Path:
+        """The same as one ``.zip`` file, or the text alone when ``where`` ends in ``.py``."""
+        from fused._export import to_file
+
+        return to_file(self, where, overwrite)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that travels (client-protocol.md §3); parameters must be JSON by then."""
+        from fused._run.parameters import encode_parameters
+
+        return {
+            "name": self.name,
+            "type": self.type,
+            "code": self.code,
+            "headers": [header.to_json() for header in self.headers],
+            "metadata": self.metadata,
+            "collection_id": self.collection_id,
+            "collection_name": self.collection_name or "default",
+            "entrypoint": self.entrypoint,
+            "cache_max_age": self.cache_max_age,
+            "engine": self.engine,
+            "disk_size_gb": self.disk_size_gb,
+            "region": self.region,
+            "parameters": encode_parameters(self.parameters),
+            "table_schema": None if self.table_schema is None else self.table_schema.to_json(),
+            "original_headers": None,
+        }
+
+    model_dump = to_json
+
+    def model_dump_json(self) -> str:
+        return json.dumps(self.to_json(), ensure_ascii=False)
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> Udf:
+        """From such a record; keys it does not know are left out."""
+        age = value.get("cache_max_age")
+        schema = value.get("table_schema")
+        return cls(
+            str(value.get("name") or "udf"),
+            str(value.get("code") or ""),
+            entrypoint=value.get("entrypoint") or None,
+            headers=[Header.of_json(each) for each in value.get("headers") or []],
+            parameters=value.get("parameters"),
+            cache_max_age=None if age is None else parse_duration(age),
+            table_schema=None if schema is None else Schema.parse(schema),
+            metadata=value.get("metadata") or {},
+            engine=value.get("engine"),
+            disk_size_gb=value.get("disk_size_gb"),
+            region=value.get("region"),
+            collection_id=value.get("collection_id"),
+            collection_name=value.get("collection_name"),
+        )
+
+    model_validate = of_json
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Udf) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self._entrypoint))
+
+    def _identity(self) -> tuple[Any, ...]:
+        code = self._fn if self._code is None else self._code
+        return (self.name, code, self._entrypoint, self.headers, self.parameters, self.cache_max_age)
+
+    def __repr__(self) -> str:
+        from fused._show import udf_text
+
+        return udf_text(self)
+
+    def _repr_html_(self) -> str:
+        from fused._show import udf_html
+
+        return udf_html(self)
+
+
+def _describe_function(fn: Callable[..., Any]) -> CodeDescription:
+    parameters = inspect.signature(fn).parameters.values()
+    named = tuple(each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+    any_keyword = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    return CodeDescription(fn.__name__, named, any_keyword, {}, inspect.getdoc(fn))
+
+
+AnyBaseUdf = Udf
+GeoPandasUdfV2 = Udf
+GeoPandasUdfV2Callable = Udf

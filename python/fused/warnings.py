@@ -1,0 +1,19 @@
+"""Warnings of the SDK; filter them by class with ``warnings.filterwarnings``."""
+
+from __future__ import annotations
+
+
+class FusedWarning(UserWarning):
+    """Every warning of ``fused`` is one of these."""
+
+
+class FusedIgnoredWarning(FusedWarning):
+    """Something given has no effect on the path that was chosen (the seed's "warnings are issued for ignored parameters")."""
+
+
+class FusedDeprecationWarning(FusedWarning):
+    """An older spelling was used; the message names the newer one."""
+
+
+class FusedTypeWarning(FusedWarning):
+    """A result does not have the schema that the decorator states."""
