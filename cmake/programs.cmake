@@ -4,7 +4,8 @@ execute_process(COMMAND "${Python_EXECUTABLE}" -m nanobind --cmake_dir
 find_package(nanobind CONFIG REQUIRED)
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/core/main.cpp)
-  add_executable(fused-server core/main.cpp)
+  file(GLOB program_sources CONFIGURE_DEPENDS core/*.cpp)
+  add_executable(fused-server ${program_sources})
   target_link_libraries(fused-server PRIVATE fused_http CLI11::CLI11)
   target_compile_definitions(fused-server PRIVATE FUSED_VERSION="${PROJECT_VERSION}")
   install(TARGETS fused-server RUNTIME DESTINATION fused/bin)

