@@ -1,0 +1,1 @@
+"""The process that runs functions: see "Processes" and "Frames" in ARCHITECTURE.md."""

@@ -1,0 +1,115 @@
+"""The loop of a worker: RUN → RESULT → clean up → IDLE, over the socket on descriptor 3."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from . import setup
+from .connection import Closed, Connection, to_json
+from .describe import describe
+from .fingerprint import Fingerprint
+from .frames import FrameError, Kind
+from .runner import Runner
+from .streams import Streams
+
+DESCRIBE_SECONDS_MAX = 30
+
+
+class Worker:
+    """One worker process, from READY to its end."""
+
+    def __init__(self, connection: Connection, scratch: str, report: dict[str, Any]) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+        self.runs = 0
+        self.streams = Streams()
+        self.fingerprint = Fingerprint(scratch, self.streams)
+        self.runner = Runner(connection, self.streams, self.fingerprint.accept_imports)
+        self.fingerprint.begin()
+        self.report = report
+
+    def serve(self) -> None:
+        """Until the server says so or goes away."""
+        self.connection.send(Kind.READY, to_json({"pid": self.pid, "python": platform.python_version(), **self.report}))
+        while True:
+            kind, header, _body = self.connection.read()
+            if kind is Kind.RUN:
+                self._run(header)
+            elif kind is Kind.DESCRIBE:
+                self._describe(header)
+            elif kind is Kind.LEAVE:
+                return
+            elif kind is not Kind.CALL_REPLY:  # a late one belongs to a run that did not wait for it
+                raise FrameError(f"a frame of kind {kind.name} came from the server")
+
+    def _run(self, order: dict[str, Any]) -> None:
+        header, body = self.runner.run(order)
+        if os.getpid() != self.pid:
+            os._exit(0)  # a child that the function forked and let return: it has no part in the protocol
+        self.connection.send(Kind.RESULT, to_json(header), body)
+        del header, body
+        self.runs += 1
+        self.runner.after()
+        replace = self.fingerprint.restore() or self.runner.must_leave
+        self.connection.send(Kind.IDLE, to_json({"replace": replace, "runs": self.runs}))
+
+    def _describe(self, order: dict[str, Any]) -> None:
+        """In a child, so that nothing of the text's body stays here."""
+        child = os.fork()
+        if child == 0:
+            signal.alarm(DESCRIBE_SECONDS_MAX)
+            self.connection.send(Kind.DESCRIBED, to_json(describe(self.runner, order["udf"])))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        self.fingerprint.restore()
+        if status != 0:
+            message = f"the text's body did not end well (wait status {status})"
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+                message = f"the text's body took longer than {DESCRIBE_SECONDS_MAX} s"
+            error = {"class": "InvalidCode", "message": message, "traceback": "", "line": None}
+            self.connection.send(Kind.DESCRIBED, to_json({"error": error}))
+
+
+def child_main(order: dict[str, Any], descriptors: list[int], zygote: int, threads: int) -> None:
+    """A forked worker's whole life; does not return."""
+    status = 1
+    try:
+        setup.default_signals()
+        setup.take_descriptors(*descriptors)
+        setup.leave_parent(zygote)
+        setup.first_for_the_kernel_to_kill()
+        sandbox = order.get("sandbox") or {}
+        scratch = sandbox.get("scratch") or f"/tmp/fused-worker-{os.getpid()}"
+        os.makedirs(scratch, mode=0o700, exist_ok=True)
+        report = setup.enter_sandbox(sandbox)
+        setup.set_environment(sandbox, report.get("scratch") or scratch)
+        setup.new_random_numbers()
+        setup.set_threads(threads)
+        sock = socket.socket(fileno=setup.SOCKET)
+        connection = Connection(sock, int(order["nonce"]))
+        Worker(connection, os.getcwd(), report).serve()
+        status = 0
+    except Closed:
+        status = 0
+    except BaseException as error:
+        _say(error)
+    finally:
+        os._exit(status)
+
+
+def _say(error: BaseException) -> None:
+    """Why a worker could not go on, to the server's log by way of its stderr pipe."""
+    import traceback
+
+    try:
+        lines = "".join(traceback.format_exception(error))
+        os.write(2, f"worker {os.getpid()} at {time.strftime('%H:%M:%S')}: {lines}".encode("utf-8", "backslashreplace"))
+        sys.stderr.flush()
+    except BaseException:
+        return
