@@ -82,6 +82,9 @@ int end_children();
 // already there. An error says why not, and the functions have FUSED_MOUNT only.
 Status prepare_mount_link(const std::filesystem::path& mount, const std::filesystem::path& link = "/mount");
 
+// Whether `link` is a link to `mount`.
+bool mount_link_stands(const std::filesystem::path& mount, const std::filesystem::path& link = "/mount");
+
 // What this machine allows, without entering anything: for the start line and /health before the first worker is up.
 // Forks throw-away children; single-threaded callers only.
 SandboxReport probe_sandbox();
