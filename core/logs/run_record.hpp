@@ -16,7 +16,7 @@ struct RunRecord {
   WallTime started;
   double execution_time_seconds = 0;  // never null: wall time also of a run that was killed
   std::string outcome;          // "ok", "user_error", "timeout", … (ARCHITECTURE.md, "Outcomes")
-  std::string parameters_json;  // a JSON object
+  std::string parameters_json;  // a JSON object; over kLoggedParametersBytesMax only its size is kept, and the file says so
   std::string revision;         // of a saved function, else ""
   std::string udf_id;           // of a saved function, else ""
   std::string entrypoint;
@@ -27,9 +27,15 @@ struct RunRecord {
   std::string error_class;      // of a failed run
   std::string error_message;
   std::shared_ptr<const std::string> code;
-  std::string code_hash;        // SHA-256 of *code; equal code is stored once and hard-linked
-  std::string stdout_text;      // as it will stand in stdout.log, cuts said in it
+  std::shared_ptr<const std::string> headers_json;  // a JSON array of {"module_name","source_code"}; null: []
+  std::string code_hash;        // of code, entrypoint and headers (FunctionSource::code_hash): equal code is stored once and
+                                // hard-linked; "" lets the log compute it
+  std::string stdout_text;      // as it will stand in stdout.log, cuts said in it (streams.hpp)
   std::string stderr_text;      // "" for a run that succeeded
 };
+
+constexpr std::size_t kLoggedParametersBytesMax = 64 << 10;
+constexpr std::size_t kLoggedMessageBytesMax = 64 << 10;   // of error_message; the cut is said in it
+constexpr std::size_t kLoggedStreamBytesMax = 64 << 20;    // of each stream, whatever its caller allowed; the cut is said
 
 }  // namespace fused
