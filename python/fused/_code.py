@@ -42,7 +42,9 @@ def find_entrypoint(tree: ast.Module, entrypoint: str | None = None) -> Function
         return functions[candidates[0]]
     if not candidates:
         raise SourceError("the code has no function; write `@fused.udf` above a `def udf(...)`")
-    raise SourceError(f"the code has several functions ({', '.join(candidates)}): call one of them `udf`, or name it by entrypoint=")
+    raise SourceError(
+        f"the code has several functions ({', '.join(candidates)}): call one of them `udf`, or name it by entrypoint="
+    )
 
 
 def parse_code(code: str, name: str = "udf") -> ast.Module:

@@ -18,7 +18,7 @@ def import_lines(node: ast.FunctionDef | ast.AsyncFunctionDef, fn: FunctionType)
     """Lines such as ``import geopandas as gpd`` for the names used at definition, sorted; what cannot be told is left out."""
     lines = set()
     for name in sorted(_names(node)):
-        if name in PROVIDED and isinstance(fn.__globals__.get(name), ModuleType) or name not in fn.__globals__:
+        if (name in PROVIDED and isinstance(fn.__globals__.get(name), ModuleType)) or name not in fn.__globals__:
             continue
         if hasattr(builtins, name) and fn.__globals__[name] is getattr(builtins, name):
             continue
@@ -34,9 +34,7 @@ def _names(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     every += [argument for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
     parts: list[ast.expr | None] = [*node.decorator_list, node.returns, *arguments.defaults, *arguments.kw_defaults]
     parts += [argument.annotation for argument in every]
-    return {
-        inner.id for part in parts if part is not None for inner in ast.walk(part) if isinstance(inner, ast.Name)
-    }
+    return {inner.id for part in parts if part is not None for inner in ast.walk(part) if isinstance(inner, ast.Name)}
 
 
 def _line(name: str, value: object, own_module: str) -> str | None:
@@ -45,13 +43,18 @@ def _line(name: str, value: object, own_module: str) -> str | None:
         return None if module == "__main__" else f"import {module}" if module == name else f"import {module} as {name}"
     if isinstance(value, bool | int | float | str | bytes | type(None) | tuple | list | dict):
         return _constant(name, value)
-    module = getattr(value, "__module__", None)
+    home = getattr(value, "__module__", None)
     qualname = getattr(value, "__qualname__", None) or getattr(value, "_name", None) or getattr(value, "__name__", None)
-    if not isinstance(module, str) or not isinstance(qualname, str) or module in ("__main__", own_module) or "." in qualname:
+    if (
+        not isinstance(module, str)
+        or not isinstance(qualname, str)
+        or module in ("__main__", own_module)
+        or "." in qualname
+    ):
         return None
-    if getattr(sys.modules.get(module), qualname, None) is not value:
+    if getattr(sys.modules.get(home), qualname, None) is not value:
         return None
-    return f"from {module} import {qualname}" if qualname == name else f"from {module} import {qualname} as {name}"
+    return f"from {home} import {qualname}" if qualname == name else f"from {home} import {qualname} as {name}"
 
 
 def _constant(name: str, value: object) -> str | None:

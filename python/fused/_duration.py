@@ -18,7 +18,9 @@ def parse_duration(value: str | int | timedelta, what: str = "cache_max_age") ->
     if isinstance(value, timedelta):
         seconds = int(value.total_seconds())
     elif isinstance(value, bool):
-        raise ValueError(f"{what}={value!r} is not a duration: write a number and a unit, as '48h', '10s', '30m' or '7d'")
+        raise ValueError(
+            f"{what}={value!r} is not a duration: write a number and a unit, as '48h', '10s', '30m' or '7d'"
+        )
     elif isinstance(value, int):
         seconds = value
     else:

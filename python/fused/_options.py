@@ -23,9 +23,30 @@ from fused.warnings import FusedIgnoredWarning
 
 API_PREFIX = "/server/v1"
 AUTH_SCHEMES = ("Bearer", "Fused-Env-Bearer", "Fused-Rtenv-Bearer", "Fused-Service-Token")
-FORMATS = (
-    "parquet geojson json csv mvt feather arrow xlsx excel xml html png jpeg jpg webp gif apng svg tiff tif npy zip".split()
-)
+FORMATS = [
+    "parquet",
+    "geojson",
+    "json",
+    "csv",
+    "mvt",
+    "feather",
+    "arrow",
+    "xlsx",
+    "excel",
+    "xml",
+    "html",
+    "png",
+    "jpeg",
+    "jpg",
+    "webp",
+    "gif",
+    "apng",
+    "svg",
+    "tiff",
+    "tif",
+    "npy",
+    "zip",
+]
 
 
 def clean_url(value: Any, what: str = "base_url") -> str:
@@ -33,7 +54,9 @@ def clean_url(value: Any, what: str = "base_url") -> str:
     text = str(value).strip().rstrip("/")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{what}={value!r} is not a server's address: write http://127.0.0.1:8783 or https://host/server/v1")
+        raise ValueError(
+            f"{what}={value!r} is not a server's address: write http://127.0.0.1:8783 or https://host/server/v1"
+        )
     if parts.username or parts.query or parts.fragment:
         raise ValueError(f"{what}={value!r} may have no user name, query or fragment")
     return text if parts.path else text + API_PREFIX
@@ -86,7 +109,9 @@ def _formats(value: Any, what: str) -> str:
     names = [part.strip() for part in str(value).split(",")]
     wrong = [name for name in names if name not in FORMATS]
     if wrong:
-        raise ValueError(f"{what}={value!r}: {', '.join(map(repr, wrong))} is no format; formats are {', '.join(FORMATS)}")
+        raise ValueError(
+            f"{what}={value!r}: {', '.join(map(repr, wrong))} is no format; formats are {', '.join(FORMATS)}"
+        )
     return ",".join(names)
 
 

@@ -37,7 +37,9 @@ def read_settings() -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{settings_path()} is not TOML: {error}; mend it or write it anew with `fused login`") from None
+        raise ConfigurationError(
+            f"{settings_path()} is not TOML: {error}; mend it or write it anew with `fused login`"
+        ) from None
 
 
 def write_settings(values: dict[str, Any]) -> Path:

@@ -30,7 +30,9 @@ def check_function(fn: object) -> FunctionType:
         kind = "a class" if isinstance(fn, type) else f"{type(fn).__name__} object"
         raise TypeError(f"fused.udf wants a function (def …), not {kind}: {fn!r}")
     if fn.__name__ == "<lambda>":
-        raise SourceError("a lambda cannot be a UDF, because it has no name to be called by: write it as `def udf(...): return ...`")
+        raise SourceError(
+            "a lambda cannot be a UDF, because it has no name to be called by: write it as `def udf(...): return ...`"
+        )
     captured = [name for name in fn.__code__.co_freevars if name != fn.__name__]
     if captured:
         raise SourceError(
@@ -106,7 +108,9 @@ def udf_decorator(node: FunctionNode) -> ast.expr | None:
     """The decorator ``@fused.udf``, ``@udf`` or a call of it; None when there is none."""
     for decorator in node.decorator_list:
         called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if (isinstance(called, ast.Attribute) and called.attr == "udf") or (isinstance(called, ast.Name) and called.id == "udf"):
+        if (isinstance(called, ast.Attribute) and called.attr == "udf") or (
+            isinstance(called, ast.Name) and called.id == "udf"
+        ):
             return decorator
     return None
 
@@ -128,7 +132,11 @@ def without_decorator_keywords(text: str, entrypoint: str, drop: frozenset[str])
         if not isinstance(decorator, ast.Call) or not any(keyword.arg in drop for keyword in decorator.keywords):
             continue
         kept = [keyword for keyword in decorator.keywords if keyword.arg not in drop]
-        short = ast.Call(func=decorator.func, args=decorator.args, keywords=kept) if kept or decorator.args else decorator.func
+        short = (
+            ast.Call(func=decorator.func, args=decorator.args, keywords=kept)
+            if kept or decorator.args
+            else decorator.func
+        )
         end = decorator.end_lineno or decorator.lineno
         lines[decorator.lineno - 1 : end] = [f"@{ast.unparse(short)}\n"]
     return "".join(lines)

@@ -14,9 +14,7 @@ from fused.models.header import Header, read_headers
 from fused.models.schema import Schema
 from fused.models.udf import Udf
 
-KNOWN = (
-    "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, parameters"
-)
+KNOWN = "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, parameters"
 NAME_LENGTH_MAX = 200
 
 
@@ -113,7 +111,9 @@ def check_name(name: str) -> str:
     """A name that can stand in a URL and a folder; ``ValueError`` otherwise."""
     wrong = not isinstance(name, str) or not name.strip() or len(name) > NAME_LENGTH_MAX
     if wrong or "/" in name or name in (".", "..") or any(ord(letter) < 32 for letter in name):
-        raise ValueError(f"{name!r} cannot be a UDF's name: 1 to {NAME_LENGTH_MAX} characters, no '/', no control characters")
+        raise ValueError(
+            f"{name!r} cannot be a UDF's name: 1 to {NAME_LENGTH_MAX} characters, no '/', no control characters"
+        )
     return name
 
 

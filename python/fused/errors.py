@@ -62,8 +62,8 @@ class NotFoundError(ServerError):
     """There is no such function, token or run (404)."""
 
 
-class ConflictError(ServerError):
-    """Something of that name is there already, or changed meanwhile (409)."""
+class ConflictError(ServerError, ValueError):
+    """Something of that name is there already, or changed meanwhile (409); also a ``ValueError``."""
 
 
 class BusyError(ServerError):

@@ -89,8 +89,16 @@ def resolve_target(call: Call, udf: Any, args: Sequence[Any], keywords: dict[str
     if call.udf is not None:
         keywords.update(_positional(call.udf, args, keywords))
     elif args:
-        if call.token is not None or len(args) > 1 or not isinstance(args[0], str) or call.name is None or "/" in call.name:
-            raise TypeError(f"fused.run({udf!r}, …) takes its parameters by name, as n=3; {args[0]!r} was given by position")
+        if (
+            call.token is not None
+            or len(args) > 1
+            or not isinstance(args[0], str)
+            or call.name is None
+            or "/" in call.name
+        ):
+            raise TypeError(
+                f"fused.run({udf!r}, …) takes its parameters by name, as n=3; {args[0]!r} was given by position"
+            )
         warnings.warn(f"write fused.run('{udf}/{args[0]}')", FusedDeprecationWarning, stacklevel=4)
         call.name = f"{call.name}/{args[0]}"
 
@@ -151,7 +159,9 @@ def resolve_tile(call: Call, kind: str | None, x: Any, y: Any, z: Any) -> None:
                 raise TypeError(f"{name} of a tile is a whole number, not {value!r}")
         side = 1 << z if 0 <= z <= TILE_ZOOM_MAX else 0
         if not side or not 0 <= x < side or not 0 <= y < side:
-            raise ValueError(f"there is no tile z={z}, x={x}, y={y}: z is 0 to {TILE_ZOOM_MAX}, x and y are 0 to 2**z - 1")
+            raise ValueError(
+                f"there is no tile z={z}, x={x}, y={y}: z is 0 to {TILE_ZOOM_MAX}, x and y are 0 to 2**z - 1"
+            )
         call.tile = (z, x, y)
         return
     declared = None if call.udf is None else call.udf.described
@@ -181,7 +191,9 @@ def resolve_engine(call: Call, engine: str | None, instance_type: str | None, di
             "the function the memory and time it needs by the server's limits (`fused serve --help`)"
         )
     if disk_size_gb is not None:
-        raise ValueError("disk_size_gb is for batch jobs; a run at once has the server's scratch limit (`fused serve --help`)")
+        raise ValueError(
+            "disk_size_gb is for batch jobs; a run at once has the server's scratch limit (`fused serve --help`)"
+        )
     if instance_type is not None and engine == "local":
         raise ValueError("instance_type='realtime' and engine='local' contradict each other: give one")
     call.engine = engine
@@ -201,7 +213,9 @@ def resolve_age(call: Call, cache_max_age: str | int | None, cache: bool | None)
     elif cache_max_age is not None:
         call.cache_max_age = parse_duration(cache_max_age)
     if call.cache_max_age is not None and call.engine == "local":
-        warnings.warn("cache_max_age is ignored with engine='local': nothing is stored", FusedIgnoredWarning, stacklevel=4)
+        warnings.warn(
+            "cache_max_age is ignored with engine='local': nothing is stored", FusedIgnoredWarning, stacklevel=4
+        )
 
 
 def resolve_formats(call: Call, keywords: dict[str, Any]) -> None:
@@ -219,5 +233,7 @@ def resolve_formats(call: Call, keywords: dict[str, Any]) -> None:
     if wrong:
         raise ValueError(f"{', '.join(map(repr, wrong))} is no format; formats are {', '.join(FORMATS)}")
     if names and call.engine == "local":
-        warnings.warn("a format is ignored with engine='local': values are not encoded", FusedIgnoredWarning, stacklevel=4)
+        warnings.warn(
+            "a format is ignored with engine='local': values are not encoded", FusedIgnoredWarning, stacklevel=4
+        )
     call.formats = ",".join(names) or None

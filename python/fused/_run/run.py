@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
 import time
-import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
@@ -19,15 +15,11 @@ from fused._run.arguments import (
     resolve_tile,
 )
 from fused._run.evaluation import UdfEvaluationResult
-from fused.errors import UdfError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
 
 RETRY_SECONDS = 0.1  # before the first retry of a failed function, doubled each time
 RETRY_SECONDS_MAX = 5.0
-AT_ONCE = 64  # runs of one event loop that are under way together; the others wait
-
-_gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = weakref.WeakKeyDictionary()
 
 
 def run(
@@ -108,7 +100,9 @@ def _resolve(
         if ignore_unknown:
             described = call.udf.described
             if not described.takes_any_keyword:
-                call.parameters = {name: value for name, value in call.parameters.items() if name in described.parameters}
+                call.parameters = {
+                    name: value for name, value in call.parameters.items() if name in described.parameters
+                }
         else:
             call.udf.check_names(call.parameters)
     return call
@@ -175,32 +169,11 @@ def _attempt_local(udf: Udf, parameters: dict[str, Any], call: Call) -> UdfEvalu
             exception_class=error.__class__.__name__,
             error_message=shown,
             error_type="runtime_error",
-            exception=error if isinstance(error, UdfError) else error,
+            exception=error,
         )
 
 
 async def _awaitable(call: Call) -> Any:
-    """Runs in a thread of its own that ends with the run, so that nothing is left behind in a worker."""
-    loop = asyncio.get_running_loop()
-    gate = _gates.setdefault(loop, asyncio.Semaphore(AT_ONCE))
-    async with gate:
-        done: asyncio.Future[Any] = loop.create_future()
-        context = contextvars.copy_context()
+    from fused._run.threads import in_thread
 
-        def settle(value: Any, error: BaseException | None) -> None:
-            if not done.cancelled():
-                if error is None:
-                    done.set_result(value)
-                else:
-                    done.set_exception(error)
-
-        def work() -> None:
-            try:
-                value, error = context.run(_execute, call), None
-            except BaseException as raised:
-                value, error = None, raised
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, value, error)
-
-        threading.Thread(target=work, name=f"fused.run {call.label}", daemon=True).start()
-        return await done
+    return await in_thread(lambda: _execute(call), f"fused.run {call.label}")

@@ -13,10 +13,34 @@ from typing import Any
 
 DataType = str | dict[str, Any]
 
-PLAIN = (
-    "null bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 string large_string binary "
-    "large_binary date32 date64 time32 time64 timestamp duration interval month_day_nano_interval geometry"
-).split()
+PLAIN = [
+    "null",
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+    "string",
+    "large_string",
+    "binary",
+    "large_binary",
+    "date32",
+    "date64",
+    "time32",
+    "time64",
+    "timestamp",
+    "duration",
+    "interval",
+    "month_day_nano_interval",
+    "geometry",
+]
 ALIASES = {
     "boolean": "bool", "halffloat": "float16", "half": "float16", "float": "float32", "double": "float64",
     "utf8": "string", "str": "string", "large_utf8": "large_string", "int": "int64", "long": "int64", "bytes": "binary",

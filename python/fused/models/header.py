@@ -22,7 +22,9 @@ class Header:
 
     def __post_init__(self) -> None:
         if not self.module_name.isidentifier():
-            raise ValueError(f"header {self.module_name!r} cannot be imported: a module's name is letters, digits and _")
+            raise ValueError(
+                f"header {self.module_name!r} cannot be imported: a module's name is letters, digits and _"
+            )
 
     def to_json(self) -> dict[str, Any]:
         return {"module_name": self.module_name, "source_code": self.source_code, "source_file": self.source_file}
@@ -58,7 +60,9 @@ def _read(header: str | Path | Header | dict[str, Any], beside: str | None) -> H
     if isinstance(header, dict):
         return Header.of_json(header)
     if not isinstance(header, str | Path):
-        raise TypeError(f"a header is a file's path, a URL or a fused.models.Header, not {type(header).__name__}: {header!r}")
+        raise TypeError(
+            f"a header is a file's path, a URL or a fused.models.Header, not {type(header).__name__}: {header!r}"
+        )
     text = str(header)
     name = text.rstrip("/").rsplit("/", 1)[-1].split("?")[0].split(".")[0]
     if text.startswith(("https://", "http://")):

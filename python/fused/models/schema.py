@@ -125,7 +125,9 @@ def _field(item: Any) -> Field:
         raise ValueError(f"field {item['name']!r} has unknown keys {sorted(unknown)}")
     name = str(item["name"])
     nullable = item.get("nullable")
-    return Field(name, check_type(item["type"], name), True if nullable is None else bool(nullable), item.get("metadata"))
+    return Field(
+        name, check_type(item["type"], name), True if nullable is None else bool(nullable), item.get("metadata")
+    )
 
 
 def _parse_text(text: str) -> list[Field]:

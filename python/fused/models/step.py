@@ -35,7 +35,11 @@ class UdfJobStepConfig:
         return self._udf().run_local(validate_output=validate_output, **kwargs)
 
     def set_udf(
-        self, udf: Udf, parameters: Mapping[str, Any] | None = None, replace_parameters: bool = False, inplace: bool = False
+        self,
+        udf: Udf,
+        parameters: Mapping[str, Any] | None = None,
+        replace_parameters: bool = False,
+        inplace: bool = False,
     ) -> UdfJobStepConfig:
         """Puts another function in; ``parameters`` are stored in it."""
         chosen = udf.set_parameters(parameters or {}, replace_parameters)

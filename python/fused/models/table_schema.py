@@ -53,7 +53,12 @@ def _arrow_type(kind: Any) -> Any:
     if pa.types.is_fixed_size_binary(kind):
         return {"type": "fixed_size_binary", "byte_width": kind.byte_width}
     text = str(kind)
-    for long, short in (("date32[day]", "date32"), ("date64[ms]", "date64"), ("string_view", "string"), ("binary_view", "binary")):
+    for long, short in (
+        ("date32[day]", "date32"),
+        ("date64[ms]", "date64"),
+        ("string_view", "string"),
+        ("binary_view", "binary"),
+    ):
         text = short if text == long else text
     if text.startswith("extension<"):
         return "geometry" if "geoarrow" in text else _arrow_type(kind.storage_type)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from fused._run.evaluation import UdfEvaluationResult
     from fused.models.access_token import UdfAccessToken, UdfAccessTokenList
-    from fused.models.step import UdfJobStepConfig
 
 
 class Udf:
@@ -178,7 +177,9 @@ class Udf:
         described = self.described
         bound = dict(kwargs)
         if len(args) > len(described.parameters):
-            raise TypeError(f"{self.name} takes {len(described.parameters)} parameters, {len(args)} were given by position")
+            raise TypeError(
+                f"{self.name} takes {len(described.parameters)} parameters, {len(args)} were given by position"
+            )
         for name, value in zip(described.parameters, args, strict=False):
             if name in bound:
                 raise TypeError(f"{self.name} got {name!r} twice, by position and by name")
@@ -192,7 +193,9 @@ class Udf:
         unknown = [name for name in parameters if name not in described.parameters]
         if unknown and not described.takes_any_keyword:
             known = ", ".join(described.parameters) or "none"
-            raise TypeError(f"{self.name} has no parameter {', '.join(map(repr, unknown))}; its parameters are: {known}")
+            raise TypeError(
+                f"{self.name} has no parameter {', '.join(map(repr, unknown))}; its parameters are: {known}"
+            )
 
     def set_parameters(
         self, parameters: Mapping[str, Any], replace_parameters: bool = False, inplace: bool = False
