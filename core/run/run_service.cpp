@@ -11,8 +11,8 @@
 namespace fused {
 namespace asio = boost::asio;
 
-RunService::RunService(asio::io_context& io, Pool& pool, RunLog& log, RunTokens tokens, RunServiceOptions options)
-    : io_(io), pool_(pool), log_(log), tokens_(std::move(tokens)), options_(std::move(options)) {}
+RunService::RunService(asio::io_context& io, Pool& pool, RunLog& log, RunTokens& tokens, RunServiceOptions options)
+    : io_(io), pool_(pool), log_(log), tokens_(tokens), options_(std::move(options)) {}
 
 asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket) {
   // Admit.
@@ -25,7 +25,7 @@ asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::sha
   ++figures_.running;
 
   // Order, and wait for its end.
-  const std::string run_token = tokens_.make(run_actor(request));
+  const std::string run_token = tokens_.begin(run_actor(request));
   const RunOrder order = make_run_order(request, {run_token, options_.base_url, options_.execution_environment_id});
   const auto conversation = std::make_shared<RunConversation>(io_, request, ticket, nested_);
   Result<RunReply> reply = co_await pool_.run(order, *ticket, *conversation);

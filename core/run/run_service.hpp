@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "auth/run_tokens.hpp"
 #include "logs/run_log.hpp"
 #include "run/outcome.hpp"
 #include "run/run_request.hpp"
@@ -29,12 +30,6 @@ struct NestedReply {
 };
 using NestedHandler = std::function<boost::asio::awaitable<NestedReply>(NestedRequest)>;
 
-// Makes the token a run carries, and takes it back when the run is over.
-struct RunTokens {
-  std::function<std::string(const Actor&)> make;
-  std::function<void(const std::string&)> end;
-};
-
 struct RunServiceOptions {
   int recursion_max = 5;
   std::string execution_environment_id = "default";
@@ -50,7 +45,7 @@ struct RunFigures {
 
 class RunService {
  public:
-  RunService(boost::asio::io_context& io, Pool& pool, RunLog& log, RunTokens tokens, RunServiceOptions options);
+  RunService(boost::asio::io_context& io, Pool& pool, RunLog& log, RunTokens& tokens, RunServiceOptions options);
 
   void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
   // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
@@ -61,7 +56,7 @@ class RunService {
   boost::asio::io_context& io_;
   Pool& pool_;
   RunLog& log_;
-  RunTokens tokens_;
+  RunTokens& tokens_;
   RunServiceOptions options_;
   NestedHandler nested_;
   RunFigures figures_;

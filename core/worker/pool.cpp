@@ -4,6 +4,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/serialize.hpp>
@@ -15,6 +16,12 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
 constexpr auto kBlankWait = std::chrono::seconds(60);
+
+std::string seconds_text(std::int64_t milliseconds) {
+  std::string text = std::to_string(milliseconds / 1000);
+  if (milliseconds % 1000) text += '.' + std::to_string(1000 + milliseconds % 1000).substr(1);
+  return text;
+}
 
 std::uint64_t new_nonce() {
   std::random_device device;
@@ -45,13 +52,14 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
                        if (worker->state() == WorkerState::starting) unborn.push_back(worker);
                      for (const auto& worker : unborn) worker->kill(RunEnd::crashed, "the zygote ended");
                    }}),
+      watch_(options_.limits, [this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
       tick_(io) {}
 
 Pool::~Pool() { stop(); }
 
 Status Pool::start() {
   FUSED_CHECK(zygote_.start());
-  asio::co_spawn(io_, watch(), asio::detached);
+  asio::co_spawn(io_, enforce_wall_limits(), asio::detached);
   return {};
 }
 
@@ -93,8 +101,11 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     const SharedWorker worker = *taken;
     ticket.worker_ = worker;
     if (order.fresh) throw_away_.insert(worker->number());
-    running_[worker->number()] = std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.limits.wall_ms);
+    const std::uint64_t number_of_run = next_run_++;
+    running_[worker->number()] = {number_of_run, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.limits.wall_ms)};
+    watch_.begin(worker->number(), number_of_run, worker->pid(), scratch_of(worker->number()));
     reply = co_await worker->run(order, watcher);
+    reply.peak_memory_bytes = std::max(reply.peak_memory_bytes, watch_.end(worker->number()));
     running_.erase(worker->number());
     ticket.worker_.reset();
   } else if (ticket.cancelled_) {
@@ -182,7 +193,9 @@ void Pool::fork_one() {
   const auto worker = std::make_shared<WorkerProcess>(io_, number, nonce, options_.limits.result_bytes, std::move(events));
   auto ends = worker->open();
   boost::json::object sandbox = options_.sandbox;
-  sandbox["scratch"] = (options_.scratch / std::to_string(number)).string();
+  sandbox["scratch"] = scratch_of(number).string();
+  std::error_code made;
+  std::filesystem::create_directory(scratch_of(number), made);
   Status ordered = ends ? zygote_.fork_worker(number, nonce, sandbox, ends->socket, ends->out, ends->err) : Status(std::unexpected(ends.error()));
   if (!ordered) {
     spdlog::error("{}", ordered.error().message);
@@ -212,7 +225,7 @@ void Pool::replace(const SharedWorker& worker) {
 
 void Pool::on_dead(int number) {
   std::error_code ignored;
-  std::filesystem::remove_all(options_.scratch / std::to_string(number), ignored);
+  std::filesystem::remove_all(scratch_of(number), ignored);
   const auto found = workers_.find(number);
   if (found == workers_.end()) return;
   const bool unborn = found->second->report().empty();
@@ -230,19 +243,26 @@ void Pool::on_dead(int number) {
   }, asio::detached);
 }
 
-asio::awaitable<void> Pool::watch() {
+asio::awaitable<void> Pool::enforce_wall_limits() {
   while (!stopping_) {
     tick_.expires_after(kTick);
     boost::system::error_code error;
     co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, error));
     const auto now = std::chrono::steady_clock::now();
     std::vector<int> late;
-    for (const auto& [number, deadline] : running_)
-      if (now >= deadline) late.push_back(number);
+    for (const auto& [number, running] : running_)
+      if (now >= running.deadline) late.push_back(number);
     for (const int number : late)
       if (const auto w = workers_.find(number); w != workers_.end())
-        w->second->kill(RunEnd::timeout, "the function ran longer than its limit of " + std::to_string(options_.limits.wall_ms / 1000) + " s");
+        w->second->end_run(RunEnd::timeout, "the function ran longer than its limit of " + seconds_text(options_.limits.wall_ms) + " s");
   }
+}
+
+void Pool::on_excess(const Excess& excess) {
+  const auto running = running_.find(excess.worker);
+  const auto worker = workers_.find(excess.worker);
+  if (running == running_.end() || worker == workers_.end() || running->second.run != excess.run) return;
+  worker->second->end_run(excess.end, excess.message);
 }
 
 asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::string worker_key) {

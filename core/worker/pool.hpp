@@ -13,6 +13,7 @@
 
 #include "base/settings.hpp"
 #include "worker/queue.hpp"
+#include "worker/watch.hpp"
 #include "worker/worker_process.hpp"
 #include "worker/zygote.hpp"
 
@@ -85,19 +86,27 @@ class Pool {
   void on_dead(int number);
   void on_clean(int number, const std::string& replace);
   void replace(const SharedWorker& worker);
-  boost::asio::awaitable<void> watch();
+  boost::asio::awaitable<void> enforce_wall_limits();
+  void on_excess(const Excess& excess);
+  std::filesystem::path scratch_of(int worker) const { return options_.scratch / std::to_string(worker); }
 
   boost::asio::io_context& io_;
   PoolOptions options_;
   RunQueue queue_;
   Zygote zygote_;
+  Watch watch_;
   boost::asio::steady_timer tick_;
   std::unordered_map<int, SharedWorker> workers_;
   std::vector<Completion<bool>*> blank_waiters_;
-  std::unordered_map<int, SteadyTime> running_;   // worker number → deadline
+  struct Running {
+    std::uint64_t run;
+    SteadyTime deadline;
+  };
+  std::unordered_map<int, Running> running_;      // by worker number
   std::unordered_set<int> throw_away_;            // fresh runs: replaced after it
   int slots_used_ = 0;
   int next_number_ = 1;
+  std::uint64_t next_run_ = 1;
   std::uint64_t forked_ = 0;
   std::uint64_t lost_ = 0;
   std::uint64_t refused_ = 0;

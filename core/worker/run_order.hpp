@@ -22,6 +22,10 @@ struct RunOrder {
   bool nested = false;             // asked by a running function: never refused by the queue's length
 };
 
+// Upon it a worker's fault handler writes the Python lines of all its threads to stderr: SIGRTMIN + 7 (worker/setup.py
+// names the same number).
+inline constexpr int kWhereAreYouSignal = 34 + 7;
+
 // How a run ended on the server's side; `reported` means that the worker's own result frame says.
 enum class RunEnd { reported, timeout, out_of_memory, limit_exceeded, crashed, no_result, cancelled };
 

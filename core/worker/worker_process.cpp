@@ -16,12 +16,16 @@
 #include <boost/json/parse.hpp>
 #include <cstring>
 
+#include "sandbox/group_usage.hpp"
+
 namespace fused {
 namespace asio = boost::asio;
 namespace json = boost::json;
 namespace {
 
 constexpr int kPipeBytes = 256 << 10;
+constexpr std::size_t kLastLinesBytesMax = 16 << 10;
+constexpr auto kLastLinesWait = std::chrono::milliseconds(150);
 constexpr auto kExitMessageWait = std::chrono::milliseconds(500);
 
 json::object parse_object(std::string_view text) {
@@ -183,6 +187,11 @@ void WorkerProcess::finish(RunReply reply) {
   current_->set(std::move(reply));
 }
 
+void WorkerProcess::take_output(int stream, std::string_view bytes) {
+  if (asked_ && stream == 2) last_lines_.append(bytes.substr(0, kLastLinesBytesMax - std::min(kLastLinesBytesMax, last_lines_.size())));
+  else if (watcher_) watcher_->output(stream, bytes);
+}
+
 void WorkerProcess::drain(int stream) {
   auto& descriptor = streams_[stream - 1];
   if (!descriptor || !descriptor->is_open()) return;
@@ -191,7 +200,7 @@ void WorkerProcess::drain(int stream) {
     const ssize_t count = ::read(descriptor->native_handle(), bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return;
-    if (watcher_) watcher_->output(stream, {bytes.data(), static_cast<std::size_t>(count)});
+    take_output(stream, {bytes.data(), static_cast<std::size_t>(count)});
     if (static_cast<std::size_t>(count) < bytes.size()) return;
   }
 }
@@ -206,7 +215,7 @@ asio::awaitable<void> WorkerProcess::read_stream(int stream) {
     // One chunk a turn, so that a function that prints without end cannot hold the event loop.
     const ssize_t count = ::read(descriptor.native_handle(), bytes.data(), bytes.size());
     if (count == 0) co_return;
-    if (count > 0 && watcher_) watcher_->output(stream, {bytes.data(), static_cast<std::size_t>(count)});
+    if (count > 0) take_output(stream, {bytes.data(), static_cast<std::size_t>(count)});
   }
 }
 
@@ -245,6 +254,7 @@ RunReply WorkerProcess::end_reply() const {
   reply.peak_memory_bytes = exit_ ? exit_->max_rss_bytes : 0;
   if (exit_ && WIFSIGNALED(exit_->wait_status)) reply.signal = WTERMSIG(exit_->wait_status);
   if (exit_ && WIFEXITED(exit_->wait_status)) reply.exit_code = WEXITSTATUS(exit_->wait_status);
+  reply.last_lines = last_lines_;
   if (killed_) {
     reply.end = killed_->first;
     reply.message = killed_->second;
@@ -262,11 +272,25 @@ RunReply WorkerProcess::end_reply() const {
 void WorkerProcess::kill(RunEnd why, std::string message) {
   if (state_ == WorkerState::dead) return;
   if (!killed_) killed_ = {why, std::move(message)};
-  // As pid 1 of its namespace it takes all with it; where there is none, its process group goes too.
-  if (pid_ > 1 && !exit_) {
-    ::kill(-pid_, SIGKILL);
-    ::kill(pid_, SIGKILL);
-  }
+  // The init process of a pid namespace takes all with it; where there is none, the tree is walked.
+  if (pid_ <= 1 || exit_) return;
+  const auto* own_pids = report_.if_contains("pid_namespace");
+  if (own_pids && own_pids->is_bool() && own_pids->get_bool()) ::kill(pid_, SIGKILL);
+  else end_group(pid_);
+}
+
+void WorkerProcess::end_run(RunEnd why, std::string message) {
+  if (state_ == WorkerState::dead || killed_ || exit_) return;
+  killed_ = {why, message};
+  drain(2);
+  asked_ = true;
+  ::kill(pid_, kWhereAreYouSignal);
+  const auto keep = shared_from_this();
+  asio::co_spawn(io_, [keep, why, message = std::move(message)]() -> asio::awaitable<void> {
+    asio::steady_timer timer(keep->io_, kLastLinesWait);
+    co_await timer.async_wait(asio::use_awaitable);
+    keep->kill(why, message);
+  }, asio::detached);
 }
 
 void WorkerProcess::leave() {

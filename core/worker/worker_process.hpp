@@ -45,6 +45,9 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
 
   void forked(pid_t pid) { pid_ = pid; }
   void exited(const WorkerExit& exit);
+  // Ends the current run: asks the process where it is (its fault handler writes the Python lines of every thread to
+  // stderr), then kills it.
+  void end_run(RunEnd why, std::string message);
   // Ends it now, with everything it started; the current run ends with `why`.
   void kill(RunEnd why, std::string message);
   void leave();  // asks an idle worker to end
@@ -63,6 +66,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   boost::asio::awaitable<void> read_frames();
   boost::asio::awaitable<void> read_stream(int stream);
   void drain(int stream);
+  void take_output(int stream, std::string_view bytes);
   void handle(Frame frame);
   void finish(RunReply reply);
   void lost(const Error& error);
@@ -89,6 +93,8 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   std::optional<std::pair<RunEnd, std::string>> killed_;
   bool socket_closed_ = false;
   std::string socket_error_;
+  std::string last_lines_;  // what came on stderr after it was asked where it is
+  bool asked_ = false;
 };
 
 }  // namespace fused

@@ -1,0 +1,95 @@
+#include "worker/watch.hpp"
+
+#include <vector>
+
+#include "sandbox/group_usage.hpp"
+
+namespace fused {
+namespace {
+
+constexpr auto kInterval = std::chrono::milliseconds(50);
+
+std::string figure(std::int64_t value, std::int64_t limit, std::string_view unit) {
+  return std::to_string(value) + ' ' + std::string(unit) + ", over the limit of " + std::to_string(limit);
+}
+
+}  // namespace
+
+struct Watch::Watched {
+  int worker;
+  std::uint64_t run;
+  std::chrono::steady_clock::time_point since;
+  GroupWatch group;
+  std::int64_t peak_bytes = 0;
+  bool reported = false;
+};
+
+Watch::Watch(RunLimits limits, std::function<void(Excess)> report) : limits_(limits), report_(std::move(report)), thread_([this] { look(); }) {}
+
+Watch::~Watch() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void Watch::begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch) {
+  const std::lock_guard lock(mutex_);
+  const bool idle = watched_.empty();
+  watched_[worker] = std::make_shared<Watched>(worker, run, std::chrono::steady_clock::now(), GroupWatch(pid, std::move(scratch), limits_));
+  if (idle) wake_.notify_one();
+}
+
+std::int64_t Watch::end(int worker) {
+  const std::lock_guard lock(mutex_);
+  const auto found = watched_.find(worker);
+  if (found == watched_.end()) return 0;
+  const std::int64_t peak = found->second->peak_bytes;
+  watched_.erase(found);
+  return peak;
+}
+
+std::optional<Excess> Watch::judge(Watched& watched) const {
+  const GroupUsage usage = watched.group.sample();
+  watched.peak_bytes = std::max(watched.peak_bytes, usage.memory_bytes);
+  Excess excess{watched.worker, watched.run, RunEnd::limit_exceeded, {}, usage.memory_bytes};
+  if (usage.memory_bytes > limits_.memory_bytes) {
+    excess.end = RunEnd::out_of_memory;
+    excess.message = "the function used " + figure(usage.memory_bytes, limits_.memory_bytes, "bytes of memory");
+  } else if (usage.threads > limits_.processes) {
+    excess.message = "the function had " + figure(usage.threads, limits_.processes, "processes and threads");
+  } else if (usage.scratch_bytes > limits_.disk_written_bytes) {
+    excess.message = "the function held " + figure(usage.scratch_bytes, limits_.disk_written_bytes, "bytes of scratch");
+  } else if (usage.scratch_files > limits_.files_made) {
+    excess.message = "the function made " + figure(usage.scratch_files, limits_.files_made, "files");
+  } else {
+    return std::nullopt;
+  }
+  return excess;
+}
+
+void Watch::look() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    if (watched_.empty()) {
+      wake_.wait(lock);
+      continue;
+    }
+    wake_.wait_for(lock, kInterval);
+    std::vector<std::shared_ptr<Watched>> old;
+    const auto now = std::chrono::steady_clock::now();
+    for (const auto& [worker, watched] : watched_)
+      if (!watched->reported && now - watched->since >= kInterval) old.push_back(watched);
+    lock.unlock();  // /proc is read without holding up the server's thread
+    for (const auto& watched : old)
+      if (auto excess = judge(*watched)) {
+        watched->reported = true;
+        report_(std::move(*excess));
+      }
+    lock.lock();
+  }
+}
+
+}  // namespace fused

@@ -1,0 +1,52 @@
+// Memory, processes and scratch of running workers, looked at every 50 ms on a thread of its own (reading /proc of a large
+// process takes milliseconds). Only runs that are older than that are looked at.
+#pragma once
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "base/settings.hpp"
+#include "worker/run_order.hpp"
+
+namespace fused {
+
+struct Excess {
+  int worker = 0;
+  std::uint64_t run = 0;           // the number given to `begin`
+  RunEnd end = RunEnd::limit_exceeded;
+  std::string message;
+  std::int64_t memory_bytes = 0;
+};
+
+class Watch {
+ public:
+  // `report` is called on the watch thread, at most once per begun run.
+  Watch(RunLimits limits, std::function<void(Excess)> report);
+  ~Watch();
+
+  void begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch);
+  // Ends the watching and returns the most memory seen, 0 for a run too short to be looked at.
+  std::int64_t end(int worker);
+
+ private:
+  struct Watched;
+  void look();
+  std::optional<Excess> judge(Watched& watched) const;
+
+  RunLimits limits_;
+  std::function<void(Excess)> report_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::unordered_map<int, std::shared_ptr<Watched>> watched_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace fused
