@@ -2,12 +2,14 @@
 #include <nanobind/nanobind.h>
 
 namespace fused::native {
+void bind_fingerprint(nanobind::module_& module);
 void bind_result(nanobind::module_& module);
 void bind_sandbox(nanobind::module_& module);
 }  // namespace fused::native
 
 NB_MODULE(_native, module) {
   nanobind::set_leak_warnings(false);  // workers leave by _exit; the warning would land in a user's stderr
+  fused::native::bind_fingerprint(module);
   fused::native::bind_result(module);
   fused::native::bind_sandbox(module);
 }

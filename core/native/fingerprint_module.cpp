@@ -1,0 +1,95 @@
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/vector.h>
+
+#include "native/fingerprint.hpp"
+
+namespace nb = nanobind;
+
+namespace fused::native {
+namespace {
+
+// Which of many dictionaries were written to since they were last looked at. Before Python 3.12 a dictionary carries a
+// number that changes with every write; later its entries are compared one by one, by identity.
+class WatchedDicts {
+ public:
+  int watch(nb::dict dict) {
+    entries_.push_back({dict, {}, {}});
+    rebase(static_cast<int>(entries_.size()) - 1);
+    return static_cast<int>(entries_.size()) - 1;
+  }
+
+  void rebase(int index) {
+    auto& entry = entries_.at(static_cast<std::size_t>(index));
+#if PY_VERSION_HEX < 0x030C0000
+    tags_.resize(entries_.size());
+    tags_[static_cast<std::size_t>(index)] = {entry.dict.ptr(), tag(entry.dict.ptr())};
+#else
+    entry.seen.clear();
+    entry.held.clear();
+    PyObject *key = nullptr, *value = nullptr;
+    for (Py_ssize_t at = 0; PyDict_Next(entry.dict.ptr(), &at, &key, &value);) {
+      entry.held.push_back(nb::borrow(key));  // held, so that no new object gets an old one's address
+      entry.held.push_back(nb::borrow(value));
+      entry.seen.push_back(key);
+      entry.seen.push_back(value);
+    }
+#endif
+  }
+
+  std::vector<int> changed() const {
+    std::vector<int> found;
+#if PY_VERSION_HEX < 0x030C0000
+    for (std::size_t index = 0; index < tags_.size(); ++index)
+      if (tag(tags_[index].dict) != tags_[index].tag) found.push_back(static_cast<int>(index));
+#else
+    for (std::size_t index = 0; index < entries_.size(); ++index)
+      if (differs(entries_[index])) found.push_back(static_cast<int>(index));
+#endif
+    return found;
+  }
+
+  std::size_t size() const { return entries_.size(); }
+
+ private:
+  struct Entry {
+    nb::dict dict;
+    std::vector<PyObject*> seen;
+    std::vector<nb::object> held;
+  };
+#if PY_VERSION_HEX < 0x030C0000
+  struct Tag {
+    PyObject* dict;
+    std::uint64_t tag;
+  };
+  static std::uint64_t tag(PyObject* dict) { return reinterpret_cast<PyDictObject*>(dict)->ma_version_tag; }
+  std::vector<Tag> tags_;
+#else
+  static bool differs(const Entry& entry) {
+    PyObject *key = nullptr, *value = nullptr;
+    std::size_t at_seen = 0;
+    for (Py_ssize_t at = 0; PyDict_Next(entry.dict.ptr(), &at, &key, &value); at_seen += 2)
+      if (at_seen + 1 >= entry.seen.size() || entry.seen[at_seen] != key || entry.seen[at_seen + 1] != value) return true;
+    return at_seen != entry.seen.size();
+  }
+#endif
+  std::vector<Entry> entries_;
+};
+
+}  // namespace
+
+void bind_fingerprint(nb::module_& module) {
+  nb::class_<ProcessState>(module, "ProcessState")
+      .def(nb::init<int, int, int>(), nb::arg("task_folder"), nb::arg("descriptor_folder"), nb::arg("scratch_folder"))
+      .def("watch_memory", &ProcessState::watch_memory)
+      .def("take", &ProcessState::take)
+      .def("check", &ProcessState::check)
+      .def("restore", &ProcessState::restore);
+  nb::class_<WatchedDicts>(module, "WatchedDicts")
+      .def(nb::init<>())
+      .def("watch", &WatchedDicts::watch)
+      .def("rebase", &WatchedDicts::rebase)
+      .def("changed", &WatchedDicts::changed)
+      .def("__len__", &WatchedDicts::size);
+}
+
+}  // namespace fused::native
