@@ -18,11 +18,14 @@ class Registry;
 namespace fused {
 
 class Sessions;
+struct RunParts;
 
 struct Parts {
   const Settings* settings = nullptr;
   const Clock* clock = nullptr;
   std::string version;
+
+  RunParts* run = nullptr;  // null where a test has no rows that run functions
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.
   std::function<Actor(std::string_view authorization)> authenticate;

@@ -1,0 +1,31 @@
+#include "http/endpoints/health.hpp"
+
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <boost/json/serialize.hpp>
+
+namespace fused {
+namespace asio = boost::asio;
+
+asio::awaitable<Reply> Health::operator()(Request& request) const {
+  boost::json::object health{{"status", "ok"}, {"version", parts.version}};
+  // A share token's visitor is a stranger too.
+  const bool trusted = request.actor.kind == ActorKind::user || request.actor.kind == ActorKind::run;
+  if (trusted && parts.health)
+    for (auto& [key, value] : parts.health()) health[key] = std::move(value);
+  Reply reply = Reply::json(boost::json::serialize(health));
+  reply.with("cache-control", "no-store");
+  co_return reply;
+}
+
+asio::awaitable<Reply> Metrics::operator()(Request& request) const {
+  if (!parts.metrics)
+    co_return Reply::error({ErrorKind::not_found, "this server keeps no metrics", {}}, request.request_id);
+  const prometheus::TextSerializer serializer;
+  Reply reply = Reply::text(serializer.Serialize(parts.metrics->Collect()), "text/plain; version=0.0.4; charset=utf-8");
+  reply.with("cache-control", "no-store");
+  co_return reply;
+}
+
+}  // namespace fused
