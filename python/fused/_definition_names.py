@@ -45,12 +45,9 @@ def _line(name: str, value: object, own_module: str) -> str | None:
         return _constant(name, value)
     home = getattr(value, "__module__", None)
     qualname = getattr(value, "__qualname__", None) or getattr(value, "_name", None) or getattr(value, "__name__", None)
-    if (
-        not isinstance(module, str)
-        or not isinstance(qualname, str)
-        or module in ("__main__", own_module)
-        or "." in qualname
-    ):
+    if not isinstance(home, str) or home in ("__main__", own_module):
+        return None
+    if not isinstance(qualname, str) or "." in qualname:
         return None
     if getattr(sys.modules.get(home), qualname, None) is not value:
         return None

@@ -23,7 +23,7 @@ _PREFIX = "import fused\n\n\n"  # so that the file is Python by itself
 
 def files_of(udf: Udf) -> dict[str, str]:
     """File names and texts of a Udf."""
-    stem = _stem(udf.name)
+    stem = file_stem(udf.name)
     record = udf.to_json()
     headers = []
     files = {f"{stem}.py": _PREFIX + udf.code + "\n"}
@@ -42,7 +42,8 @@ def files_of(udf: Udf) -> dict[str, str]:
     return files
 
 
-def _stem(name: str) -> str:
+def file_stem(name: str) -> str:
+    """A file name that a function's name can have everywhere."""
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "udf"
 
 
@@ -58,7 +59,7 @@ def _readme(udf: Udf, stem: str) -> str:
 
 def to_directory(udf: Udf, where: str | Path | None, overwrite: bool) -> Path:
     """``Udf.to_directory``; ``FileExistsError`` for a folder that is not empty, unless ``overwrite``."""
-    folder = Path(where).expanduser() if where is not None else Path.cwd() / _stem(udf.name)
+    folder = Path(where).expanduser() if where is not None else Path.cwd() / file_stem(udf.name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
         raise FileExistsError(f"{str(folder)!r} is there already; overwrite=True replaces its files")
     files = files_of(udf)

@@ -1,0 +1,144 @@
+"""``fused run``: a file or a saved function, with parameters, as a table or as bytes of a format."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fused._run.evaluation import UdfEvaluationResult
+
+HELP = """\
+  fused run hello.py n=3                   the function in a file
+  fused run hello n=3 tags:='["a","b"]'    a saved one; := gives JSON
+  fused run alice@example.com/hello        somebody else's
+  fused run density.py --tile 6/33/22 -o tile.png
+  fused run cities bounds='[5,45,10,48]' --format geojson > cities.geojson
+
+Parameters are read by the function's annotations: n=3 becomes a number where it says `n: int`.
+"""
+SUFFIX_FORMATS = {".pq": "parquet", ".jpg": "jpeg", ".tif": "tiff", ".htm": "html", ".txt": "json"}
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "run", help="run a file or a saved function", epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "what", metavar="NAME|FILE", help="a .py file, folder, zip, saved name, email/name, id or share token"
+    )
+    parser.add_argument("parameters", metavar="K=V", nargs="*", help="parameters; K:=V for JSON values")
+    parser.add_argument("--tile", metavar="Z/X/Y", help="run it for this map tile")
+    parser.add_argument(
+        "--format", metavar="F", help="parquet, geojson, json, csv, png, mvt, … (bytes go to stdout or -o)"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the bytes there; the suffix chooses the format")
+    parser.add_argument("--engine", choices=("remote", "local"), help="default: remote when a server is known")
+    parser.add_argument("--entrypoint", metavar="NAME", help="which function of the file")
+    parser.add_argument("--max-retry", type=int, default=0, metavar="N", help="try again after failures (default 0)")
+    parser.add_argument("--cache-max-age", metavar="AGE", help="how old a stored result may be, as 10m; 0s: none")
+    parser.add_argument("--rows", type=int, default=20, metavar="N", help="rows of a table to show (default 20)")
+    parser.add_argument("--verbose", action="store_true", help="show time, format and what the function printed")
+    parser.set_defaults(act=act, verb="run")
+
+
+def act(given: argparse.Namespace) -> int:
+    import fused
+    from fused._run.arguments import server_is_known
+
+    wanted = given.format or format_of(given.output)
+    engine = given.engine or ("remote" if server_is_known() else "local")
+    if wanted and engine == "local":
+        raise ValueError("a format is made by the server; name one by `fused login`, or run without --format and -o")
+    keywords: dict[str, Any] = {"parameters": read_parameters(given.parameters), "engine": engine}
+    keywords |= {"max_retry": given.max_retry, "cache_max_age": given.cache_max_age, "_format": wanted}
+    if given.tile:
+        keywords["z"], keywords["x"], keywords["y"] = read_tile(given.tile)
+    result: UdfEvaluationResult = fused.run(target(given.what, given.entrypoint), _return_response=True, **keywords)
+    if given.verbose:
+        print_about(result)
+    result.raise_for_error()
+    if wanted or given.output:
+        write_bytes(result, given.output)
+    else:
+        from fused._cli.show import print_value
+
+        print_value(result.data, given.rows)
+    return 0
+
+
+def target(what: str, entrypoint: str | None) -> Any:
+    """A file, folder or zip becomes a Udf; anything else is for the server to find."""
+    path = Path(what).expanduser()
+    if not path.exists() and not what.endswith((".py", ".zip")):
+        if entrypoint:
+            raise ValueError("--entrypoint chooses a function of a file; a saved function has its own")
+        return what
+    from fused._load import load_path, udf_of_code
+
+    if entrypoint and path.suffix == ".py" and path.is_file():
+        return udf_of_code(path.read_text(encoding="utf-8-sig").strip("\n"), entrypoint=entrypoint, file=path)
+    return load_path(path)
+
+
+def read_parameters(pairs: list[str]) -> dict[str, Any]:
+    """``n=3`` is text for the annotation to read, ``n:=3`` a JSON value."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.rstrip(":").isidentifier():
+            raise ValueError(f"{pair!r} is not a parameter: write name=value, or name:=JSON")
+        if name.endswith(":"):
+            try:
+                found[name[:-1]] = json.loads(value)
+            except ValueError as error:
+                raise ValueError(f"{pair!r}: {value!r} is not JSON: {error}") from None
+        else:
+            found[name] = value
+    return found
+
+
+def read_tile(text: str) -> tuple[int, int, int]:
+    parts = text.split("/")
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"--tile {text!r} is not z/x/y, as 6/33/22")
+    z, x, y = map(int, parts)
+    return z, x, y
+
+
+def format_of(output: str | None) -> str | None:
+    """The format that a file's suffix names; None without one."""
+    from fused._options import FORMATS
+
+    suffix = Path(output).suffix.lower() if output and output != "-" else ""
+    if not suffix:
+        return None
+    name = SUFFIX_FORMATS.get(suffix, suffix[1:])
+    if name not in FORMATS:
+        raise ValueError(f"-o {output}: {suffix!r} is no format; give one with --format, as --format parquet")
+    return name
+
+
+def write_bytes(result: UdfEvaluationResult, output: str | None) -> None:
+    content = result.original_content or b""
+    if output and output != "-":
+        path = Path(output).expanduser()
+        path.write_bytes(content)
+        print(f"{path}: {len(content)} bytes, {result.original_headers.get('content-type', '')}", file=sys.stderr)
+        return
+    if sys.stdout.isatty() and b"\0" in content[:1000]:
+        raise ValueError(f"the result is {len(content)} bytes that a terminal cannot show: give -o FILE, or pipe it on")
+    sys.stdout.buffer.write(content)
+    sys.stdout.flush()
+
+
+def print_about(result: UdfEvaluationResult) -> None:
+    kind = result.original_headers.get("content-type", "a value of this process")
+    where = f", request id {result.request_id}" if result.request_id else ""
+    print(f"{result.time_taken_seconds * 1000:.1f} ms, {kind}{where}", file=sys.stderr)
+    for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):
+        if text and not result.has_exception:
+            print(f"--- {name}\n{text.rstrip()}\n---", file=sys.stderr)
