@@ -48,6 +48,7 @@ class RunService {
   RunService(boost::asio::io_context& io, Pool& pool, RunLog& log, RunTokens& tokens, RunServiceOptions options);
 
   void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
+  void set_base_url(std::string url) { options_.base_url = std::move(url); }
   // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
   boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket);
   const RunFigures& figures() const { return figures_; }

@@ -3,7 +3,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "http/access.hpp"
+#include "http/security_headers.hpp"
 #include "run/run_order_json.hpp"
 
 namespace fused {
@@ -67,7 +67,7 @@ Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, const Request& 
   const bool is_empty = outcome.body.view.empty();
   if (form == ReplyForm::tile && is_empty && outcome.status == 200) reply.status = outcome.format == "mvt" || outcome.format == "geojson" ? 200 : 204;
   if (!outcome.content_type.empty()) reply.with("content-type", outcome.content_type);
-  if (outcome.content_type.starts_with("text/html") || outcome.content_type.starts_with("image/svg")) add_sandbox_policy(reply);
+  add_sandbox(reply);
   bool has_cache_control = false;
   for (const auto& [name, value] : outcome.headers) {
     const std::string key = lower(name);

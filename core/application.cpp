@@ -1,0 +1,119 @@
+#include "application.hpp"
+
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <fstream>
+#include <iostream>
+
+#include "application_parts.hpp"
+#include "base/log.hpp"
+#include "http/routes.hpp"
+
+namespace fused {
+namespace asio = boost::asio;
+
+struct Application::Everything {
+  Everything(asio::io_context& loop, const Settings& given) : io(loop), settings(given) {}
+  asio::io_context& io;
+  Settings settings;
+  Clock clock;
+  State state;                      // data folder, database, people, functions, tokens
+  std::unique_ptr<RunLog> log;
+  std::unique_ptr<Pool> pool;
+  std::unique_ptr<RunService> runs;
+  std::unique_ptr<RunRegistry> registry;
+  RunParts run_parts;
+  prometheus::Registry metrics;
+  Parts parts;
+  std::unique_ptr<Dispatcher> dispatcher;
+  std::unique_ptr<Server> server;
+  std::unique_ptr<ServedFolder> folder;
+  int port = 0;
+};
+
+Application::Application(std::unique_ptr<Everything> all) : all_(std::move(all)) {}
+Application::~Application() = default;
+
+std::string Application::routes_text() {
+  Settings settings;
+  Clock clock;
+  RunParts run_parts;
+  Parts parts;
+  parts.settings = &settings;
+  parts.clock = &clock;
+  parts.run = &run_parts;
+  return print_routes(all_routes(parts));
+}
+
+Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, const Settings& settings) {
+  auto all = std::make_unique<Everything>(io, settings);
+  Everything& a = *all;
+  const auto begin = std::chrono::steady_clock::now();
+
+  // What is kept.
+  FUSED_CHECK(a.state.open(settings, a.clock));
+  RunLogOptions log_options{.mount = a.state.data->mount(), .journal = a.state.data->journal()};
+  log_options.retention.days = settings.log_retention_days;
+  log_options.retention.disk_share = settings.log_disk_share;
+  a.log = FUSED_TRY(RunLog::open(std::move(log_options), a.clock));
+
+  // What runs. The pool starts before the port is bound, so that workers come up meanwhile.
+  a.pool = std::make_unique<Pool>(io, pool_options(settings, *a.state.data));
+  FUSED_CHECK(a.pool->start());
+  a.runs = std::make_unique<RunService>(io, *a.pool, *a.log, a.state.run_tokens, RunServiceOptions{.recursion_max = settings.recursion_max});
+  a.registry = std::make_unique<RunRegistry>(io, *a.runs);
+  a.run_parts = {.web = web_folder(), .registry = a.registry.get(), .runs = a.runs.get(), .functions = function_finder(a.state), .limits = settings.limits};
+
+  // Who answers.
+  a.parts.settings = &a.settings;
+  a.parts.clock = &a.clock;
+  a.parts.version = FUSED_VERSION;
+  a.parts.run = &a.run_parts;
+  a.parts.metrics = &a.metrics;
+  fill_state_parts(a.parts, a.state);
+  a.parts.health = [&a] { return health_of(a.state, *a.pool, *a.runs, *a.log); };
+  a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
+  a.runs->set_nested_handler(nested_handler(*a.dispatcher));
+  a.server = std::make_unique<Server>(io, *a.dispatcher);
+  a.port = FUSED_TRY(a.server->listen(settings.host, settings.port));
+  const std::string base_url = "http://" + (settings.host.find(':') == std::string::npos ? settings.host : '[' + settings.host + ']') + ':' + std::to_string(a.port);
+  a.runs->set_base_url(base_url);
+
+  if (!settings.serve_folder.empty()) {
+    a.folder = std::make_unique<ServedFolder>(io, settings.serve_folder, a.state.functions(), owner_of(a.state));
+    FUSED_CHECK(a.folder->load());
+    if (settings.watch) FUSED_CHECK(a.folder->watch());
+  }
+  const auto took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  spdlog::info("{} workers, isolation {}, ready after {:.1f} ms", settings.workers, settings.isolation, took);
+  flush_log();
+  std::cout << "fused-server " << FUSED_VERSION << " serves " << base_url << " (data in " << a.state.data->path().string() << ")\n";
+  if (a.folder)
+    for (const auto& name : a.folder->names()) std::cout << "  " << base_url << "/api/v1/run/" << owner_of(a.state).email << '/' << name << "\n";
+
+  std::cout << std::flush;
+  return std::unique_ptr<Application>(new Application(std::move(all)));
+}
+
+void Application::begin_stop() {
+  Everything& a = *all_;
+  spdlog::info("stopping: running requests may finish within {} s", a.settings.drain_seconds);
+  flush_log();
+  asio::co_spawn(a.io, [&a]() -> asio::awaitable<void> {
+    co_await a.server->drain(std::chrono::seconds(a.settings.drain_seconds));
+    if (a.folder) a.folder->stop();
+    a.registry->stop();
+    a.pool->stop();
+    a.state.thread.finish();
+    a.log->close();
+    flush_log();
+    a.io.stop();
+  }, asio::detached);
+}
+
+}  // namespace fused

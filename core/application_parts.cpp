@@ -1,0 +1,182 @@
+#include "application_parts.hpp"
+
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "sandbox/sandbox.hpp"
+#include "storage/migrations.hpp"
+
+namespace fused {
+namespace asio = boost::asio;
+namespace json = boost::json;
+namespace {
+
+std::filesystem::path program_folder() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();  // …/fused/bin
+}
+
+// Folders that a Python process needs to read: the environment, what it was made from, and this package.
+json::array python_paths(const Settings& settings) {
+  std::error_code error;
+  json::array paths;
+  const auto add = [&](const std::filesystem::path& path) {
+    if (path.has_relative_path() && std::filesystem::exists(path, error)) paths.emplace_back(path.string());
+  };
+  const std::filesystem::path python = settings.python;
+  add(python.parent_path().parent_path());                                                    // the environment
+  add(std::filesystem::canonical(python, error).parent_path().parent_path());                 // its base
+  add(program_folder().parent_path().parent_path());                                          // where `fused` lies
+  return paths;
+}
+
+std::vector<std::string> worker_environment(const Settings& settings) {
+  std::vector<std::string> environment{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1",
+                                       "PYTHONPATH=" + program_folder().parent_path().parent_path().string(),
+                                       "FUSED_WORKERS=" + std::to_string(settings.workers)};
+  // Where TLS looks for the machine's certificates is no secret, and functions that fetch need it.
+  for (const char* name : {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TZ"})
+    if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + '=' + value);
+  return environment;
+}
+
+json::object limits_json(const RunLimits& l) {
+  return {{"wall_ms", l.wall_ms},         {"memory_bytes", l.memory_bytes}, {"stream_bytes", l.stream_bytes},
+          {"result_bytes", l.result_bytes}, {"processes", l.processes},     {"descriptors", l.descriptors},
+          {"disk_written_bytes", l.disk_written_bytes}, {"files_made", l.files_made}};
+}
+
+std::optional<Method> parse_method(std::string_view name) {
+  for (const Method method : {Method::get, Method::head, Method::post, Method::put, Method::delete_, Method::patch})
+    if (method_name(method) == name) return method;
+  return std::nullopt;
+}
+
+Error no_function(std::string_view name) {
+  return {ErrorKind::not_found, "there is no function '" + std::string(name.substr(0, 120)) + "' that you may run; GET /server/v1/udf/self lists yours", {}};
+}
+
+}  // namespace
+
+Status State::open(const Settings& settings, const Clock& clock) {
+  data = FUSED_TRY(DataFolder::open(settings.data));
+  database = FUSED_TRY(Database::open(data->state_db(), data->gate()));
+  FUSED_CHECK(migrate(*database));
+  people.emplace(*database, *data, clock);
+  FUSED_CHECK(people->start());
+  shares.emplace(*database, *data, clock);
+  FUSED_CHECK(shares->start());
+  saved.emplace(*database, *data, clock);
+  FUSED_CHECK(saved->start());
+  authenticator.emplace(*people, *shares, run_tokens);
+  return {};
+}
+
+FunctionOwner owner_of(const State& state) {
+  const User user = state.people->owner_of_server();
+  return {user.id, user.email, user.username, user.organisation};
+}
+
+PoolOptions pool_options(const Settings& settings, const DataFolder& data) {
+  PoolOptions options;
+  options.workers = settings.workers;
+  options.queue_length = static_cast<std::size_t>(settings.queue_length);
+  options.worker_runs_max = settings.worker_runs_max;
+  options.recursion_max = settings.recursion_max;
+  options.limits = settings.limits;
+  options.scratch = std::filesystem::absolute(data.scratch());
+  options.sandbox = {{"isolation", settings.isolation},
+                     {"data", std::filesystem::absolute(data.path()).string()},
+                     {"mount", std::filesystem::absolute(data.mount()).string()},
+                     {"python_paths", python_paths(settings)},
+                     {"network", settings.network},
+                     {"limits", limits_json(settings.limits)}};
+  options.zygote = {settings.python, worker_environment(settings)};
+  return options;
+}
+
+FunctionFinder function_finder(State& state) {
+  FunctionFinder finder;
+  finder.by_name = [&state](const Actor& actor, std::string_view email, std::string_view name) -> Result<SharedFunction> {
+    const FunctionStore& functions = state.functions();
+    SharedSaved found;
+    if (email.empty()) found = functions.by_email(actor.email, FunctionStore::kCollection, name);
+    else if (email == "team") found = functions.in_organisation(actor.organisation, FunctionStore::kCollection, name);
+    else found = functions.by_email(email, FunctionStore::kCollection, name);
+    if (!found && email.empty()) found = functions.by_id(name);
+    if (!found || found->owner.organisation != actor.organisation) return std::unexpected(no_function(name));
+    return found->source;
+  };
+  finder.by_share_token = [&state](std::string_view text) -> Result<FunctionFinder::Shared> {
+    const auto refuse = [] { return fail(ErrorKind::not_found, "this share token is unknown, expired or revoked"); };
+    const auto token = state.shares->valid(text);
+    if (!token) return refuse();
+    const SharedSaved function = state.functions().by_id(token->function_id);
+    if (!function) return refuse();
+    Actor actor = actor_of_share_token(*token, function->owner.organisation);
+    actor.email = function->owner.email;
+    return FunctionFinder::Shared{function->source, std::move(actor)};
+  };
+  return finder;
+}
+
+void fill_state_parts(Parts& parts, State& state) {
+  parts.authenticate = [&state](std::string_view authorization) { return state.authenticator->authenticate(authorization); };
+  parts.list_functions = [&state](const Actor& actor) {
+    json::array rows;
+    for (const auto& function : state.functions().list({.organisation = actor.organisation}))
+      rows.push_back(json::object{{"name", function->slug},
+                                  {"url", "/api/v1/run/" + function->owner.email + '/' + function->slug},
+                                  {"description", function->is_from_folder() ? "from " + function->file : "saved by " + function->owner.email}});
+    return rows;
+  };
+}
+
+NestedHandler nested_handler(Dispatcher& dispatcher) {
+  return [&dispatcher](NestedRequest nested) -> asio::awaitable<NestedReply> {
+    Request request;
+    const auto method = parse_method(nested.method);
+    if (!method) {
+      Reply refusal = Reply::error(Error{ErrorKind::method_not_allowed, "method '" + nested.method.substr(0, 20) + "' is unknown", {}}, "");
+      co_return NestedReply{refusal.status, std::move(refusal.headers), std::move(refusal.body)};
+    }
+    request.method = *method;
+    request.target = std::move(nested.target);
+    for (auto& [name, value] : nested.headers) {
+      for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      request.headers.emplace_back(std::move(name), std::move(value));
+    }
+    request.body = std::move(nested.body);
+    request.actor = std::move(nested.actor);
+    request.peer = "function";
+    request.received = std::chrono::steady_clock::now();
+    request.on_disconnect = std::move(nested.on_end);
+    Reply reply = co_await dispatcher.answer_call(request);
+    co_return NestedReply{reply.status, std::move(reply.headers), std::move(reply.body)};
+  };
+}
+
+json::object health_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log) {
+  const PoolFigures figures = pool.figures();
+  const RunLogMetrics logs = log.metrics();
+  struct statvfs disk{};
+  ::statvfs(state.data->path().c_str(), &disk);
+  return {{"isolation", figures.isolation},
+          {"workers", json::object{{"slots", figures.workers}, {"alive", figures.alive}, {"busy", figures.busy}, {"blank", figures.blank},
+                                   {"forked", figures.forked}, {"ended", figures.lost}}},
+          {"queue", json::object{{"waiting", figures.queued}, {"refused", figures.refused}}},
+          {"runs", json::object{{"started", runs.figures().started}, {"ok", runs.figures().ok}, {"failed", runs.figures().failed}, {"running", runs.figures().running}}},
+          {"logs", json::object{{"backlog_records", logs.backlog_records}, {"seconds_behind", logs.seconds_behind}, {"folders_written", logs.folders_written},
+                                {"errors", logs.errors}, {"folder_cpu_seconds", logs.folder_cpu_seconds}}},
+          {"disk", json::object{{"free_bytes", static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize)}, {"size_bytes", static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize)},
+                                {"free_inodes", static_cast<std::int64_t>(disk.f_favail)}}},
+          {"functions", state.saved->count()},
+          {"sqlite_version", std::string(Database::sqlite_version())}};
+}
+
+std::filesystem::path web_folder() { return program_folder().parent_path() / "web"; }
+
+}  // namespace fused

@@ -1,0 +1,53 @@
+// How the parts of the server are joined: what each needs of another, as one function each.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/json/object.hpp>
+
+#include "auth/authenticator.hpp"
+#include "auth/people.hpp"
+#include "auth/run_tokens.hpp"
+#include "auth/share_tokens.hpp"
+#include "functions/function_store.hpp"
+#include "http/dispatcher.hpp"
+#include "http/endpoints/run.hpp"
+#include "http/parts.hpp"
+#include "http/server.hpp"
+#include "logs/run_log.hpp"
+#include "run/run_registry.hpp"
+#include "served_folder.hpp"
+#include "storage/data_folder.hpp"
+#include "storage/database.hpp"
+#include "storage/state_thread.hpp"
+#include "worker/pool.hpp"
+
+namespace fused {
+
+// Everything that is on disk, opened in order.
+struct State {
+  std::optional<DataFolder> data;
+  std::optional<Database> database;
+  std::optional<People> people;
+  std::optional<ShareTokens> shares;
+  std::optional<FunctionStore> saved;
+  RunTokens run_tokens;
+  std::optional<Authenticator> authenticator;
+  StateThread thread;
+
+  Status open(const Settings& settings, const Clock& clock);
+  FunctionStore& functions() { return *saved; }
+};
+
+FunctionOwner owner_of(const State& state);
+PoolOptions pool_options(const Settings& settings, const DataFolder& data);
+FunctionFinder function_finder(State& state);
+void fill_state_parts(Parts& parts, State& state);
+NestedHandler nested_handler(Dispatcher& dispatcher);
+boost::json::object health_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log);
+// Where the installed page files lie: fused/web beside fused/bin.
+std::filesystem::path web_folder();
+
+}  // namespace fused

@@ -1,0 +1,41 @@
+// Builds every part, hands each what it needs, serves until SIGTERM or SIGINT, drains and ends.
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <iostream>
+
+#include "application.hpp"
+#include "base/ids.hpp"
+#include "base/log.hpp"
+#include "main_settings.hpp"
+
+int main(int argc, char** argv) {
+  using namespace fused;
+  auto read = read_command(argc, argv);
+  if (const int* exit_code = std::get_if<int>(&read)) return *exit_code;
+  const Command& command = std::get<Command>(read);
+  init_random();
+  if (command.print_routes) {
+    std::cout << Application::routes_text();
+    return 0;
+  }
+  if (const auto started = start_log({command.settings.log_format, command.settings.log_level}); !started) {
+    std::cerr << started.error().message << "\n";
+    return 2;
+  }
+  boost::asio::io_context io(1);
+  auto application = Application::start(io, command.settings);
+  if (!application) {
+    std::cerr << "fused serve: " << application.error().message << "\n";
+    return 1;
+  }
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  signals.async_wait([&](auto error, int) {
+    if (!error) (*application)->begin_stop();
+  });
+  io.run();
+  return 0;
+}

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Regenerates docs/reference/settings.md from `fused serve --help`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+{
+  echo "# Settings"
+  echo "Made from \`fused serve --help\` by \`make docs\`. A flag wins over the environment variable in brackets, the variable over the TOML file of \`--config\` (long names without dashes in front: \`port = 9000\`). An unknown or impossible setting stops the start with a message that names it."
+  echo
+  echo '```'
+  COLUMNS=110 python/fused/bin/fused-server --help
+  echo '```'
+} > docs/reference/settings.md
