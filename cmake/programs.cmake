@@ -13,7 +13,7 @@ endif()
 
 file(GLOB native_sources CONFIGURE_DEPENDS core/native/*.cpp)
 if(native_sources)
-  nanobind_add_module(_native NB_STATIC ${native_sources})
+  nanobind_add_module(_native NB_STATIC NOMINSIZE ${native_sources})
   target_link_libraries(_native PRIVATE fused_result fused_sandbox)
   target_include_directories(_native PRIVATE core)
   target_compile_options(_native PRIVATE -Wno-pedantic)

@@ -1,0 +1,1 @@
+"""Values → bytes, one module a family of values; ``fused._worker.encode`` chooses among them."""
