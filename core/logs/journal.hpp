@@ -2,6 +2,7 @@
 // one other thread reads them in the same order; the files are the queue between the two, so that it costs no memory and
 // what a killed server left is read at the next start like anything else. Nothing is fsynced.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -21,7 +22,7 @@ namespace fused {
 
 struct JournalOptions {
   std::filesystem::path folder;
-  std::int64_t segment_bytes = 4 << 20;  // a segment that has grown over it is followed by a new one
+  std::int64_t segment_bytes = 4 << 20;  // a segment that has grown over it is followed by a new one; at most a 4th of:
   std::int64_t bytes_max = 1LL << 30;    // of all segments; beyond it append refuses
 };
 
@@ -35,7 +36,7 @@ struct JournalEntry {
   JournalRun run;
   std::shared_ptr<const JournalCode> code;  // null when its frame was damaged
   JournalPosition end;                      // behind it
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;                  // with the code's before it
   bool replayed = false;                    // written by an earlier server
 };
 
@@ -49,6 +50,9 @@ class Journal {
  public:
   // Makes the folder where it is missing. What lies in it is read first.
   static Result<std::unique_ptr<Journal>> open(JournalOptions options);
+
+  // Segments get higher numbers than this, so that a position means the same for ever. Before the first append.
+  void number_above(std::uint64_t number) { next_number_ = std::max(next_number_, number + 1); }
 
   // ── the writing thread ──
   // One write(2). Gives the bytes appended. storage_full or internal when they are not in the journal; nothing of them is.
@@ -72,7 +76,7 @@ class Journal {
     bool closed;
     bool replayed;
   };
-  explicit Journal(JournalOptions options) : options_(std::move(options)) {}
+  explicit Journal(JournalOptions options);
   Status list_segments();
   Status begin_segment();
   Status write_all(std::string_view first, std::string_view second);
@@ -103,7 +107,7 @@ class Journal {
   JournalPosition reading_;
   JournalKey reading_key_{};
   std::string buffer_;
-  std::uint64_t buffer_from_ = 0;
+  std::uint64_t buffer_from_ = 0, entry_from_ = 0;
   std::unordered_map<std::uint32_t, std::shared_ptr<const JournalCode>> codes_;
   std::vector<std::uint64_t> read_segments_;
 

@@ -34,7 +34,7 @@ bool Journal::begin_reading(const Segment& segment) {
     return false;
   }
   reading_key_ = *key;
-  reading_.offset = kSegmentHeadBytes;
+  reading_.offset = entry_from_ = kSegmentHeadBytes;
   return true;
 }
 
@@ -85,7 +85,8 @@ std::unique_ptr<JournalEntry> Journal::read_frame(const Segment& segment) {
     if (auto run = decode_run(frame->payload)) {
       const auto code = codes_.find(run->code_number);
       entry = std::make_unique<JournalEntry>(JournalEntry{std::move(*run), code == codes_.end() ? nullptr : code->second,
-                                                          {segment.number, end}, frame->size, segment.replayed});
+                                                          {segment.number, end}, end - entry_from_, segment.replayed});
+      entry_from_ = end;
     }
   }
   reading_.offset = end;

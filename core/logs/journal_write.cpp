@@ -37,6 +37,11 @@ std::filesystem::path Journal::path_of(std::uint64_t number) const {
   return options_.folder / (digits + std::string(kSuffix));
 }
 
+Journal::Journal(JournalOptions options) : options_(std::move(options)) {
+  // A segment is deleted only after its successor began: several must fit.
+  options_.segment_bytes = std::min(options_.segment_bytes, options_.bytes_max / 4);
+}
+
 Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options) {
   std::error_code error;
   std::filesystem::create_directories(options.folder, error);

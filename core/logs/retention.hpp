@@ -45,6 +45,7 @@ class Retention {
   // Remembers the counts, and that they hold all records before `read`.
   Status save(JournalPosition read);
 
+  JournalPosition counted() const { return counted_; }
   FolderUse used() const { return used_; }
   std::int64_t bytes_max() const { return bytes_max_; }
   std::int64_t inodes_max() const { return inodes_max_; }

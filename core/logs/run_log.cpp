@@ -33,6 +33,7 @@ Result<std::unique_ptr<RunLog>> RunLog::open(RunLogOptions options, const Clock&
   log->tree_ = FUSED_TRY(LogTree::open(chosen.mount, chosen.journal));
   log->folders_ = std::make_unique<FolderWriter>(*log->tree_, chosen.shared);
   log->retention_ = FUSED_TRY(Retention::open(*log->tree_, chosen.journal / "usage.json", chosen.retention, clock));
+  log->journal_->number_above(log->retention_->counted().segment);
   log->bound_ = log->retention_->bound();
   spdlog::info("run logs in {}: {}", log->tree_->logs_path().string(), log->bound_);
   log->saved_ = clock.steady();
@@ -47,7 +48,7 @@ std::string RunLog::folder_of(const RunRecord& record) { return RunPath::of(reco
 
 void RunLog::wait_for_room(std::unique_lock<std::mutex>& lock) {
   const auto has_room = [this] {
-    return metrics_.backlog_records < options_.backlog_records_max && metrics_.backlog_bytes < options_.backlog_bytes_max;
+    return backlog_records() < options_.backlog_records_max && backlog_bytes() < options_.backlog_bytes_max;
   };
   if (has_room() || stop_) return;
   const auto begin = std::chrono::steady_clock::now();
@@ -78,10 +79,9 @@ Status RunLog::append(const RunRecord& record) {
     }
     return std::unexpected(bytes.error());
   }
-  if (metrics_.backlog_records == 0) oldest_ = now;
-  ++metrics_.backlog_records;
+  if (backlog_records() == 0) oldest_ = now;
   ++metrics_.appended;
-  metrics_.backlog_bytes += *bytes;
+  bytes_appended_ += *bytes;
   drained_ = false;
   if (!idle_) return {};
   idle_ = false;
@@ -114,6 +114,8 @@ RunLogMetrics RunLog::metrics() const {
   const auto journal = journal_->counts();
   const std::lock_guard lock(mutex_);
   RunLogMetrics metrics = metrics_;
+  metrics.backlog_records = backlog_records();
+  metrics.backlog_bytes = backlog_bytes();
   metrics.journal_damaged = journal.damaged;
   metrics.journal_bytes = journal.bytes_on_disk;
   if (!drained_ && (metrics.backlog_records > 0 || metrics.replaying) && oldest_ != WallTime{})
@@ -135,14 +137,14 @@ void RunLog::work() {
 // Lets records gather for a moment. False when the log is being closed and nothing is left.
 bool RunLog::wait_for_work() {
   std::unique_lock lock(mutex_);
-  if (metrics_.backlog_records == 0) {
+  if (backlog_records() == 0) {
     if (stop_) return false;
     idle_ = true;
     work_.wait_for(lock, retention_->has_to_remove() ? kTidyEvery : kIdleTidyEvery,
-                   [this] { return stop_ || hurry_ || metrics_.backlog_records > 0; });
+                   [this] { return stop_ || hurry_ || backlog_records() > 0; });
     idle_ = false;
   }
-  if (!stop_ && !hurry_ && metrics_.backlog_records > 0)
+  if (!stop_ && !hurry_ && backlog_records() > 0)
     work_.wait_for(lock, options_.gather, [this] { return stop_ || hurry_; });
   hurry_ = false;
   return true;
@@ -160,7 +162,7 @@ bool RunLog::make_folders() {
   const std::lock_guard lock(mutex_);
   metrics_.replaying = false;
   metrics_.folder_cpu_seconds = thread_cpu_seconds();
-  drained_ = metrics_.backlog_records == 0;
+  drained_ = backlog_records() == 0;
   if (waiting_ > 0) progress_.notify_all();
   return true;
 }
@@ -203,8 +205,8 @@ void RunLog::finish(const JournalEntry& entry, const WrittenFolder* written, boo
     ++metrics_.replayed;
     return;
   }
-  --metrics_.backlog_records;
-  metrics_.backlog_bytes -= std::min(metrics_.backlog_bytes, entry.bytes);
+  ++records_done_;
+  bytes_done_ += entry.bytes;
   metrics_.used = retention_->used();
   if (waiting_ > 0) progress_.notify_all();
 }

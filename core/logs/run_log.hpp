@@ -89,6 +89,8 @@ class RunLog {
   void tidy(bool save_now);
   bool pause(std::chrono::milliseconds duration);
   void complain(const Error& error);
+  std::uint64_t backlog_records() const { return metrics_.appended > records_done_ ? metrics_.appended - records_done_ : 0; }
+  std::uint64_t backlog_bytes() const { return bytes_appended_ > bytes_done_ ? bytes_appended_ - bytes_done_ : 0; }
   void wait_for_room(std::unique_lock<std::mutex>& lock);
 
   RunLogOptions options_;
@@ -103,7 +105,9 @@ class RunLog {
   std::condition_variable work_, progress_;
   bool stop_ = false, hurry_ = false, idle_ = false, drained_ = false;
   int waiting_ = 0;  // threads in wait_for_room or wait_until_written
-  RunLogMetrics metrics_;
+  RunLogMetrics metrics_;      // without the backlog:
+  // The thread may be done with a record before `append` has counted it, so that either side only adds.
+  std::uint64_t records_done_ = 0, bytes_appended_ = 0, bytes_done_ = 0;
   WallTime oldest_{};  // when the record at hand was appended
   std::chrono::steady_clock::time_point stop_by_{};
 
