@@ -60,6 +60,7 @@ void bind_sandbox(nb::module_& module) {
              "The worker's own wait status, from what os.waitpid gave for fork_worker's pid. Once per worker.");
   module.def("enter_sandbox", enter, nb::arg("spec_json"), "Closes this process in, for good; returns a JSON report.");
   module.def("end_children", fused::end_children, "Ends and reaps all that this worker started: how many, or -1.");
+  module.def("empty_own_folders", fused::empty_own_folders, "Empties scratch, /tmp and /dev/shm: how much is left.");
   module.def("probe_sandbox", [] { return to_json(fused::probe_sandbox()); }, "What this machine allows, as JSON.");
   module.def("end_group", fused::end_group, nb::arg("pid"), "Kills a worker and all below it, from outside.");
   module.def("group_usage", sample, nb::arg("pid"), nb::arg("scratch"), nb::arg("memory_bytes"),

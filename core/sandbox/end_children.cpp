@@ -24,7 +24,7 @@ std::vector<pid_t> others_in_namespace() {
   std::vector<pid_t> found;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    const auto& name = entry.path().filename().native();
+    const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const auto pid = static_cast<pid_t>(std::atoi(name.c_str()));
     if (pid > 1 && pid != ::getpid()) found.push_back(pid);

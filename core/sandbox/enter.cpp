@@ -120,6 +120,7 @@ Result<SandboxReport> enter_none(const SandboxSpec& spec) {
   FUSED_CHECK(own_group(false));
   FUSED_CHECK(set_limits(spec.limits, false));
   if (::chdir(spec.scratch.c_str()) != 0) return fail_errno("chdir " + spec.scratch.string(), errno);
+  forked().own_folders = {spec.scratch};
   SandboxReport report;
   for (const auto step : kSandboxSteps) {
     const bool taken = step == "limits" || step == "oom_first" || step == "group" ||
@@ -156,6 +157,8 @@ Result<SandboxReport> enter_sandbox(const SandboxSpec& spec) {
   FUSED_CHECK(own_group(plan.namespaces.pid));
   FUSED_CHECK(enter_view(spec, plan));
   FUSED_CHECK(give_up_rights(spec, plan));
+  forked().own_folders = {spec.scratch};
+  if (plan.namespaces.mount) forked().own_folders.insert(forked().own_folders.end(), {"/tmp", "/dev/shm"});
   return report;
 }
 

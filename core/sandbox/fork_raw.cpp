@@ -141,7 +141,7 @@ Result<pid_t> fork_with_init(const Namespaces& namespaces) {
     for (auto* other : init_processes().all) free_init_process(other);
     free_init_process(init_processes().starting);
     init_processes().all.clear();
-    forked() = {true, namespaces, namespaces.user ? write_id_maps(user, group) : 0};
+    forked() = {true, namespaces, namespaces.user ? write_id_maps(user, group) : 0, {}};
     return 0;
   }
   ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
@@ -172,7 +172,7 @@ Result<pid_t> fork_raw(const Namespaces& namespaces) {
   init_processes().all.clear();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);
-  forked() = {true, {}, 0};
+  forked() = {true, {}, 0, {}};
   return 0;
 }
 

@@ -2,9 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,6 +127,17 @@ struct Walk {
   bool over() const { return bytes > bytes_max || files > files_max; }
 };
 
+// What lies in a tmpfs that the worker has for itself; 0 for one that it shares with us, and for a disk.
+std::int64_t own_tmpfs_bytes(pid_t pid, const char* folder) {
+  const auto theirs = process_path(pid, "root") + folder;
+  struct stat seen {};
+  struct stat ours {};
+  struct statfs about {};
+  if (::stat(theirs.c_str(), &seen) != 0 || ::statfs(theirs.c_str(), &about) != 0 || about.f_type != TMPFS_MAGIC) return 0;
+  if (::stat(folder, &ours) == 0 && ours.st_dev == seen.st_dev) return 0;
+  return static_cast<std::int64_t>(about.f_blocks - about.f_bfree) * static_cast<std::int64_t>(about.f_bsize);
+}
+
 // Without following links; a folder that vanishes while it is read is skipped.
 void walk(int folder_descriptor, Walk& sum) {
   const Folder folder(::fdopendir(folder_descriptor));
@@ -235,14 +247,7 @@ std::int64_t GroupWatch::unmapped_shared_bytes(const std::vector<pid_t>& pids) {
       if (seen.insert(about.st_ino).second) bytes += about.st_blocks * kBlockBytes;
     });
   }
-  struct statvfs own {};
-  struct stat theirs {};
-  struct stat ours {};
-  if (!pids.empty() && ::stat(process_path(pids.front(), "root/dev/shm").c_str(), &theirs) == 0 &&
-      (::stat("/dev/shm", &ours) != 0 || ours.st_dev != theirs.st_dev) &&
-      ::statvfs(process_path(pids.front(), "root/dev/shm").c_str(), &own) == 0) {
-    bytes += static_cast<std::int64_t>(own.f_blocks - own.f_bfree) * static_cast<std::int64_t>(own.f_frsize);
-  }
+  if (!pids.empty()) bytes += own_tmpfs_bytes(pids.front(), "/dev/shm") + own_tmpfs_bytes(pids.front(), "/tmp");
   const auto end = Clock::now();
   next_shared_ = end + std::max<Clock::duration>((end - begin) * kShareOfTime, bytes > 0 ? Clock::duration{} : kSharedEvery / 4);
   return bytes;

@@ -1,5 +1,6 @@
 // What this machine allows, found out once by trying it in throw-away children.
 #pragma once
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,7 @@ struct Forked {
   bool by_fork_worker = false;
   Namespaces namespaces;
   int error = 0;  // errno of writing the id maps
+  std::vector<std::filesystem::path> own_folders;  // set by enter_sandbox
 };
 Forked& forked();
 

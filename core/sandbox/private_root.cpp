@@ -42,6 +42,7 @@ bool within(const fs::path& inner, const fs::path& outer) {
 fs::path here(const fs::path& absolute) { return absolute.relative_path(); }
 
 Status make_folder(const fs::path& absolute) {
+  if (!absolute.has_relative_path()) return {};
   std::error_code error;
   fs::create_directories(here(absolute), error);
   if (error) return fail_errno("mkdir " + absolute.string() + " in the private root", error.value());
@@ -185,11 +186,15 @@ Status add_mount(const SandboxSpec& spec, std::vector<Bind>& binds) {
   return {};
 }
 
+std::string memory_options(const RunLimits& limits) {
+  return "mode=1777,size=" + std::to_string(limits.memory_bytes) +
+         ",nr_inodes=" + std::to_string(limits.files_made + 1);
+}
+
 Status place_devices(std::vector<Bind>& devices, const SandboxSpec& spec) {
   for (auto& device : devices) FUSED_CHECK(place(device));
   FUSED_CHECK(make_folder("/dev/shm"));
-  FUSED_CHECK(mount_tmpfs("dev/shm", "mode=1777,size=" + std::to_string(spec.limits.memory_bytes) +
-                                         ",nr_inodes=" + std::to_string(spec.limits.files_made + 1)));
+  FUSED_CHECK(mount_tmpfs("dev/shm", memory_options(spec.limits)));
   constexpr std::pair<const char*, const char*> kLinks[] = {{"/proc/self/fd", "dev/fd"},
                                                             {"/proc/self/fd/0", "dev/stdin"},
                                                             {"/proc/self/fd/1", "dev/stdout"},
@@ -246,8 +251,9 @@ Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kerne
   }
   std::vector<Bind> own;
   FUSED_CHECK(add_mount(spec, own));
+  const bool memory_tmp = within(spec.scratch, "/tmp");  // no folder can be bound both to /tmp and beneath it
+  if (!memory_tmp) own.push_back({spec.scratch, "/tmp", kWritable});
   own.push_back({spec.scratch, spec.scratch, kWritable});
-  own.push_back({spec.scratch, "/tmp", kWritable});
   FUSED_CHECK(take_all(system));
   FUSED_CHECK(take_all(devices));
   FUSED_CHECK(take_all(own));
@@ -265,9 +271,13 @@ Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kerne
   for (auto bind = inside; bind != system.end(); ++bind) FUSED_CHECK(place(*bind));
   FUSED_CHECK(place_devices(devices, spec));
   if (pid_namespace) FUSED_CHECK(mount_proc(spec, kernel));
+  if (memory_tmp) {
+    FUSED_CHECK(make_folder("/tmp"));
+    FUSED_CHECK(mount_tmpfs("tmp", memory_options(spec.limits)));
+  }
   for (auto& bind : own) FUSED_CHECK(place(bind));
   FUSED_CHECK(make_folder("/var"));
-  if (::symlink("/tmp", "var/tmp") != 0) return failed("symlink", "/var/tmp");
+  if (::symlink("/tmp", "var/tmp") != 0 && errno != EEXIST) return failed("symlink", "/var/tmp");
   FUSED_CHECK(swap_root());
   FUSED_CHECK(read_only("/"));
   if (::chdir(spec.scratch.c_str()) != 0) return failed("chdir", spec.scratch);

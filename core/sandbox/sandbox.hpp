@@ -32,7 +32,8 @@ struct SandboxSpec {
   std::string isolation = "auto";                   // auto | none (limits only)
   std::filesystem::path data;                       // DIR: hidden, whole
   std::filesystem::path mount;                      // DIR/mount: /mount inside, read and write
-  std::filesystem::path scratch;                    // DIR/scratch/<n>, exists: at its own path, and /tmp
+  std::filesystem::path scratch;                    // DIR/scratch/<n>, exists: at its own path, and /tmp (when
+                                                    // DIR lies in /tmp itself, /tmp is a tmpfs, counted as memory)
   std::vector<std::filesystem::path> python_paths;  // read and execute: environment, base prefix, package
   bool network = true;                              // may open IPv4 and IPv6 sockets
   RunLimits limits;
@@ -77,6 +78,11 @@ Result<SandboxReport> enter_sandbox(const SandboxSpec& spec);
 // Ends every process that this worker started and that is still there, and reaps them; returns how many there were, or
 // -1 when the sandbox in force forbids to signal them (no pid namespace and no landlock_scope): replace the worker then.
 int end_children();
+
+// Empties what the last run could leave files in: scratch, and with a private root /tmp and /dev/shm (else these belong
+// to the whole machine). Mount points and what cannot be removed stay; returns how many such are left, or -1 before
+// enter_sandbox.
+int empty_own_folders();
 
 // Server side: where workers cannot have a mount namespace, makes the link /mount → `mount` if it may, or finds it
 // already there. An error says why not, and the functions have FUSED_MOUNT only.
