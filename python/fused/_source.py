@@ -9,15 +9,13 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
 from fused._definition_names import import_lines
 from fused.errors import SourceError
 
-AnyFunction = Callable[..., Any]
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -50,18 +48,24 @@ def _join(names: Sequence[str]) -> str:
 
 
 class Snapshot:
-    """The lines of the file, cell or command line that defined a function, as they were when it was decorated."""
+    """The lines of the file, cell or command line that defined a function, as they were when it was decorated.
 
-    def __init__(self, fn: FunctionType) -> None:
+    ``stated``: what its decorator was given, as literals; they take the place of expressions that only work where the
+    function was written (``cache_max_age=AGE``).
+    """
+
+    def __init__(self, fn: FunctionType, stated: Mapping[str, Any] | None = None) -> None:
         self._fn = fn
+        self._stated = dict(stated or {})
         self._lines = _lines_of(fn)
         self._text: str | None = None
 
     def text(self) -> str:
         """The function's text from its first decorator to its last line, dedented, no newline at the end.
 
-        A function without a ``@fused.udf`` line gets one. Names that decorators, annotations and defaults use are added
-        on top as imports or constants, since they are needed at definition. ``SourceError`` where Python keeps no source.
+        A function without a ``@fused.udf`` line gets one. Names that annotations, defaults and other decorators use are
+        added on top as imports or constants, since they are needed at definition. ``SourceError`` where Python keeps no
+        source.
         """
         if self._text is None:
             self._text = self._find()
@@ -69,27 +73,82 @@ class Snapshot:
 
     def _find(self) -> str:
         fn = self._fn
+        where = fn.__code__.co_filename
         if not self._lines:
             raise SourceError(_no_source(fn))
-        source = "".join(self._lines)
         try:
-            tree = ast.parse(source)
+            tree = ast.parse("".join(self._lines))
         except SyntaxError as error:
-            raise SourceError(
-                f"the text of {fn.__name__!r} cannot be taken from {fn.__code__.co_filename}: line {error.lineno}: {error.msg}"
-            ) from None
+            raise SourceError(f"{where} is not Python any more: line {error.lineno}: {error.msg}") from None
         node = find_node(tree, fn.__name__, fn.__code__.co_firstlineno)
         if node is None:
             raise SourceError(
-                f"{fn.__code__.co_filename} has no function {fn.__name__!r} at line {fn.__code__.co_firstlineno}: the file "
-                "changed after it was imported. Import it again (in a notebook: run the cell again)."
+                f"{where} has no function {fn.__name__!r} at line {fn.__code__.co_firstlineno}: the file changed after it "
+                "was imported. Import it again (in a notebook: run the cell again)."
             )
-        first = first_line(node)
-        end = node.end_lineno or node.lineno
-        text = textwrap.dedent("".join(self._lines[first - 1 : end])).rstrip("\n")
-        head = "" if udf_decorator(node) is not None else "@fused.udf\n"
-        above = import_lines(node, fn)
-        return "".join(f"{line}\n" for line in above) + head + text
+        text = _dedented(node, self._lines)
+        decorator = udf_decorator(node)
+        if decorator is None:
+            text = f"{_decorator_text(None, self._stated)}\n{text}"
+        elif isinstance(decorator, ast.Call) and not all(_is_literal(word) for word in decorator.keywords):
+            at = decorator.lineno - first_line(node)
+            lines = text.split("\n")
+            lines[at : at + (decorator.end_lineno or decorator.lineno) - decorator.lineno + 1] = [
+                _decorator_text(decorator, self._stated)
+            ]
+            text = "\n".join(lines)
+            decorator.keywords = []
+        return "".join(f"{line}\n" for line in import_lines(node, fn)) + text
+
+
+def _is_literal(keyword: ast.keyword) -> bool:
+    """May this keyword of the decorator stay as it is written. Header files are read where the function is written."""
+    return keyword.arg not in (None, "headers") and is_literal(keyword.value)
+
+
+def is_literal(node: ast.expr) -> bool:
+    """Can this expression be evaluated without any name."""
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _decorator_text(decorator: ast.Call | None, stated: Mapping[str, Any]) -> str:
+    """``@fused.udf(...)`` with literals alone; what cannot be one is in the record that travels with the text."""
+    called = "fused.udf" if decorator is None else ast.unparse(decorator.func)
+    words = {name: repr(value) for name, value in stated.items() if decorator is not None or name != "parameters"}
+    if decorator is not None:
+        for word in decorator.keywords:
+            if word.arg is not None and _is_literal(word):
+                words[word.arg] = ast.unparse(word.value)
+        asked = [word.arg for word in decorator.keywords if word.arg is not None]
+        words = {name: words[name] for name in asked if name in words}
+    inside = ", ".join(f"{name}={value}" for name, value in words.items())
+    return f"@{called}({inside})" if inside else f"@{called}"
+
+
+def _dedented(node: FunctionNode, lines: Sequence[str]) -> str:
+    """The lines of a definition without its own indentation; lines inside of text constants stay as they are."""
+    first, last = first_line(node), node.end_lineno or node.lineno
+    indent = len(lines[first - 1]) - len(lines[first - 1].lstrip())
+    fixed: set[int] = set()
+    for inner in ast.walk(node):
+        is_text = isinstance(inner, ast.JoinedStr) or (isinstance(inner, ast.Constant) and isinstance(inner.value, str | bytes))
+        if is_text and not _is_docstring(inner, node):
+            fixed.update(range(inner.lineno + 1, (inner.end_lineno or inner.lineno) + 1))  # type: ignore[attr-defined]
+    kept = []
+    for number in range(first, last + 1):
+        line = lines[number - 1].rstrip("\r\n")
+        margin = len(line) - len(line.lstrip())
+        kept.append(line if number in fixed else line[min(indent, margin) :])
+    return "\n".join(kept)
+
+
+def _is_docstring(inner: ast.AST, node: FunctionNode) -> bool:
+    first = node.body[0]
+    return isinstance(first, ast.Expr) and first.value is inner
 
 
 def find_node(tree: ast.AST, name: str, line: int) -> FunctionNode | None:
@@ -113,33 +172,6 @@ def udf_decorator(node: FunctionNode) -> ast.expr | None:
         ):
             return decorator
     return None
-
-
-def without_decorator_keywords(text: str, entrypoint: str, drop: frozenset[str]) -> str:
-    """``text`` with the keywords ``drop`` taken out of the entry point's decorator; every other line stays as it is.
-
-    Header files and the like are read where the function is written; a worker does not have them.
-    """
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return text
-    lines = text.splitlines(keepends=True)
-    for node in tree.body:
-        if not isinstance(node, FunctionNode) or node.name != entrypoint:
-            continue
-        decorator = udf_decorator(node)
-        if not isinstance(decorator, ast.Call) or not any(keyword.arg in drop for keyword in decorator.keywords):
-            continue
-        kept = [keyword for keyword in decorator.keywords if keyword.arg not in drop]
-        short = (
-            ast.Call(func=decorator.func, args=decorator.args, keywords=kept)
-            if kept or decorator.args
-            else decorator.func
-        )
-        end = decorator.end_lineno or decorator.lineno
-        lines[decorator.lineno - 1 : end] = [f"@{ast.unparse(short)}\n"]
-    return "".join(lines)
 
 
 def _lines_of(fn: FunctionType) -> list[str]:

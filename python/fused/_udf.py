@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from fused._duration import parse_duration
+from fused._duration import format_duration, parse_duration
 from fused._inside import is_worker_process
 from fused._source import Snapshot, check_function
 from fused.errors import SourceError
@@ -89,6 +90,7 @@ def udf(
     }
     if name is not None:
         check_name(name)
+    stated = _literals({**kept, "name": name, "default_parameters": stored})
 
     def decorate(function: Callable[..., Any]) -> Udf:
         plain = function.fn if isinstance(function, Udf) else function
@@ -96,7 +98,7 @@ def udf(
         return Udf(
             name or checked.__name__,
             fn=checked,
-            source=Snapshot(checked),
+            source=Snapshot(checked, stated),
             headers=_headers(headers, checked.__code__.co_filename),
             **kept,  # type: ignore[arg-type]
         )
@@ -115,6 +117,27 @@ def check_name(name: str) -> str:
             f"{name!r} cannot be a UDF's name: 1 to {NAME_LENGTH_MAX} characters, no '/', no control characters"
         )
     return name
+
+
+def _literals(kept: dict[str, Any]) -> dict[str, Any]:
+    """What the decorator was given, in the words of a decorator, as far as it can be written down."""
+    age, schema, stored = kept["cache_max_age"], kept["table_schema"], kept["default_parameters"]
+    stated = {
+        "schema": None if schema is None else str(schema),
+        "name": kept["name"],
+        "cache_max_age": None if age is None else format_duration(age),
+        "default_parameters": stored,
+        "parameters": stored,
+        **{word: kept[word] for word in ("engine", "instance_type", "disk_size_gb", "region")},
+    }
+    return {word: value for word, value in stated.items() if value is not None and _is_literal(value)}
+
+
+def _is_literal(value: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return False
 
 
 def _headers(headers: Sequence[str | Path | Header] | None, filename: str) -> list[Header]:

@@ -41,5 +41,10 @@ async def in_thread(work: Callable[[], Value], name: str) -> Value:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, value, error)
 
-        threading.Thread(target=run, name=name, daemon=True).start()
-        return await done
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        try:
+            return await done
+        finally:
+            if done.done() and not done.cancelled():
+                thread.join()  # it has nothing left to do but end

@@ -29,7 +29,7 @@ class Field:
     metadata: dict[str, str] | None = None
 
     def __str__(self) -> str:
-        name = self.name if re.fullmatch(r"[^\s:\"<>,\[\]]+", self.name) else json.dumps(self.name)
+        name = self.name if re.fullmatch(r"[^\s:\"<>,\[\]{}]+", self.name) else json.dumps(self.name)
         return f"{name}:{type_text(self.type)}"
 
     def to_json(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fused._code import CodeDescription, describe_code, run_module
 from fused._duration import parse_duration
 from fused._inside import in_running_function
-from fused._source import Snapshot, without_decorator_keywords
+from fused._source import Snapshot
 from fused.errors import SourceError
 from fused.models.header import Header
 from fused.models.schema import Schema
@@ -86,9 +86,7 @@ class Udf:
         if self._code is None:
             if self._source is None:
                 raise SourceError(f"{self.name!r} has no code")
-            text = self._source.text()
-            dropped = {"headers"} if self.headers else set()
-            self._code = without_decorator_keywords(text, self.entrypoint, frozenset(dropped)) if dropped else text
+            self._code = self._source.text()
         return self._code
 
     @code.setter
