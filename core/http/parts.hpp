@@ -19,6 +19,7 @@ namespace fused {
 
 class Sessions;
 struct RunParts;
+struct StateParts;
 
 struct Parts {
   const Settings* settings = nullptr;
@@ -26,6 +27,7 @@ struct Parts {
   std::string version;
 
   RunParts* run = nullptr;  // null where a test has no rows that run functions
+  StateParts* state = nullptr;  // null where a test has no rows of what is kept
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.
   std::function<Actor(std::string_view authorization)> authenticate;

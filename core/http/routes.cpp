@@ -2,6 +2,7 @@
 
 #include "http/endpoints/health.hpp"
 #include "http/endpoints/run_routes.hpp"
+#include "http/endpoints/state_routes.hpp"
 
 namespace fused {
 
@@ -16,6 +17,7 @@ std::vector<Route> all_routes(Parts& parts) {
     for (auto& row : more) rows.push_back(std::move(row));
   };
   if (parts.run) add(run_routes(*parts.run));
+  if (parts.state) add(state_routes(*parts.state));
   return rows;
 }
 

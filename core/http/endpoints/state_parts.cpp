@@ -1,0 +1,128 @@
+#include "http/endpoints/state_parts.hpp"
+
+#include <charconv>
+#include <ctime>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/duration.hpp"
+#include "storage/path_resolver.hpp"
+
+namespace fused {
+namespace json = boost::json;
+namespace {
+
+std::unexpected<Error> wrong_type(std::string_view name, std::string_view expected) {
+  return fail(ErrorKind::invalid_argument, "'" + std::string(name) + "' must be " + std::string(expected));
+}
+
+std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
+
+// 2026-11-21T10:15:30[.fraction]Z or …+00:00
+Result<std::int64_t> seconds_of_utc(std::string_view text) {
+  const std::string copy(text);
+  std::tm parts{};
+  const char* rest = ::strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+  std::string_view tail = rest == nullptr ? std::string_view("?") : std::string_view(rest);
+  if (tail.starts_with('.')) tail.remove_prefix(std::min(tail.find_first_not_of("0123456789", 1), tail.size()));
+  if (tail != "Z" && tail != "+00:00")
+    return fail(ErrorKind::invalid_argument, "time '" + shown(text) + "' must look like 2026-11-21T10:15:30Z (UTC)");
+  return static_cast<std::int64_t>(::timegm(&parts));
+}
+
+}  // namespace
+
+Result<BodyObject> BodyObject::of(const Request& request) {
+  if (request.body.empty()) return BodyObject({});
+  json::parse_options options;
+  options.max_depth = 64;
+  boost::system::error_code error;
+  json::value value = json::parse({request.body.data(), request.body.size()}, error, {}, options);
+  if (error) return fail(ErrorKind::invalid_argument, "the body is not JSON: " + error.message());
+  if (!value.is_object()) return fail(ErrorKind::invalid_argument, "the body must be a JSON object");
+  return BodyObject(std::move(value.get_object()));
+}
+
+const json::value* BodyObject::find(std::string_view name) const {
+  const json::value* value = members_.if_contains(name);
+  return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+Result<std::optional<std::string>> BodyObject::optional_text(std::string_view name) const {
+  const json::value* value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) return wrong_type(name, "a text");
+  return std::string(view(value->get_string()));
+}
+
+Result<std::string> BodyObject::text(std::string_view name, std::string_view fallback) const {
+  auto value = FUSED_TRY(optional_text(name));
+  return value ? *std::move(value) : std::string(fallback);
+}
+
+Result<bool> BodyObject::yes_or_no(std::string_view name, bool fallback) const {
+  const json::value* value = find(name);
+  if (value == nullptr) return fallback;
+  if (!value->is_bool()) return wrong_type(name, "true or false");
+  return value->get_bool();
+}
+
+Result<std::optional<std::optional<std::int64_t>>> expiry_of(const BodyObject& body, std::int64_t now) {
+  using Expiry = std::optional<std::int64_t>;
+  if (const json::value* life = body.find("expires_in")) {
+    if (life->is_string()) return Expiry(now + FUSED_TRY(parse_duration(view(life->get_string()))).count());
+    boost::system::error_code error;
+    const auto seconds = life->to_number<std::int64_t>(error);
+    constexpr std::int64_t century = 36'525LL * 86'400;
+    if (error || seconds < 1 || seconds > century) return wrong_type("expires_in", "seconds, or a text like \"24h\"");
+    return Expiry(now + seconds);
+  }
+  if (const json::value* end = body.find("expires_at")) {
+    if (end->is_string()) return Expiry(FUSED_TRY(seconds_of_utc(view(end->get_string()))));
+    boost::system::error_code error;
+    const auto seconds = end->to_number<std::int64_t>(error);
+    if (error) return wrong_type("expires_at", "a time like 2026-11-21T10:15:30Z, or seconds since 1970");
+    return Expiry(seconds);
+  }
+  return std::nullopt;
+}
+
+Result<std::size_t> whole_number_of(const Request& request, std::string_view name, std::size_t fallback, std::size_t max) {
+  const std::string* text = request.query.find(name);
+  if (text == nullptr) return fallback;
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error != std::errc{} || end != text->data() + text->size() || number > max)
+    return fail(ErrorKind::invalid_argument, "'" + std::string(name) + "' is '" + shown(*text) +
+                                                 "'; it must be a whole number from 0 to " + std::to_string(max));
+  return number;
+}
+
+std::string path_value_of(const Request& request, std::string_view name) {
+  const auto found = request.path_values.find(name);
+  return found == request.path_values.end() ? std::string() : found->second;
+}
+
+std::string utc_text(std::int64_t seconds) {
+  std::string text = format_utc(WallTime(std::chrono::seconds(seconds)));
+  return text.substr(0, 19) + "Z";
+}
+
+json::value utc_or_null(const std::optional<std::int64_t>& seconds) {
+  return seconds ? json::value(utc_text(*seconds)) : json::value(nullptr);
+}
+
+std::int64_t seconds_now(const Clock& clock) {
+  return std::chrono::floor<std::chrono::seconds>(clock.now().time_since_epoch()).count();
+}
+
+Reply json_reply(const json::value& value, int status) {
+  Reply reply = Reply::json(json::serialize(value), status);
+  reply.with("cache-control", "no-store");
+  return reply;
+}
+
+Reply error_reply(const Error& error, const Request& request) { return Reply::error(error, request.request_id); }
+
+}  // namespace fused
