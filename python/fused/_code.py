@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fused._inside import loading
 from fused._source import FunctionNode, udf_decorator
 from fused.errors import SourceError
 
@@ -90,6 +91,6 @@ def run_module(code: str, name: str, modules: Callable[[], Any]) -> Mapping[str,
         raise
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {"__name__": f"fused_udf_{name}", "__file__": filename, "fused": fused}
-    with modules():
+    with modules(), loading():
         exec(compiled, namespace)
     return namespace

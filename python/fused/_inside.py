@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+_loading: ContextVar[bool] = ContextVar("fused_loading", default=False)
 _local_runs: ContextVar[int] = ContextVar("fused_local_runs", default=0)
 
 
@@ -20,6 +21,21 @@ def channel() -> Any | None:
 def is_worker_process() -> bool:
     """Is this a server's worker: also while a function's text is only compiled there."""
     return "fused._worker.runner" in sys.modules or channel() is not None
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Marks that a loaded text is run to get at its function."""
+    token = _loading.set(True)
+    try:
+        yield
+    finally:
+        _loading.reset(token)
+
+
+def is_loaded_code() -> bool:
+    """Is the code that runs a text from elsewhere: its header files came with it, and it may be of another version."""
+    return _loading.get() or is_worker_process()
 
 
 def local_depth() -> int:

@@ -216,28 +216,15 @@ def delete(udf: Udf, inplace: bool) -> Udf:
     return target
 
 
-def create_access_token(
-    udf: Udf,
-    client_id: str | None,
-    public_read: bool | None,
-    access_scope: str | None,
-    cache: bool,
-    metadata_json: Mapping[str, Any] | None,
-    enabled: bool,
-) -> UdfAccessToken:
+def create_access_token(udf: Udf, settings: Mapping[str, Any]) -> UdfAccessToken:
     """``Udf.create_access_token``."""
-    from fused._run.remote import client_id as current_client
+    from fused._run.remote import client_id
 
     value = {
+        **settings,
         "udf_id": _saved_id(udf),
         "udf_slug": (udf.metadata or {}).get("fused:slug") or udf.name,
-        "udf_email": None,
-        "client_id": client_id or current_client(),
-        "public_read": public_read,
-        "access_scope": access_scope,
-        "cache": cache,
-        "metadata_json": dict(metadata_json or {}),
-        "enabled": enabled,
+        "client_id": settings["client_id"] or client_id(),
     }
     return UdfAccessToken.of_json(call_json("POST", "/udf-access-token/new", f"sharing {udf.name!r}", value=value))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from fused._duration import format_duration, parse_duration
-from fused._inside import is_worker_process
+from fused._inside import is_loaded_code
 from fused._source import Snapshot, check_function
 from fused.errors import SourceError
 from fused.models.header import Header, read_headers
@@ -68,9 +68,9 @@ def udf(
 
     Raises ``TypeError`` for an unknown keyword or something that is no function, ``ValueError`` for a value that cannot be
     read, ``SourceError`` (a ``ValueError``) for lambdas, closures, methods and missing header files.
-    In a worker unknown keywords are accepted, so that code written for another version still runs.
+    In a worker and in loaded code unknown keywords are accepted: it may be written for another version.
     """
-    if unknown and not is_worker_process():
+    if unknown and not is_loaded_code():
         raise TypeError(f"fused.udf has no keyword {', '.join(map(repr, unknown))}; it has {KNOWN}")
     if default_parameters is not None and parameters is not None:
         raise ValueError("default_parameters and parameters are two names of one thing: give one")
@@ -144,6 +144,6 @@ def _headers(headers: Sequence[str | Path | Header] | None, filename: str) -> li
     try:
         return read_headers(headers, None if filename.startswith("<") else filename)
     except SourceError:
-        if not is_worker_process():
+        if not is_loaded_code():
             raise
         return []  # their text came with the run; the files are where the function was written

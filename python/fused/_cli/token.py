@@ -20,6 +20,7 @@ def add_parser(verbs: Any) -> None:
     acts = parser.add_subparsers(metavar="ACTION")
     each = acts.add_parser("create", help="make a share token for a saved function")
     each.add_argument("name", metavar="NAME")
+    each.add_argument("--expires", metavar="AGE", help="refused after it, as 12h or 7d (default: never)")
     each.set_defaults(act=act_create, verb="token create")
     each = acts.add_parser("list", help="share tokens")
     each.add_argument("name", metavar="NAME", nargs="?", help="of this function only")
@@ -32,7 +33,7 @@ def add_parser(verbs: Any) -> None:
 def act_create(given: argparse.Namespace) -> int:
     import fused
 
-    made = fused.load(given.name).create_access_token()
+    made = fused.load(given.name).create_access_token(expires_in=given.expires)
     print(f"token  {made.token}\nrun    {made.get_file_url()}\ntiles  {made.get_tile_url()}")
     return 0
 
@@ -43,9 +44,9 @@ def act_list(given: argparse.Namespace) -> int:
     from fused._saved import access_tokens
 
     found = access_tokens(fused.load(given.name) if given.name else None)
-    rows = [(each.token, each.udf_slug, "yes" if each.enabled else "no", each.last_updated) for each in found]
+    rows = [(each.token, each.udf_slug, "yes" if each.enabled else "no", each.expires_at or "never") for each in found]
     print_table(
-        ("token", "function", "enabled", "changed"), rows, "no share tokens; make one with `fused token create NAME`"
+        ("token", "function", "enabled", "expires"), rows, "no share tokens; make one with `fused token create NAME`"
     )
     return 0
 

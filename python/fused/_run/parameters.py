@@ -50,6 +50,8 @@ def _json_value(value: Any, name: str) -> Any:
         return [_json_value(item, name) for item in value]
     if isinstance(value, set | frozenset):
         return [_json_value(item, name) for item in sorted(value, key=repr)]
+    if type(value).__name__ in ("NaTType", "NAType"):  # pandas' missing values; NaT passes for a datetime
+        return None
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
@@ -77,8 +79,6 @@ def _library_value(value: Any, name: str) -> Any:
         return json.loads(value.to_json(orient="records", date_format="iso", default_handler=str))
     if pandas is not None and isinstance(value, pandas.Series | pandas.Index):
         return _json_value(value.tolist(), name)
-    if pandas is not None and value is pandas.NaT:
-        return None
     if hasattr(value, "__geo_interface__") and isinstance(getattr(value, "wkt", None), str):
         return value.wkt
     raise TypeError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from fused._duration import parse_duration
 from fused._transport import call_json, path_of, shared_url
 
 Number = int | None
@@ -15,7 +16,7 @@ Number = int | None
 
 @dataclass(repr=False)
 class UdfAccessToken:
-    """The server's record of a share token. ``token`` is the secret itself: it is told once, when the token is made."""
+    """The server's record of a share token. ``token`` is the secret itself; ``expires_at`` is a time in UTC or None."""
 
     token: str
     udf_id: str | None = None
@@ -30,6 +31,7 @@ class UdfAccessToken:
     cache: bool = True
     metadata_json: dict[str, Any] = field(default_factory=dict)
     last_updated: str | None = None
+    expires_at: str | None = None
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> UdfAccessToken:
@@ -62,6 +64,7 @@ class UdfAccessToken:
         access_scope: str | None = None,
         enabled: bool | None = None,
         inplace: bool = False,
+        expires_in: str | int | None = None,
     ) -> UdfAccessToken:
         """Changes what is given; ``enabled=False`` switches the token off until it is switched on again."""
         given = {
@@ -71,6 +74,7 @@ class UdfAccessToken:
             "public_read": public_read,
             "access_scope": access_scope,
             "enabled": enabled,
+            "expires_in": None if expires_in is None else parse_duration(expires_in, "expires_in"),
         }
         changes = {name: value for name, value in given.items() if value is not None}
         if not changes:
@@ -85,7 +89,7 @@ class UdfAccessToken:
         return f"/udf-access-token/by-token{path_of(self.token)}"
 
     def _take(self, value: Mapping[str, Any], inplace: bool) -> UdfAccessToken:
-        known = {each.name for each in fields(self)} - {"token"}  # a list shows only the token's first letters
+        known = {each.name for each in fields(self)} - {"token"}
         changes = {key: item for key, item in value.items() if key in known}
         if not inplace:
             return replace(self, **changes)

@@ -264,11 +264,25 @@ class Udf:
         cache: bool = True,
         metadata_json: Mapping[str, Any] | None = None,
         enabled: bool = True,
+        expires_in: str | int | None = None,
     ) -> UdfAccessToken:
-        """A share token: whoever has it may run this one saved function, and nothing else."""
+        """A share token: whoever has it may run this one saved function, and nothing else.
+
+        ``expires_in``: ``"7d"`` or seconds, after which it is refused; default: never.
+        """
         from fused._saved import create_access_token
 
-        return create_access_token(self, client_id, public_read, access_scope, cache, metadata_json, enabled)
+        settings = {
+            "client_id": client_id,
+            "public_read": public_read,
+            "access_scope": access_scope,
+            "cache": cache,
+            "metadata_json": dict(metadata_json or {}),
+            "enabled": enabled,
+        }
+        if expires_in is not None:
+            settings["expires_in"] = parse_duration(expires_in, "expires_in")
+        return create_access_token(self, settings)
 
     def get_access_tokens(self) -> UdfAccessTokenList:
         """The share tokens of this saved function."""

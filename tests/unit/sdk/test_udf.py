@@ -52,7 +52,7 @@ def test_an_unknown_keyword_outside_of_a_worker_is_a_type_error_that_lists_the_k
 
 
 def test_an_unknown_keyword_and_a_missing_header_are_accepted_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fused._udf.is_worker_process", lambda: True)
+    monkeypatch.setattr("fused._udf.is_loaded_code", lambda: True)
 
     @fused.udf(something_newer=3, headers=["not_here.py"])
     def udf(n=1):
