@@ -2,21 +2,32 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cfenv>
 #include <clocale>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <string_view>
+#include <utility>
 
 namespace fused::native {
 namespace {
 
+constexpr int kCommonLimits[] = {RLIMIT_CPU,   RLIMIT_FSIZE,  RLIMIT_DATA,    RLIMIT_STACK, RLIMIT_CORE,
+                                 RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK, RLIMIT_AS};
+constexpr int kRareLimits[] = {RLIMIT_RSS,      RLIMIT_LOCKS,  RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE,
+                               RLIMIT_NICE,     RLIMIT_RTPRIO, RLIMIT_RTTIME};
+const auto kDefaultHandler = reinterpret_cast<void*>(SIG_DFL);
+const auto kIgnoreHandler = reinterpret_cast<void*>(SIG_IGN);
 constexpr int kTimerKinds[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
 
 std::string current_directory() {
@@ -26,6 +37,8 @@ std::string current_directory() {
 
 bool has_children() {
   siginfo_t info;
+  int collects = 0;
+  if (::prctl(PR_GET_CHILD_SUBREAPER, &collects, 0, 0, 0) != 0 || collects == 0) return true;  // orphans went elsewhere
   while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0)
     if (errno != EINTR) return errno != ECHILD;
   return true;
@@ -34,17 +47,64 @@ bool has_children() {
 // glibc's sigaction() hides two signals that it keeps for itself; these it does not need to.
 bool is_own_signal(int number) { return number != SIGKILL && number != SIGSTOP && (number < 32 || number > 33); }
 
+bool is_empty_folder(int folder) {
+  struct Entry {
+    std::uint64_t inode;
+    std::int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+  };
+  alignas(8) char entries[512];
+  ::lseek(folder, 0, SEEK_SET);
+  const long bytes = ::syscall(SYS_getdents64, folder, entries, sizeof entries);
+  if (bytes <= 0) return false;  // not even "." in it: the folder itself is gone
+  for (long at = 0; at < bytes;) {
+    const auto* entry = reinterpret_cast<const Entry*>(entries + at);
+    if (std::strcmp(entry->name, ".") != 0 && std::strcmp(entry->name, "..") != 0) return false;
+    at += entry->length;
+  }
+  return true;
+}
+
 int nice_value() { return static_cast<int>(::syscall(SYS_getpriority, PRIO_PROCESS, 0)); }
 
 }  // namespace
 
-ProcessState::ProcessState(int task_folder, int descriptor_folder, int scratch_folder)
-    : task_folder_(task_folder), descriptor_folder_(descriptor_folder), scratch_folder_(scratch_folder) {}
+ProcessState::ProcessState(Files files) : files_(std::move(files)) {}
 
 void ProcessState::watch_memory(std::uintptr_t address, std::size_t bytes) {
   const void* start = reinterpret_cast<const void*>(address);
   watched_.push_back({start, std::vector<unsigned char>(bytes)});
   std::memcpy(watched_.back().bytes.data(), start, bytes);
+}
+
+// One read costs less than asking for each of some forty things.
+ProcessState::Numbers ProcessState::read_numbers() const {
+  char text[1024];
+  const ssize_t bytes = files_.stat < 0 ? -1 : ::pread(files_.stat, text, sizeof text - 1, 0);
+  Numbers numbers{};
+  if (bytes <= 0) return numbers;
+  text[bytes] = 0;
+  const char* at = std::strrchr(text, ')');  // the name before it may hold anything
+  static constexpr std::array<int, 9> kFields{5, 6, 18, 19, 20, 32, 33, 34, 41};
+  std::size_t next = 0;
+  for (int field = 2; at && next < kFields.size(); ++field) {
+    if (field == kFields[next]) numbers[next++] = std::strtoull(at, nullptr, 10);
+    at = std::strchr(at + 1, ' ');
+  }
+  return next == kFields.size() ? numbers : Numbers{};
+}
+
+// The lines that stand for capabilities and filters. Empty when they cannot be had.
+std::string ProcessState::read_status() const {
+  char text[4096];
+  const ssize_t bytes = files_.status < 0 ? -1 : ::pread(files_.status, text, sizeof text, 0);
+  if (bytes <= 0) return {};
+  const std::string_view all(text, static_cast<std::size_t>(bytes));
+  const auto begin = all.find("\nCapInh:");
+  const auto end = all.find("\nSpeculation_Store_Bypass:", begin == std::string_view::npos ? 0 : begin);
+  return begin == std::string_view::npos || end == std::string_view::npos ? "" : std::string(all.substr(begin, end - begin));
 }
 
 void ProcessState::take() {
@@ -74,18 +134,20 @@ void ProcessState::take() {
   }
   ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_);
   struct stat status {};
-  threads_ = ::fstat(task_folder_, &status) == 0 ? status.st_nlink : 0;
+  threads_ = ::fstat(files_.task_folder, &status) == 0 ? status.st_nlink : 0;
   read_descriptors();
   descriptor_count_ = descriptor_count();
   for (auto& memory : watched_) std::memcpy(memory.bytes.data(), memory.address, memory.bytes.size());
   ::getresuid(&uids_[0], &uids_[1], &uids_[2]);
   ::getresgid(&gids_[0], &gids_[1], &gids_[2]);
   rounding_ = std::fegetround();
+  numbers_ = read_numbers();
+  status_ = read_status();
 }
 
 void ProcessState::read_descriptors() {
   descriptors_.clear();
-  const int folder = ::dup(descriptor_folder_);
+  const int folder = ::dup(files_.descriptor_folder);
   if (folder < 0) return;
   ::lseek(folder, 0, SEEK_SET);
   DIR* listing = ::fdopendir(folder);
@@ -101,11 +163,12 @@ void ProcessState::read_descriptors() {
     descriptors_.push_back({static_cast<int>(number), status.st_dev, status.st_ino, ::fcntl(static_cast<int>(number), F_GETFL)});
   }
   ::closedir(listing);
+  std::ranges::sort(descriptors_, {}, &Descriptor::number);
 }
 
 long ProcessState::descriptor_count() const {
   struct stat status {};
-  if (::fstat(descriptor_folder_, &status) != 0) return -1;
+  if (::fstat(files_.descriptor_folder, &status) != 0) return -1;
   if (status.st_size > 0) return static_cast<long>(status.st_size);
   // Before Linux 6.2 the folder does not tell its size: count up to the highest known, and whether the next is free.
   long count = 0;
@@ -116,9 +179,10 @@ long ProcessState::descriptor_count() const {
 
 bool ProcessState::same_descriptors() const {
   for (const auto& known : descriptors_) {
+    if (known.number >= 4) break;  // ours beyond the four that matter are few, and the count tells
     struct stat status {};
     if (::fstat(known.number, &status) != 0 || status.st_ino != known.inode || status.st_dev != known.device) return false;
-    if (known.number < 4 && ::fcntl(known.number, F_GETFL) != known.flags) return false;
+    if (::fcntl(known.number, F_GETFL) != known.flags) return false;
   }
   return descriptor_count() == descriptor_count_;
 }
@@ -130,75 +194,83 @@ bool ProcessState::same_environment() const {
   return count == environment_.size();
 }
 
-bool ProcessState::same_scheduling() const {
+bool ProcessState::same_affinity() const {
   cpu_set_t affinity;
   CPU_ZERO(&affinity);
-  return nice_value() == nice_ && ::sched_getscheduler(0) == policy_ &&
-         ::sched_getaffinity(0, sizeof affinity, &affinity) == 0 && CPU_EQUAL(&affinity, &affinity_);
+  return ::sched_getaffinity(0, sizeof affinity, &affinity) == 0 && CPU_EQUAL(&affinity, &affinity_);
 }
 
-bool ProcessState::scratch_is_empty() const {
-  alignas(8) char entries[512];
-  ::lseek(scratch_folder_, 0, SEEK_SET);
-  struct Entry {
-    std::uint64_t inode;
-    std::int64_t offset;
-    unsigned short length;
-    unsigned char type;
-    char name[];
+// Those that can hurt another run every time, of the rest one after the other.
+bool ProcessState::same_limits() {
+  const auto same = [this](int kind) {
+    rlimit limit{};
+    ::getrlimit(static_cast<__rlimit_resource>(kind), &limit);
+    return limit.rlim_cur == limits_[kind].rlim_cur && limit.rlim_max == limits_[kind].rlim_max;
   };
-  const long bytes = ::syscall(SYS_getdents64, scratch_folder_, entries, sizeof entries);
-  if (bytes < 0) return false;
-  for (long at = 0; at < bytes;) {
-    const auto* entry = reinterpret_cast<const Entry*>(entries + at);
-    if (std::strcmp(entry->name, ".") != 0 && std::strcmp(entry->name, "..") != 0) return false;
-    at += entry->length;
-  }
-  struct stat status {};
-  return ::fstat(scratch_folder_, &status) == 0 && status.st_nlink > 0;
+  for (const int kind : kCommonLimits)
+    if (!same(kind)) return false;
+  next_rare_limit_ = (next_rare_limit_ + 1) % static_cast<int>(std::size(kRareLimits));
+  return same(kRareLimits[next_rare_limit_]);
 }
+
+bool ProcessState::same_signal(int number) const {
+  struct sigaction action {};
+  if (!is_own_signal(number) || ::sigaction(number, nullptr, &action) != 0) return true;
+  Action now{reinterpret_cast<void*>(action.sa_handler), static_cast<unsigned long>(action.sa_flags), 0};
+  std::memcpy(&now.mask, &action.sa_mask, sizeof now.mask);
+  return now == actions_[number];
+}
+
+unsigned ProcessState::check_numbers() const {
+  unsigned parts = 0;
+  for (int number = 1; number < NSIG; ++number)
+    if (!same_signal(number)) parts |= kSignals;
+  sigset_t mask;
+  ::sigemptyset(&mask);
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  if (std::memcmp(&mask, &mask_, sizeof(unsigned long)) != 0) parts |= kSignals;
+  struct stat status {};
+  if (::fstat(files_.task_folder, &status) != 0 || status.st_nlink != threads_) parts |= kThreads;
+  if (nice_value() != nice_ || ::sched_getscheduler(0) != policy_) parts |= kScheduling;
+  if (parts == 0 && read_numbers() != numbers_) parts |= kIdentity;  // another session or group
+  return parts;
+}
+
+bool ProcessState::own_folders_are_empty() const { return std::ranges::all_of(files_.own_folders, is_empty_folder); }
 
 unsigned ProcessState::check() {
   unsigned parts = 0;
   char path[PATH_MAX];
   if (!::getcwd(path, sizeof path) || working_directory_ != path) parts |= kWorkingDirectory;
-  if (::umask(umask_) != umask_) parts |= kUmask;  // and put back by asking
   if (!same_environment()) parts |= kEnvironment;
   if (const char* locale = std::setlocale(LC_ALL, nullptr); !locale || locale_ != locale) parts |= kLocale;
-  for (int kind = 0; kind < RLIM_NLIMITS; ++kind) {
-    rlimit limit{};
-    ::getrlimit(static_cast<__rlimit_resource>(kind), &limit);
-    if (limit.rlim_cur != limits_[kind].rlim_cur || limit.rlim_max != limits_[kind].rlim_max) parts |= kLimits;
-  }
-  if (!same_scheduling()) parts |= kScheduling;
-  for (int number = 1; number < NSIG; ++number) {
-    struct sigaction action {};
-    if (!is_own_signal(number) || ::sigaction(number, nullptr, &action) != 0) continue;
-    Action now{reinterpret_cast<void*>(action.sa_handler), static_cast<unsigned long>(action.sa_flags), 0};
-    std::memcpy(&now.mask, &action.sa_mask, sizeof now.mask);
-    if (now != actions_[number]) parts |= kSignals;
-  }
-  sigset_t mask;
-  ::sigemptyset(&mask);
-  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
-  if (std::memcmp(&mask, &mask_, sizeof(unsigned long)) != 0) parts |= kSignals;
-  for (const int kind : kTimerKinds) {
-    itimerval timer{};
-    if (::getitimer(static_cast<__itimer_which>(kind), &timer) == 0 && (timer.it_value.tv_sec || timer.it_value.tv_usec))
-      parts |= kTimers;
-  }
-  struct stat status {};
-  if (::fstat(task_folder_, &status) != 0 || status.st_nlink != threads_) parts |= kThreads;
-  if (!same_descriptors()) parts |= kDescriptors;
-  if (!scratch_is_empty()) parts |= kScratch;
-  if (has_children()) parts |= kChildren;
-  for (const auto& memory : watched_)
-    if (std::memcmp(memory.bytes.data(), memory.address, memory.bytes.size()) != 0) parts |= kRandom;
+  if (!same_limits()) parts |= kLimits;
+  if (::umask(umask_) != umask_) parts |= kUmask;  // and put back by asking
+  if (!same_affinity()) parts |= kScheduling;
   std::array<uid_t, 3> uids{};
   std::array<gid_t, 3> gids{};
   ::getresuid(&uids[0], &uids[1], &uids[2]);
   ::getresgid(&gids[0], &gids[1], &gids[2]);
   if (uids != uids_ || gids != gids_) parts |= kIdentity;
+  if (numbers_ == Numbers{} || read_numbers() != numbers_) parts |= check_numbers();
+  // A handler that is caught already may have been replaced by another, which the masks do not show; the real-time
+  // signals are not in them: four each time. Confinement costs the most to read and cannot be undone: now and then.
+  for (int number = 1; number < 32; ++number)
+    if (actions_[number].handler != kDefaultHandler && actions_[number].handler != kIgnoreHandler && !same_signal(number))
+      parts |= kSignals;
+  for (int step = 0; step < 4; ++step)
+    if (!same_signal(34 + static_cast<int>((checks_ * 4 + step) % 31))) parts |= kSignals;
+  if (++checks_ % 16 == 0 && read_status() != status_) parts |= kConfinement;
+  for (const int kind : kTimerKinds) {
+    itimerval timer{};
+    if (::getitimer(static_cast<__itimer_which>(kind), &timer) == 0 && (timer.it_value.tv_sec || timer.it_value.tv_usec))
+      parts |= kTimers;
+  }
+  if (!same_descriptors()) parts |= kDescriptors;
+  if (!own_folders_are_empty()) parts |= kScratch;
+  if (has_children()) parts |= kChildren;
+  for (const auto& memory : watched_)
+    if (std::memcmp(memory.bytes.data(), memory.address, memory.bytes.size()) != 0) parts |= kRandom;
   if (std::fegetround() != rounding_) parts |= kRounding;
   return parts;
 }
@@ -240,7 +312,10 @@ unsigned ProcessState::restore(unsigned parts) {
     for (const int kind : kTimerKinds) ::setitimer(static_cast<__itimer_which>(kind), &none, nullptr);
   }
   if (parts & kRounding) std::fesetround(rounding_);
-  return check() & parts;
+  unsigned left = check();
+  for (int number = 34; number < NSIG; ++number)
+    if (!same_signal(number)) left |= kSignals;
+  return left & parts;
 }
 
 }  // namespace fused::native

@@ -27,17 +27,23 @@ enum ProcessPart : unsigned {
   kTimers = 1u << 7,        // alarm, setitimer
   kThreads = 1u << 8,       // their number
   kDescriptors = 1u << 9,   // their number, or what the known ones are
-  kScratch = 1u << 10,      // the scratch folder is not empty
+  kScratch = 1u << 10,      // the worker's own folders are not empty
   kChildren = 1u << 11,     // there are some
   kRandom = 1u << 12,       // watched memory differs
   kIdentity = 1u << 13,     // user and group ids
   kRounding = 1u << 14,     // floating point
+  kConfinement = 1u << 15,  // capabilities, seccomp filters, and what else /proc/self/status tells of it
 };
 
 class ProcessState {
  public:
-  // Descriptors of /proc/self/task, /proc/self/fd and of the scratch folder; they stay the caller's.
-  ProcessState(int task_folder, int descriptor_folder, int scratch_folder);
+  // Descriptors of /proc/self/stat, /proc/self/status, /proc/self/task, /proc/self/fd and of the worker's own folders; they stay
+  // the caller's. The first two may be -1 where there is no /proc: each thing is then asked for by itself.
+  struct Files {
+    int stat, status, task_folder, descriptor_folder;
+    std::vector<int> own_folders;
+  };
+  explicit ProcessState(Files files);
 
   void watch_memory(std::uintptr_t address, std::size_t bytes);
   void take();                            // what is now is clean
@@ -63,22 +69,31 @@ class ProcessState {
     std::vector<unsigned char> bytes;
   };
 
+  // Group, session, nice, threads, signal masks, policy of /proc/self/stat; all zero when it cannot be read.
+  using Numbers = std::array<std::uint64_t, 9>;
+  Numbers read_numbers() const;
+  std::string read_status() const;
+  unsigned check_numbers() const;  // what the stat file shows, each asked for by itself
+  bool same_signal(int number) const;
+  bool same_limits();
   void read_descriptors();
   bool same_descriptors() const;
   bool same_environment() const;
-  bool same_scheduling() const;
-  bool scratch_is_empty() const;
+  bool same_affinity() const;
+  bool own_folders_are_empty() const;
   long descriptor_count() const;
 
-  int task_folder_;
-  int descriptor_folder_;
-  int scratch_folder_;
+  Files files_;
   std::string working_directory_;
+  Numbers numbers_{};
+  std::string status_;
+  unsigned checks_ = 0;
   mode_t umask_ = 022;
   std::vector<char*> environment_;
   std::vector<std::string> environment_lines_;
   std::string locale_;
   std::array<rlimit, RLIM_NLIMITS> limits_{};
+  int next_rare_limit_ = 0;
   int nice_ = 0;
   int policy_ = 0;
   cpu_set_t affinity_{};

@@ -79,7 +79,11 @@ class WatchedDicts {
 
 void bind_fingerprint(nb::module_& module) {
   nb::class_<ProcessState>(module, "ProcessState")
-      .def(nb::init<int, int, int>(), nb::arg("task_folder"), nb::arg("descriptor_folder"), nb::arg("scratch_folder"))
+      .def("__init__",
+           [](ProcessState* self, int stat, int status, int task_folder, int descriptor_folder, std::vector<int> own_folders) {
+             new (self) ProcessState({stat, status, task_folder, descriptor_folder, std::move(own_folders)});
+           },
+           nb::arg("stat"), nb::arg("status"), nb::arg("task_folder"), nb::arg("descriptor_folder"), nb::arg("own_folders"))
       .def("watch_memory", &ProcessState::watch_memory)
       .def("take", &ProcessState::take)
       .def("check", &ProcessState::check)

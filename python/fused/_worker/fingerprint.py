@@ -1,7 +1,178 @@
-"""Whether a run left a trace in its process."""
+"""Whether a run left a trace in its process: what can be put back is, for anything else the worker is replaced.
+
+Compared after every run, in some twenty microseconds when nothing was changed: process (``core/native/fingerprint.hpp``),
+interpreter settings (``interpreter.py``), names in modules and classes (``names.py``), children, threads and descriptors
+(``processes.py``), random numbers, streams, scratch. The audit hooks of ``sys.addaudithook`` cannot be seen nor removed.
+"""
+
 from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+
+from fused import _native
+
+from . import processes, setup
+from .interpreter import InterpreterState
+from .names import Names
+from .streams import Streams
+
+WORKING_DIRECTORY, UMASK, ENVIRONMENT, LOCALE, LIMITS, SCHEDULING, SIGNALS, TIMERS = (1 << bit for bit in range(8))
+THREADS, DESCRIPTORS, SCRATCH, CHILDREN, RANDOM, IDENTITY, ROUNDING, CONFINEMENT = (1 << bit for bit in range(8, 16))
+
+_REASONS = {
+    WORKING_DIRECTORY: "its working directory cannot be had back",
+    UMASK: "its umask cannot be put back",
+    ENVIRONMENT: "its environment cannot be put back",
+    LOCALE: "its locale cannot be put back",
+    LIMITS: "it lowered a resource limit for good",
+    SCHEDULING: "it changed its priority or processors for good",
+    SIGNALS: "its signal handlers cannot be put back",
+    TIMERS: "a timer cannot be stopped",
+    IDENTITY: "it changed its user, group or session",
+    ROUNDING: "its rounding of floating point numbers cannot be put back",
+    SCRATCH: "its scratch folder was removed",
+    CONFINEMENT: "it confined itself further",
+}  # fmt: skip
+_PUT_BACK_NATIVELY = WORKING_DIRECTORY | UMASK | ENVIRONMENT | LOCALE | LIMITS | SCHEDULING | SIGNALS | TIMERS | ROUNDING | SCRATCH
+
+
 class Fingerprint:
-    def __init__(self, scratch, streams): self.scratch=scratch
-    def begin(self): pass
-    def accept_imports(self, names): pass
-    def restore(self): return None
+    """The clean state of one worker."""
+
+    def __init__(self, folders: list[str], streams: Streams) -> None:
+        self._folders = folders
+        self._streams = streams
+        self._names = Names()
+        self._interpreter = InterpreterState()
+        self._random = _RandomState()
+
+    def begin(self) -> None:
+        """What is now is clean. Called once, when the worker is set up."""
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        files = [_open(path, flags) for path in ("/proc/self/stat", "/proc/self/status", "/proc/self/task", "/proc/self/fd")]
+        self._descriptor_folder = files[3]
+        own = [os.open(path, flags | os.O_DIRECTORY) for path in self._folders]
+        self._process = _native.ProcessState(*files, own)
+        self._random.watch(self._process.watch_memory)
+        self._check: Callable[[], int] = self._process.check
+        self._names.take()
+        self._take()
+
+    def _take(self) -> None:
+        self._interpreter.take()
+        self._python_threads = processes._python_threads()
+        self._descriptors = processes.open_descriptors(self._descriptor_folder)
+        self._process.take()
+
+    def accept_imports(self, names: tuple[str, ...]) -> None:
+        """Imports what a text will import, before anything of the text runs, so that what the imports do may stay.
+
+        Only modules of the environment: what lies elsewhere is imported by the text itself, and anew for every run.
+        """
+        missing = [name for name in names if name not in sys.modules]
+        if not missing:
+            return
+        imported = False
+        for name in missing:
+            try:
+                spec = importlib.util.find_spec(name.partition(".")[0])
+                if spec is None or not spec.origin or not self._names.is_trusted_path(spec.origin):
+                    continue
+                importlib.import_module(name)
+                imported = True
+            except BaseException as error:
+                # The text's own import will say it, with the line; a signal or limit ends the run there as well.
+                if isinstance(error, MemoryError):
+                    raise
+        if imported:
+            self._names.take()
+            self._take()
+
+    def restore(self) -> str | None:
+        """After a run: None when the process is clean again, else why the worker must be replaced."""
+        wrong: list[str] = []
+        parts = self._check()
+        if parts:
+            wrong += self._restore_process(parts)
+        streams = self._streams
+        if sys.stdout is not streams.stdout or sys.stderr is not streams.stderr or streams.stdout.closed or streams.stderr.closed:
+            streams.install()
+        if not self._interpreter.is_same:
+            self._interpreter.restore()
+            if not self._interpreter.is_same:
+                wrong.append("settings of the interpreter cannot be put back")
+        wrong += self._names.restore()
+        return "; ".join(wrong) or None
+
+    def _restore_process(self, parts: int) -> list[str]:
+        wrong: list[str] = []
+        if parts & CHILDREN:
+            wrong.append(processes.end_children() or "")
+        if parts & THREADS:
+            wrong.append(processes.end_threads(self._python_threads) or "")
+        if parts & DESCRIPTORS:
+            wrong.append(processes.judge_descriptors(self._descriptors, self._descriptor_folder, self._names) or "")
+        if parts & SIGNALS:
+            _python_signals_to_default()
+        if parts & (SCRATCH | WORKING_DIRECTORY):
+            wrong.append(self._empty_folders() or "")
+        if parts & RANDOM:
+            self._random.renew()
+        left = self._process.restore(parts & _PUT_BACK_NATIVELY) | parts & (IDENTITY | CONFINEMENT)
+        wrong += [text for part, text in _REASONS.items() if left & part]
+        wrong = [text for text in wrong if text]
+        if not wrong and parts & (THREADS | DESCRIPTORS | RANDOM | SIGNALS | ENVIRONMENT):
+            self._descriptors = processes.open_descriptors(self._descriptor_folder)
+            self._process.take()
+        return wrong
+
+    @staticmethod
+    def _empty_folders() -> str | None:
+        left = _native.empty_own_folders()
+        return f"{left} entries of its scratch folders cannot be removed" if left else None
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except OSError:
+        return -1
+
+
+def _python_signals_to_default() -> None:
+    """Python remembers the functions that it calls; the C library's side is put back after it."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)) and not isinstance(signal.getsignal(number), signal.Handlers):
+            signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+
+class _RandomState:
+    """The generators behind ``random`` and ``numpy.random``: a run that used or seeded them does not decide the next."""
+
+    def watch(self, watch_memory: Callable[[int, int], None]) -> None:
+        self.is_watched = False
+        inner = random._inst  # type: ignore[attr-defined]
+        address = id(inner) + object.__basicsize__
+        index = inner.getstate()[1]
+        # CPython keeps the position and then the 624 numbers behind the object's head.
+        seen = (ctypes.c_uint32 * 2).from_address(address)
+        if (seen[0], seen[1]) == (index[-1], index[0]):
+            watch_memory(address, 8)
+            self.is_watched = True
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is not None:
+            state = numpy_random.mtrand._rand._bit_generator.ctypes.state_address
+            watch_memory(state, 8)
+            watch_memory(state + 624 * 4, 4)
+
+    @staticmethod
+    def renew() -> None:
+        setup.new_random_numbers()

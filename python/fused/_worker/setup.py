@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import random
 import resource
@@ -12,7 +13,6 @@ import tempfile
 from typing import Any
 
 SOCKET = 3  # the descriptor of the frames in every worker
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -26,51 +26,12 @@ def take_descriptors(sock: int, out: int, err: int) -> None:
     for source, target in ((null, 0), (high[1], 1), (high[2], 2), (high[0], SOCKET)):
         if source != target:
             os.dup2(source, target, inheritable=target != SOCKET)
-    os.closerange(SOCKET + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.closerange(SOCKET + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16))
 
 
-def native() -> Any | None:
-    """``fused._native``, or None where it is not built."""
-    try:
-        from fused import _native
-    except ImportError:
-        return None
-    return _native
-
-
-def fork(isolation: str, without: list[str]) -> int:
-    """Like ``os.fork``, into namespaces where the machine allows it and they are wanted."""
-    fork_worker = getattr(native(), "fork_worker", None)
-    if fork_worker is None or isolation == "none":
-        return os.fork()
-    pid: int = fork_worker(isolation, without)
-    return pid
-
-
-def worker_status(pid: int, status: int) -> int:
-    """The worker's own wait status: an init process may stand between."""
-    translate = getattr(native(), "worker_status", None)
-    return status if translate is None else int(translate(pid, status))
-
-
-def leave_parent(parent: int) -> None:
-    """A session and process group of its own; the kernel ends this process when the zygote ends."""
-    if os.getpid() != os.getsid(0):
-        os.setsid()
-    if os.getppid() != 1:  # in a pid namespace the init process is the parent, and has seen to it
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(0)  # it ended in between
-    # Orphans of a run's children come to this process, so that they can be found and ended.
+def collect_orphans() -> None:
+    """Orphans of a run's children come to this process, so that "no children" means that nothing of a run is left."""
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def first_for_the_kernel_to_kill() -> None:
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError as error:
-        print(f"oom_score_adj stays as it was: {error}", file=sys.stderr)
 
 
 def default_signals() -> None:
@@ -146,13 +107,13 @@ def set_threads(threads: int) -> None:
 
 
 def enter_sandbox(sandbox: dict[str, Any]) -> dict[str, Any]:
-    """Gives up what a function must not have; the report says what is in force. RuntimeError where it cannot be done."""
-    import json
+    """Gives up what a function must not have (``core/sandbox/sandbox.hpp``); the report says what is in force."""
+    from fused import _native
 
-    enter = getattr(native(), "enter_sandbox", None)
-    if enter is None:
-        if sandbox.get("isolation") == "none":
-            return {"isolation": [], "skipped": [{"step": "limits", "why": "fused._native is not built"}]}
-        raise RuntimeError("fused._native with enter_sandbox is needed for isolation; build it, or choose --isolation none")
-    report: dict[str, Any] = json.loads(enter(json.dumps(sandbox)))
+    report: dict[str, Any] = json.loads(_native.enter_sandbox(json.dumps(sandbox)))
     return report
+
+
+def own_folders(report: dict[str, Any], scratch: str) -> list[str]:
+    """The folders that belong to this worker alone, and are emptied after every run."""
+    return [scratch, *(["/tmp", "/dev/shm"] if "private_root" in report.get("isolation", ()) else [])]

@@ -24,12 +24,12 @@ DESCRIBE_SECONDS_MAX = 30
 class Worker:
     """One worker process, from READY to its end."""
 
-    def __init__(self, connection: Connection, scratch: str, report: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, folders: list[str], report: dict[str, Any]) -> None:
         self.connection = connection
         self.pid = os.getpid()
         self.runs = 0
         self.streams = Streams()
-        self.fingerprint = Fingerprint(scratch, self.streams)
+        self.fingerprint = Fingerprint(folders, self.streams)
         self.runner = Runner(connection, self.streams, self.fingerprint.accept_imports)
         self.fingerprint.begin()
         self.report = report
@@ -76,24 +76,23 @@ class Worker:
             self.connection.send(Kind.DESCRIBED, to_json({"error": error}))
 
 
-def child_main(order: dict[str, Any], descriptors: list[int], zygote: int, threads: int) -> None:
+def child_main(order: dict[str, Any], descriptors: list[int], threads: int) -> None:
     """A forked worker's whole life; does not return."""
     status = 1
     try:
         setup.default_signals()
         setup.take_descriptors(*descriptors)
-        setup.leave_parent(zygote)
-        setup.first_for_the_kernel_to_kill()
-        sandbox = order.get("sandbox") or {}
-        scratch = sandbox.get("scratch") or f"/tmp/fused-worker-{os.getpid()}"
+        setup.collect_orphans()
+        sandbox = order["sandbox"]
+        scratch = sandbox["scratch"]
         os.makedirs(scratch, mode=0o700, exist_ok=True)
         report = setup.enter_sandbox(sandbox)
-        setup.set_environment(sandbox, report.get("scratch") or scratch)
+        setup.set_environment(sandbox, scratch)
         setup.new_random_numbers()
         setup.set_threads(threads)
         sock = socket.socket(fileno=setup.SOCKET)
         connection = Connection(sock, int(order["nonce"]))
-        Worker(connection, os.getcwd(), report).serve()
+        Worker(connection, setup.own_folders(report, scratch), report).serve()
         status = 0
     except Closed:
         status = 0

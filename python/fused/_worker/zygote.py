@@ -74,7 +74,6 @@ class Zygote:
         self._control = control
         self._threads = threads
         self._workers: dict[int, int] = {}
-        self._pid = os.getpid()
 
     def send(self, message: dict[str, Any]) -> None:
         self._control.send(json.dumps(message).encode())
@@ -121,19 +120,23 @@ class Zygote:
     def _fork(self, order: dict[str, Any], descriptors: list[int]) -> None:
         isolation = (order.get("sandbox") or {}).get("isolation", "auto")
         try:
+            from fused import _native
+
             check_threads()
-            pid = setup.fork(isolation, (order.get("sandbox") or {}).get("without") or [])
+            pid = _native.fork_worker(isolation, (order.get("sandbox") or {}).get("without") or [])
         except (OSError, RuntimeError) as error:
             self.send({"op": "fork_failed", "worker": order["worker"], "message": str(error)})
             return
         if pid == 0:
             from .worker import child_main
 
-            child_main(order, descriptors, self._pid, self._threads)
+            child_main(order, descriptors, self._threads)
         self._workers[pid] = order["worker"]
         self.send({"op": "forked", "worker": order["worker"], "pid": pid})
 
     def _reap(self) -> None:
+        from fused import _native
+
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -143,7 +146,7 @@ class Zygote:
                 return
             worker = self._workers.pop(pid, None)
             if worker is not None:
-                exited = {"op": "exited", "worker": worker, "pid": pid, "status": setup.worker_status(pid, status)}
+                exited = {"op": "exited", "worker": worker, "pid": pid, "status": _native.worker_status(pid, status)}
                 self.send({**exited, "max_rss_bytes": usage.ru_maxrss << 10})
 
 

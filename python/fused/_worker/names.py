@@ -1,0 +1,197 @@
+"""The names in preloaded modules, their main classes and the dictionaries of settings: seen when changed, and put back."""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import os
+import sys
+import sysconfig
+import types
+from typing import Any
+
+from fused import _native
+
+from .code import MODULE_PREFIX
+
+# Roots whose modules are watched with their classes; of the standard library and of all else only the modules.
+CLASSES_OF = ("fused", "geopandas", "pandas", "pyarrow", "pyogrio", "pyproj", "shapely", "xarray", "rasterio")
+# Public state that libraries fill by themselves is left; this is a user's choice although its name looks private.
+_CHOICES = {("asyncio.events", "_event_loop_policy"), ("json", "_default_encoder"), ("json", "_default_decoder")}
+_PRIMITIVE = (type(None), bool, int, float, str, bytes, tuple, frozenset)
+_NEVER = frozenset({"__builtins__", "__cached__", "__doc__", "__spec__", "__loader__"})
+_MISSING = object()
+
+
+def trusted_folders() -> tuple[str, ...]:
+    """Where modules lie that are the same for every run: the interpreter's and the environment's folders."""
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths.add(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    paths.update((sys.prefix, sys.base_prefix))
+    return tuple(path.rstrip("/") + "/" for path in paths if path)
+
+
+class Names:
+    """Everything that is watched, each with a copy of what it was."""
+
+    def __init__(self) -> None:
+        self._watched = _native.WatchedDicts()
+        self._owners: list[tuple[Any, dict[str, Any], dict[str, Any]]] = []  # owner, dictionary, copy
+        self._seen: set[int] = set()
+        self._folders = trusted_folders()
+        self._modules_at = -1
+
+    def take(self) -> None:
+        """What is now is clean; modules that are new are watched from now on."""
+        if self._modules_at < 0:
+            self._modules_at = self._watch(sys.modules, sys.modules)
+            self._watch(os.environ, os.environ._data)  # type: ignore[attr-defined]
+            for tree in _option_trees():
+                self._watch(None, tree)
+        for index in self._watched.changed():
+            self._rebase(index)
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, types.ModuleType) and not name.startswith(MODULE_PREFIX):
+                self._watch_module(name, module)
+        self._rebase(self._modules_at)
+
+    def _watch(self, owner: Any, found: dict[str, Any]) -> int:
+        self._seen.add(id(found))
+        self._owners.append((owner, found, dict(found)))
+        return int(self._watched.watch(found))
+
+    def _watch_module(self, name: str, module: types.ModuleType) -> None:
+        names = module.__dict__
+        if type(names) is not dict or id(names) in self._seen:
+            return
+        self._watch(module, names)
+        if name.partition(".")[0] not in CLASSES_OF:
+            return
+        for value in list(names.values()):
+            if isinstance(value, type) and value.__module__ == name and value.__flags__ & 1 << 9:  # a heap type
+                inner = gc.get_referents(value.__dict__)[0]
+                if type(inner) is dict and id(inner) not in self._seen:
+                    self._watch(value, inner)
+
+    def _rebase(self, index: int) -> None:
+        owner, found, _ = self._owners[index]
+        self._owners[index] = (owner, found, dict(found))
+        self._watched.rebase(index)
+
+    def restore(self) -> list[str]:
+        """Puts back what was changed; gives the names of what could not be."""
+        changed = self._watched.changed()
+        failed: list[str] = []
+        for index in changed:
+            owner, found, copy = self._owners[index]
+            if index == self._modules_at:
+                self._restore_modules(copy)
+            elif owner is os.environ:
+                self._restore_environment(copy)
+            elif owner is None:
+                found.clear()
+                found.update(copy)
+            elif isinstance(owner, type):
+                failed += _restore_class(owner, found, copy)
+            else:
+                _restore_module(owner, found, copy)
+            self._rebase(index)
+        return failed
+
+    def _restore_environment(self, copy: dict[bytes, bytes]) -> None:
+        data = os.environ._data  # type: ignore[attr-defined]
+        for name in list(data):
+            if name not in copy:
+                os.unsetenv(name)
+        for name, value in copy.items():
+            if data.get(name) != value:
+                os.putenv(name, value)
+        data.clear()
+        data.update(copy)
+
+    def _restore_modules(self, copy: dict[str, Any]) -> None:
+        for name, module in copy.items():
+            if sys.modules.get(name, _MISSING) is not module and not name.startswith(MODULE_PREFIX):
+                sys.modules[name] = module
+        for name in [name for name in sys.modules if name not in copy]:
+            if not name.startswith(MODULE_PREFIX) and not self.is_trusted(sys.modules[name]):
+                del sys.modules[name]
+
+    def is_trusted(self, module: Any) -> bool:
+        """Does the module come from the environment: then it may stay. One from /mount is read anew in the next run."""
+        spec = getattr(module, "__spec__", None)
+        origin = getattr(spec, "origin", None) or getattr(module, "__file__", None)
+        if origin in ("built-in", "frozen"):
+            return True
+        if not isinstance(origin, str):
+            paths = list(getattr(spec, "submodule_search_locations", None) or ())
+            return bool(paths) and all(self.is_trusted_path(str(path) + "/") for path in paths)
+        # A C extension cannot be loaded twice, and an environment elsewhere is an environment all the same.
+        return self.is_trusted_path(origin) or origin.endswith(".so")
+
+    def is_trusted_path(self, path: str) -> bool:
+        """Lies this file in the interpreter's or an environment's folders."""
+        return path.startswith(self._folders) or "/site-packages/" in path or "/dist-packages/" in path
+
+
+def _restore_module(module: types.ModuleType, names: dict[str, Any], copy: dict[str, Any]) -> None:
+    for name, old in copy.items():
+        new = names.get(name, _MISSING)
+        if new is not old and name not in _NEVER and (new is _MISSING or _must_be_put_back(module.__name__, name, old, new)):
+            names[name] = old
+    for name in [name for name in names if name not in copy]:
+        if not _may_stay(module, name, names[name]):
+            del names[name]
+
+
+def _must_be_put_back(module: str, name: str, old: Any, new: Any) -> bool:
+    if (module, name) in _CHOICES:
+        return True
+    # Private plain values are a library's own bookkeeping: counters, "is initialised".
+    return not (name.startswith("_") and isinstance(old, _PRIMITIVE))
+
+
+def _may_stay(module: types.ModuleType, name: str, value: Any) -> bool:
+    if name == "__warningregistry__":
+        return False  # so that the next run sees its warnings too
+    if isinstance(value, types.ModuleType):
+        return sys.modules.get(f"{module.__name__}.{name}") is value  # a submodule that was imported
+    if name.startswith("__") and name.endswith("__"):
+        return True
+    if module is builtins:
+        return name == "_"
+    root = module.__name__.partition(".")[0]  # found by the module's own __getattr__ and kept
+    return "__getattr__" in module.__dict__ and str(getattr(value, "__module__", None)).partition(".")[0] == root
+
+
+def _restore_class(owner: type, names: dict[str, Any], copy: dict[str, Any]) -> list[str]:
+    failed = []
+    for name in {*names, *copy}:
+        old, new = copy.get(name, _MISSING), names.get(name, _MISSING)
+        if old is new or name in ("__abstractmethods__", "_abc_impl", "__doc__"):
+            continue
+        try:
+            if old is _MISSING:
+                delattr(owner, name)
+            else:
+                type.__setattr__(owner, name, old)
+        except (TypeError, AttributeError):
+            failed.append(f"{owner.__module__}.{owner.__qualname__}.{name}")
+    return failed
+
+
+def _option_trees() -> list[dict[str, Any]]:
+    """Dictionaries of settings that are changed in place: pandas' and geopandas' options, xarray's."""
+    found: list[dict[str, Any]] = []
+
+    def walk(tree: Any) -> None:
+        if type(tree) is dict:
+            found.append(tree)
+            for value in tree.values():
+                walk(value)
+
+    for module, name in (("pandas._config.config", "_global_config"), ("xarray.core.options", "OPTIONS")):
+        walk(getattr(sys.modules.get(module), name, None))
+    options = getattr(sys.modules.get("geopandas"), "options", None)
+    walk(getattr(options, "_config", None) or (vars(options).get("_options") if options is not None else None))
+    return found
