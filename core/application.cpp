@@ -28,6 +28,8 @@ struct Application::Everything {
   std::unique_ptr<RunService> runs;
   std::unique_ptr<RunRegistry> registry;
   RunParts run_parts;
+  StateParts state_parts;
+  Sessions sessions{clock};
   prometheus::Registry metrics;
   Parts parts;
   std::unique_ptr<Dispatcher> dispatcher;
@@ -43,10 +45,12 @@ std::string Application::routes_text() {
   Settings settings;
   Clock clock;
   RunParts run_parts;
+  StateParts state_parts;
   Parts parts;
   parts.settings = &settings;
   parts.clock = &clock;
   parts.run = &run_parts;
+  parts.state = &state_parts;
   return print_routes(all_routes(parts));
 }
 
@@ -75,6 +79,9 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.version = FUSED_VERSION;
   a.parts.run = &a.run_parts;
   a.parts.metrics = &a.metrics;
+  a.state_parts = {.functions = &a.state.functions(), .shares = &*a.state.shares, .people = &*a.state.people, .thread = &a.state.thread, .clock = &a.clock};
+  a.parts.state = &a.state_parts;
+  a.parts.sessions = &a.sessions;
   fill_state_parts(a.parts, a.state);
   a.parts.health = [&a] { return health_of(a.state, *a.pool, *a.runs, *a.log); };
   a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
@@ -96,7 +103,8 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   if (a.folder)
     for (const auto& name : a.folder->names()) std::cout << "  " << base_url << "/api/v1/run/" << owner_of(a.state).email << '/' << name << "\n";
 
-  std::cout << std::flush;
+  std::cout << "Sign in to the page once, within 10 minutes: " << base_url << "/sign-in?code="
+            << a.sessions.make_code("Bearer " + owner_token(a.state)) << "\n" << std::flush;
   return std::unique_ptr<Application>(new Application(std::move(all)));
 }
 

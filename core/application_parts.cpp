@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "sandbox/sandbox.hpp"
 #include "storage/migrations.hpp"
@@ -78,6 +79,13 @@ Status State::open(const Settings& settings, const Clock& clock) {
 FunctionOwner owner_of(const State& state) {
   const User user = state.people->owner_of_server();
   return {user.id, user.email, user.username, user.organisation};
+}
+
+std::string owner_token(const State& state) {
+  std::ifstream file(state.data->path() / "token");
+  std::string token;
+  file >> token;
+  return token;
 }
 
 PoolOptions pool_options(const Settings& settings, const DataFolder& data) {

@@ -14,8 +14,10 @@
 #include "functions/function_store.hpp"
 #include "http/dispatcher.hpp"
 #include "http/endpoints/run.hpp"
+#include "http/endpoints/state_parts.hpp"
 #include "http/parts.hpp"
 #include "http/server.hpp"
+#include "http/sessions.hpp"
 #include "logs/run_log.hpp"
 #include "run/run_registry.hpp"
 #include "served_folder.hpp"
@@ -42,6 +44,7 @@ struct State {
 };
 
 FunctionOwner owner_of(const State& state);
+std::string owner_token(const State& state);  // of DIR/token
 PoolOptions pool_options(const Settings& settings, const DataFolder& data);
 FunctionFinder function_finder(State& state);
 void fill_state_parts(Parts& parts, State& state);

@@ -1,7 +1,8 @@
 #include "run/run_order_json.hpp"
 
 #include <boost/json/serialize.hpp>
-#include <cstdio>
+
+#include "logs/json_text.hpp"
 
 namespace fused {
 namespace {
@@ -92,27 +93,6 @@ void context_member(std::string& out, const RunRequest& r, const RunFrameContext
 }
 
 }  // namespace
-
-void append_json_string(std::string& out, std::string_view text) {
-  out += '"';
-  std::size_t from = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out.append(text, from, i - from);
-    from = i + 1;
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += static_cast<char>(c);
-    } else {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", c);
-      out += escape;
-    }
-  }
-  out.append(text, from);
-  out += '"';
-}
 
 RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   const FunctionSource& f = *r.function;

@@ -14,8 +14,6 @@ struct RunFrameContext {
 };
 
 RunOrder make_run_order(const RunRequest& request, const RunFrameContext& context);
-// Appends `text` as a JSON string.
-void append_json_string(std::string& out, std::string_view text);
 // The parameters of a run as one JSON object, for its log record: defaults beneath text beneath typed.
 std::string parameters_json(const RunRequest& request);
 

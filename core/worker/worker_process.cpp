@@ -97,6 +97,7 @@ void WorkerProcess::handle(Frame frame) {
     case FrameKind::ready:
       report_ = parse_object(frame.header);
       state_ = WorkerState::blank;
+      last_lines_.clear();
       events_.ready();
       return;
     case FrameKind::result:
@@ -190,6 +191,7 @@ void WorkerProcess::finish(RunReply reply) {
 void WorkerProcess::take_output(int stream, std::string_view bytes) {
   if (asked_ && stream == 2) last_lines_.append(bytes.substr(0, kLastLinesBytesMax - std::min(kLastLinesBytesMax, last_lines_.size())));
   else if (watcher_) watcher_->output(stream, bytes);
+  else if (state_ == WorkerState::starting) last_lines_.append(bytes.substr(0, kLastLinesBytesMax - std::min(kLastLinesBytesMax, last_lines_.size())));
 }
 
 void WorkerProcess::drain(int stream) {
@@ -241,6 +243,10 @@ void WorkerProcess::lost(const Error& error) {
     }
   }
   if (state_ == WorkerState::dead) return;
+  if (state_ == WorkerState::starting) {
+    drain(2);
+    spdlog::error("worker {} ended before it was ready: {}", number_, last_lines_.empty() ? end_reply().message : last_lines_);
+  }
   if (current_) finish(end_reply());
   if (described_) std::exchange(described_, nullptr)->set(fail(ErrorKind::unavailable, "the worker ended"));
   state_ = WorkerState::dead;

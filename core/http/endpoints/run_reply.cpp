@@ -4,7 +4,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "http/security_headers.hpp"
-#include "run/run_order_json.hpp"
+#include "logs/json_text.hpp"
 
 namespace fused {
 namespace {
