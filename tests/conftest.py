@@ -1,7 +1,7 @@
 """What every Python test may use: the checkout's ``fused``, and one real server a session.
 
-``server`` starts ``python/fused/bin/fused-server`` on a free port with a data folder of its own and gives its address and
-the owner's token. Tests that need it are skipped, with the reason, where it is not built.
+``server`` starts ``python/fused/bin/fused-server`` on a free port with a data folder of its own and gives its address
+and the owner's token. Tests that need it are skipped, with the reason, where it is not built.
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         """The environment of a client of this server."""
-        return {**os.environ, "PYTHONPATH": str(PYTHON), "FUSED_BASE_URL": self.base_url, "FUSED_AUTH_TOKEN": self.token}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(PYTHON),
+            "FUSED_BASE_URL": self.base_url,
+            "FUSED_AUTH_TOKEN": self.token,
+        }
 
 
 def free_port() -> int:
@@ -66,7 +71,12 @@ def start_server(data: Path, *arguments: str, workers: int = 2, environment: dic
     settings = {name: value for name, value in os.environ.items() if not name.startswith("FUSED_")}
     settings |= {"FUSED_PYTHON": sys.executable, "PYTHONPATH": str(PYTHON), **(environment or {})}
     process = subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=settings
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=settings,
     )
     server = Server(url, "", data, process)
     threading.Thread(target=_keep_lines, args=(server,), daemon=True).start()

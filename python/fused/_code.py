@@ -28,7 +28,8 @@ class CodeDescription:
 def find_entrypoint(tree: ast.Module, entrypoint: str | None = None) -> FunctionNode:
     """The function to call: the one named, else ``udf``, else the only ``@fused.udf``, else the only function.
 
-    Of two definitions of one name the last counts, as in Python. ``SourceError`` lists the names when it cannot be told.
+    Of two definitions of one name the last counts, as in Python. ``SourceError`` lists the names when it cannot be
+    told.
     """
     functions = {node.name: node for node in tree.body if isinstance(node, FunctionNode)}
     if entrypoint is not None:

@@ -15,7 +15,9 @@ PROVIDED = frozenset({"fused"})  # in every worker's namespace
 
 
 def import_lines(node: ast.FunctionDef | ast.AsyncFunctionDef, fn: FunctionType) -> list[str]:
-    """Lines such as ``import geopandas as gpd`` for the names used at definition, sorted; what cannot be told is left out."""
+    """Lines such as ``import geopandas as gpd`` for the names used at definition, sorted; what cannot be told is
+    left out.
+    """
     lines = set()
     for name in sorted(_names(node)):
         if (name in PROVIDED and isinstance(fn.__globals__.get(name), ModuleType)) or name not in fn.__globals__:

@@ -28,7 +28,8 @@ def parse_duration(value: str | int | timedelta, what: str = "cache_max_age") ->
         match = _TEXT.match(text)
         if match is None and text != "0":
             raise ValueError(
-                f"{what}={value!r} is not a duration: write a whole number and one unit of s, m, h, d, as '48h' or '10s'"
+                f"{what}={value!r} is not a duration: write a whole number and one unit of s, m, h, d, as '48h' or "
+                "'10s'"
             )
         seconds = int(match[1]) * UNIT_SECONDS[match[2]] if match else 0
     if not 0 <= seconds <= SECONDS_MAX:

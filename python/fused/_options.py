@@ -1,7 +1,8 @@
 """``fused.options``: where the server is and how it is spoken to.
 
 Each value is found in this order: what was set on the object, ``FUSED_BASE_URL`` / ``FUSED_AUTH_TOKEN`` (and
-``FUSED_CACHE_DIR``), ``~/.fused/settings.toml`` with ``~/.fused/credentials``. With no server known, functions run here.
+``FUSED_CACHE_DIR``), ``~/.fused/settings.toml`` with ``~/.fused/credentials``. With no server known, functions run
+here.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ FORMATS = [
 
 
 def clean_url(value: Any, what: str = "base_url") -> str:
-    """``http://host:port`` gets the API's path; a URL with a path is kept. ``ValueError`` for what is no http(s) URL."""
+    """``http://host:port`` gets the API's path; a URL with a path is kept. ``ValueError`` for what is no http(s)
+    URL.
+    """
     text = str(value).strip().rstrip("/")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -224,7 +227,7 @@ class Options:
         The token of the credentials file goes only to the server it was made for: the one it names, else the one of the
         settings file. A token from the environment or set here goes to whatever server is set.
         """
-        token, source = self._find("auth_token")
+        token, _ = self._find("auth_token")
         if token is not None:
             return f"{self.auth_token_type} {token}"
         if channel() is not None:
@@ -243,7 +246,9 @@ class Options:
         object.__setattr__(self, "_file", None)
 
     def save(self) -> Path:
-        """Writes what was set on this object into ``~/.fused/settings.toml``, beside what stands there; never a token."""
+        """Writes what was set on this object into ``~/.fused/settings.toml``, beside what stands there; never a
+        token.
+        """
         kept = {name: value for name, value in self._set.items() if name != "auth_token"}
         path = _settings_file.write_settings({**_settings_file.read_settings(), **kept})
         self.reload()
@@ -270,6 +275,8 @@ options = Options()
 
 
 def set_environment(url: str) -> None:
-    """``fused._env("http://host:port")``: this server from now on, with the share-token address and client id that go with it."""
+    """``fused._env("http://host:port")``: this server from now on, with the share-token address and client id that
+    go with it.
+    """
     options.base_url = url
     options.shared_udf_base_url = None

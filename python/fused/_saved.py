@@ -99,7 +99,8 @@ def _conflict(error: ConflictError, udf: Udf, email: str, name: str, collection:
     theirs = udf_of_record(remote).code.splitlines()
     lines = list(difflib.unified_diff(theirs, udf.code.splitlines(), "saved", "this one", lineterm="", n=1))
     shown = "\n".join(lines[:60]) if lines else "(the code is the same)"
-    return f"{name!r} is saved already; to_fused(overwrite=True) replaces it, or save under another name (slug=…).\n{shown}"
+    advice = "to_fused(overwrite=True) replaces it, or save under another name (slug=…)"
+    return f"{name!r} is saved already; {advice}.\n{shown}"
 
 
 def _record_by_name(email: str, name: str, collection: str) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The text of a function: taken from files, notebooks and ``python -c``, with its decorators.
 
-Two steps, because a decorator runs while a module is imported and must be cheap: ``snapshot`` keeps the lines as they are
-at that moment, ``Snapshot.text`` finds the function in them when somebody asks for ``.code``.
+Two steps, because a decorator runs while a module is imported and must be cheap: ``snapshot`` keeps the lines as they
+are at that moment, ``Snapshot.text`` finds the function in them when somebody asks for ``.code``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 def check_function(fn: object) -> FunctionType:
     """``fn`` if its text can stand alone; ``SourceError``/``TypeError`` says what is wrong and what to do.
 
-    Its text is sent to a worker and run there, so it may not use variables of an enclosing function (its own name excepted).
+    Its text is sent to a worker and run there, so it may not use variables of an enclosing function (its own name
+    excepted).
     """
     if not isinstance(fn, FunctionType):
         kind = "a class" if isinstance(fn, type) else f"{type(fn).__name__} object"
@@ -34,9 +35,10 @@ def check_function(fn: object) -> FunctionType:
     captured = [name for name in fn.__code__.co_freevars if name != fn.__name__]
     if captured:
         raise SourceError(
-            f"{fn.__name__!r} uses {_join(captured)} of the function around it ({fn.__qualname__.split('.<locals>')[0]!r}). "
-            "Only its own text is sent to the worker, so that would be missing there. Pass it as a parameter, put it into "
-            "default_parameters={…}, or import it inside the function."
+            f"{fn.__name__!r} uses {_join(captured)} of the function around it "
+            f"({fn.__qualname__.split('.<locals>')[0]!r}). Only its own text is sent to the worker, so that would be "
+            "missing there. Pass it as a parameter, put it into default_parameters={…}, or import it inside the "
+            "function."
         )
     if ".<locals>." not in fn.__qualname__ and "." in fn.__qualname__:
         raise SourceError(f"{fn.__qualname__!r} is a method; a UDF is a plain function outside of a class")
@@ -83,8 +85,8 @@ class Snapshot:
         node = find_node(tree, fn.__name__, fn.__code__.co_firstlineno)
         if node is None:
             raise SourceError(
-                f"{where} has no function {fn.__name__!r} at line {fn.__code__.co_firstlineno}: the file changed after it "
-                "was imported. Import it again (in a notebook: run the cell again)."
+                f"{where} has no function {fn.__name__!r} at line {fn.__code__.co_firstlineno}: the file changed after "
+                "it was imported. Import it again (in a notebook: run the cell again)."
             )
         text = _dedented(node, self._lines)
         decorator = udf_decorator(node)
@@ -135,7 +137,9 @@ def _dedented(node: FunctionNode, lines: Sequence[str]) -> str:
     indent = len(lines[first - 1]) - len(lines[first - 1].lstrip())
     fixed: set[int] = set()
     for inner in ast.walk(node):
-        is_text = isinstance(inner, ast.JoinedStr) or (isinstance(inner, ast.Constant) and isinstance(inner.value, str | bytes))
+        is_text = isinstance(inner, ast.JoinedStr) or (
+            isinstance(inner, ast.Constant) and isinstance(inner.value, str | bytes)
+        )
         if is_text and not _is_docstring(inner, node):
             fixed.update(range(inner.lineno + 1, (inner.end_lineno or inner.lineno) + 1))  # type: ignore[attr-defined]
     kept = []
@@ -184,7 +188,9 @@ def _lines_of(fn: FunctionType) -> list[str]:
 
 
 def _command_line_source(fn: FunctionType) -> list[str]:
-    """The lines of ``python -c CODE`` when ``fn`` was defined by them; ``exec`` of a string looks the same, so compare."""
+    """The lines of ``python -c CODE`` when ``fn`` was defined by them; ``exec`` of a string looks the same, so
+    compare.
+    """
     arguments = sys.orig_argv[1:]
     for at, argument in enumerate(arguments):
         if not argument.startswith("-") or argument.startswith("--"):
@@ -219,7 +225,7 @@ def _no_source(fn: FunctionType) -> str:
         "<string>": "it was made by exec() or eval() of a string",
     }.get(filename, f"its code says it comes from {filename!r}, which cannot be read")
     return (
-        f"Python keeps no source of {fn.__name__!r}: {where}. Its text is what is sent to a worker. Write it to a .py file or a "
-        "notebook cell, or give the text itself:\n"
+        f"Python keeps no source of {fn.__name__!r}: {where}. Its text is what is sent to a worker. Write it to a .py "
+        "file or a notebook cell, or give the text itself:\n"
         f"    {fn.__name__} = fused.load('''\n    @fused.udf\n    def {fn.__name__}(...):\n        ...\n    ''')"
     )

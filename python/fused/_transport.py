@@ -288,7 +288,9 @@ def call_json(
 
 
 def fetch_public(url: str, bytes_max: int) -> bytes:
-    """A file from anywhere, without our token; ``SourceError`` when it is not to be had or larger than ``bytes_max``."""
+    """A file from anywhere, without our token; ``SourceError`` when it is not to be had or larger than
+    ``bytes_max``.
+    """
     import requests
 
     try:

@@ -15,7 +15,10 @@ from fused.models.header import Header, read_headers
 from fused.models.schema import Schema
 from fused.models.udf import Udf
 
-KNOWN = "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, parameters"
+KNOWN = (
+    "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, "
+    "parameters"
+)
 NAME_LENGTH_MAX = 200
 
 
@@ -56,19 +59,23 @@ def udf(
     parameters: dict[str, Any] | None = None,
     **unknown: Any,
 ) -> Udf | Callable[[Callable[..., Any]], Udf]:
-    """Makes a function a UDF, as ``@fused.udf`` or ``@fused.udf(...)`` (seed 000, "A decorator that transforms a function").
+    """Makes a function a UDF, as ``@fused.udf`` or ``@fused.udf(...)``.
 
-    ``schema``: columns of the table it returns, as ``"id:int64 label:string"``, JSON text, a dictionary or a ``Schema``;
-    checked here and kept in ``.table_schema``.
+    Serves seed 000, "A decorator that transforms a function into a Fused UDF".
+
+    ``schema``: columns of the table it returns, as ``"id:int64 label:string"``, JSON text, a dictionary or a
+    ``Schema``; checked here and kept in ``.table_schema``.
     ``name``: defaults to the function's name.
-    ``cache_max_age``: how old a stored result may be, ``"48h"``, ``"10s"``; default ``"90d"`` on the server; ``"0s"``: none.
+    ``cache_max_age``: how old a stored result may be, ``"48h"``, ``"10s"``; default ``"90d"`` on the server; ``"0s"``:
+    none.
     ``default_parameters``: values beneath those of a call (``parameters`` is its newer name).
     ``headers``: files that become modules: with ``headers=["my_header.py"]`` the function may ``import my_header``.
-    ``engine``, ``instance_type``, ``disk_size_gb``, ``region``: kept and sent; ``engine`` is the default of ``fused.run``.
+    ``engine``, ``instance_type``, ``disk_size_gb``, ``region``: kept and sent; ``engine`` is the default of
+    ``fused.run``.
 
-    Raises ``TypeError`` for an unknown keyword or something that is no function, ``ValueError`` for a value that cannot be
-    read, ``SourceError`` (a ``ValueError``) for lambdas, closures, methods and missing header files.
-    In a worker and in loaded code unknown keywords are accepted: it may be written for another version.
+    Raises ``TypeError`` for an unknown keyword or something that is no function, ``ValueError`` for a value that
+    cannot be read, ``SourceError`` (a ``ValueError``) for lambdas, closures, methods and missing header files. In a
+    worker and in loaded code unknown keywords are accepted: it may be written for another version.
     """
     if unknown and not is_loaded_code():
         raise TypeError(f"fused.udf has no keyword {', '.join(map(repr, unknown))}; it has {KNOWN}")

@@ -65,7 +65,9 @@ def logout() -> None:
 def get_udfs(
     n: int | None = None, skip: int = 0, by: str = "name", whose: str = "self", collection_name: str | None = None
 ) -> dict[str, Udf]:
-    """Saved functions. ``by``: keys are ``"name"``, ``"slug"`` or ``"id"``; ``whose``: ``"self"``, ``"team"``, ``"public"``."""
+    """Saved functions. ``by``: keys are ``"name"``, ``"slug"`` or ``"id"``; ``whose``: ``"self"``, ``"team"``,
+    ``"public"``.
+    """
     return _saved.list_saved(n, skip, by, whose, collection_name)
 
 

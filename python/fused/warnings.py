@@ -8,7 +8,9 @@ class FusedWarning(UserWarning):
 
 
 class FusedIgnoredWarning(FusedWarning):
-    """Something given has no effect on the path that was chosen (the seed's "warnings are issued for ignored parameters")."""
+    """Something given has no effect on the path that was chosen (the seed's "warnings are issued for ignored
+    parameters").
+    """
 
 
 class FusedDeprecationWarning(FusedWarning):

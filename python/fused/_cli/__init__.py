@@ -1,4 +1,6 @@
-"""The ``fused`` command. Each verb is a module of this folder and is imported when it is used, so that starting is fast."""
+"""The ``fused`` command. Each verb is a module of this folder and is imported when it is used, so that starting is
+fast.
+"""
 
 from __future__ import annotations
 

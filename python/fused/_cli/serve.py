@@ -10,13 +10,13 @@ from pathlib import Path
 import fused
 
 CONFLICT = """\
-fused serve: the official client (distribution `fused` {version}) is installed in this environment. It has the same module
-name as this package, so functions would find one or the other by chance. Remove one of them:
+fused serve: the official client (distribution `fused` {version}) is installed in this environment. It has the same
+module name as this package, so functions would find one or the other by chance. Remove one of them:
   pip uninstall fused && pip install --force-reinstall --no-deps fused-server   keep the server here
   python -m venv other && other/bin/pip install fused                          use the official client from there"""
 
 
-def serve(arguments: Sequence[str]) -> int:
+def serve(arguments: Sequence[str]) -> int:  # noqa: RET503 - execve does not return
     """Replaces this process by the server; returns only when it cannot."""
     version = official_client()
     if version is not None:
@@ -25,8 +25,8 @@ def serve(arguments: Sequence[str]) -> int:
     program = server_program()
     if not os.access(program, os.X_OK):
         print(
-            f"fused serve: the server is not here ({program}). It is part of the wheel for Linux; in a checkout, `make build` "
-            "makes it. What only talks to a server works without it.",
+            f"fused serve: the server is not here ({program}). It is part of the wheel for Linux; in a checkout, "
+            "`make build` makes it. What only talks to a server works without it.",
             file=sys.stderr,
         )
         return 1

@@ -93,7 +93,8 @@ def act_push(given: argparse.Namespace) -> int:
         udf = target(file, given.entrypoint)
         udf.to_fused(slug=given.name, overwrite=not given.new)
         print(
-            f"saved {udf.name} ({udf.id}); run it with `fused run {udf.name}`, share it with `fused token create {udf.name}`"
+            f"saved {udf.name} ({udf.id}); run it with `fused run {udf.name}`, share it with "
+            f"`fused token create {udf.name}`"
         )
     return 0
 

@@ -59,13 +59,14 @@ def is_uuid(text: str) -> bool:
 def resolve_target(call: Call, udf: Any, args: Sequence[Any], keywords: dict[str, Any]) -> None:
     """Fills ``udf``, ``name`` or ``token`` from the first argument; takes older spellings out of ``keywords``.
 
-    ``ValueError`` when nothing or more than one thing says what runs, ``TypeError`` for a first argument of another type.
+    ``ValueError`` when nothing or more than one thing says what runs, ``TypeError`` for a first argument of another
+    type.
     """
     older = {} if isinstance(udf, Udf | UdfJobStepConfig) or callable(udf) else _older(keywords, udf, args)
     if udf is None and not older:
         raise ValueError(
-            "fused.run needs to know what to run: a name, 'email/name', a share token, a function made with @fused.udf, or a "
-            "UdfJobStepConfig"
+            "fused.run needs to know what to run: a name, 'email/name', a share token, a function made with "
+            "@fused.udf, or a UdfJobStepConfig"
         )
     if older:
         call.token, call.name = older.get("token"), older.get("name")
@@ -83,8 +84,8 @@ def resolve_target(call: Call, udf: Any, args: Sequence[Any], keywords: dict[str
         call.udf = make(udf)
     else:
         raise TypeError(
-            "the first parameter of fused.run is a name, 'email/name', a share token, a function or a UdfJobStepConfig, "
-            f"not {type(udf).__name__}: {udf!r:.100}"
+            "the first parameter of fused.run is a name, 'email/name', a share token, a function or a "
+            f"UdfJobStepConfig, not {type(udf).__name__}: {udf!r:.100}"
         )
     if call.udf is not None:
         keywords.update(_positional(call.udf, args, keywords))
@@ -110,8 +111,8 @@ def _older(keywords: dict[str, Any], udf: Any, args: Sequence[Any]) -> dict[str,
     if udf is not None or args or ("token" in given and len(given) > 1):
         said = [repr(udf)] if udf is not None else []
         raise ValueError(
-            f"what to run is specified more than once: {', '.join([*said, *(f'{name}=' for name in given)])}. If the function "
-            "has a parameter of that name, give it by parameters={…}"
+            f"what to run is specified more than once: {', '.join([*said, *(f'{name}=' for name in given)])}. If the "
+            "function has a parameter of that name, give it by parameters={…}"
         )
     warnings.warn("give what to run as the first argument of fused.run", FusedDeprecationWarning, stacklevel=5)
     if "token" in given:
@@ -146,7 +147,9 @@ def _positional(udf: Udf, args: Sequence[Any], keywords: Mapping[str, Any]) -> d
 
 
 def resolve_tile(call: Call, kind: str | None, x: Any, y: Any, z: Any) -> None:
-    """All of x, y, z: a tile. Some of them, or ``type="file"``: ordinary parameters, with a warning when they are unknown."""
+    """All of x, y, z: a tile. Some of them, or ``type="file"``: ordinary parameters, with a warning when they are
+    unknown.
+    """
     if kind not in (None, "tile", "file"):
         raise ValueError(f"type={kind!r} is unknown; it is 'tile' or 'file'")
     given = {name: value for name, value in (("x", x), ("y", y), ("z", z)) if value is not None}
@@ -187,8 +190,8 @@ def resolve_engine(call: Call, engine: str | None, instance_type: str | None, di
         raise ValueError(f"engine={engine!r} is unknown; engines are 'remote' and 'local'")
     if instance_type not in (None, "realtime"):
         raise ValueError(
-            f"instance_type={instance_type!r} asks for a batch job; this runs at once, on instance_type='realtime' only. Give "
-            "the function the memory and time it needs by the server's limits (`fused serve --help`)"
+            f"instance_type={instance_type!r} asks for a batch job; this runs at once, on instance_type='realtime' "
+            "only. Give the function the memory and time it needs by the server's limits (`fused serve --help`)"
         )
     if disk_size_gb is not None:
         raise ValueError(

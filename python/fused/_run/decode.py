@@ -17,8 +17,8 @@ _ARROW = ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.f
 def decode(content_type: str, body: bytes) -> Any:
     """The value: DataFrame or GeoDataFrame, array, ``(array, bounds)``, text, number, list, dictionary or bytes.
 
-    ``content_type`` is in lower case and without parameters. An empty body is None. ``FusedError`` when the bytes are not
-    what the content type says, or the package that reads them is missing.
+    ``content_type`` is in lower case and without parameters. An empty body is None. ``FusedError`` when the bytes are
+    not what the content type says, or the package that reads them is missing.
     """
     if not body:
         return None
@@ -26,8 +26,8 @@ def decode(content_type: str, body: bytes) -> Any:
         return _decode(content_type, body)
     except ImportError as error:
         raise FusedError(
-            f"the result is {content_type}, and reading it needs {error.name}: pip install {error.name}; or take the bytes: "
-            "fused.run(…, _return_response=True).original_content"
+            f"the result is {content_type}, and reading it needs {error.name}: pip install {error.name}; or take the "
+            "bytes: fused.run(…, _return_response=True).original_content"
         ) from None
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise FusedError(

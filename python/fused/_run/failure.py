@@ -67,6 +67,6 @@ def _hint(said: str, name: str | None, udf: Udf | None) -> str:
     if match is None or fn is None or match[1] not in getattr(fn, "__globals__", {}):
         return ""
     return (
-        f"\n{match[1]!r} is defined in your module, but only the function's own text was sent: import or define it inside "
-        f"{fn.__name__!r}, or put it into a file and name that in headers=[…]."
+        f"\n{match[1]!r} is defined in your module, but only the function's own text was sent: import or define it "
+        f"inside {fn.__name__!r}, or put it into a file and name that in headers=[…]."
     )

@@ -82,6 +82,7 @@ def _library_value(value: Any, name: str) -> Any:
     if hasattr(value, "__geo_interface__") and isinstance(getattr(value, "wkt", None), str):
         return value.wkt
     raise TypeError(
-        f"parameter {name!r} is a {type(value).__module__}.{type(value).__qualname__}, which cannot travel to a server; give "
-        "text, numbers, flags, lists, dictionaries, dates, arrays, tables or geometries, or run with engine='local'"
+        f"parameter {name!r} is a {type(value).__module__}.{type(value).__qualname__}, which cannot travel to a "
+        "server; give text, numbers, flags, lists, dictionaries, dates, arrays, tables or geometries, or run with "
+        "engine='local'"
     )

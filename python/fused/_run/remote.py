@@ -88,8 +88,8 @@ class RemoteRun:
         while response.status == 202:
             if time.monotonic() > deadline:
                 raise UdfTimeoutError(
-                    f"no result of {self._call.label!r} within {options.run_timeout:g} s (fused.options.run_timeout); the "
-                    "server ends the run when nobody asks for it any more",
+                    f"no result of {self._call.label!r} within {options.run_timeout:g} s (fused.options.run_timeout); "
+                    "the server ends the run when nobody asks for it any more",
                     request_id=self._run_id,
                 )
             time.sleep(POLL_SECONDS[min(polls, len(POLL_SECONDS) - 1)])

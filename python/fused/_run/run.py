@@ -40,20 +40,21 @@ def run(
 ) -> Any:
     """Runs a function and returns its value (seed 000, ``run``).
 
-    ``udf``: a saved function's name, ``"email/name"`` or id, a share token, a function made with ``@fused.udf`` or a plain
-    one, or a ``UdfJobStepConfig`` (with ``arg_list``: a list of results, in order).
+    ``udf``: a saved function's name, ``"email/name"`` or id, a share token, a function made with ``@fused.udf`` or a
+    plain one, or a ``UdfJobStepConfig`` (with ``arg_list``: a list of results, in order).
     ``x``, ``y``, ``z``: together a tile, handed over as bounds in degrees; ``type="file"`` makes them plain parameters.
-    ``sync=False``: returns an awaitable instead of the value. ``engine``: ``"remote"`` (on the server, results must have a
-    form that can travel) or ``"local"`` (in this process, whatever is returned comes back); default: remote when a server
-    is known. ``max_retry``: how often a function that failed is tried again. ``cache_max_age``: how old a stored result may
-    be; ``cache=False``: none. ``parameters`` win over ``kw_parameters``. ``_return_response``, ``_include_log``: the whole
-    ``UdfEvaluationResult`` instead of the value, also after a failure of the function.
+    ``sync=False``: returns an awaitable instead of the value. ``engine``: ``"remote"`` (on the server, results must
+    have a form that can travel) or ``"local"`` (in this process, whatever is returned comes back); default: remote
+    when a server is known. ``max_retry``: how often a function that failed is tried again. ``cache_max_age``: how old
+    a stored result may be; ``cache=False``: none. ``parameters`` win over ``kw_parameters``. ``_return_response``,
+    ``_include_log``: the whole ``UdfEvaluationResult`` instead of the value, also after a failure of the function.
     Newer names are taken too: ``cache``, ``instance_type`` (only ``"realtime"``), ``disk_size_gb``, ``_format``,
     ``_ignore_unknown_arguments``; each is an ordinary parameter when the function declares it.
 
-    Raises ``ValueError`` when nothing or more than one thing says what to run, or a value is impossible; ``TypeError`` for a
-    first argument of another type and for parameters the function does not have; ``fused.errors.UdfError`` with the
-    function's traceback when it failed. Warns (``FusedIgnoredWarning``) about what has no effect.
+    Raises ``ValueError`` when nothing or more than one thing says what to run, or a value is impossible;
+    ``TypeError`` for a first argument of another type and for parameters the function does not have;
+    ``fused.errors.UdfError`` with the function's traceback when it failed. Warns (``FusedIgnoredWarning``) about what
+    has no effect.
     """
     call = _resolve(udf, args, x, y, z, engine, type, max_retry, cache_max_age, parameters, kw_parameters)
     call.whole_response = bool(_include_log or _return_response)

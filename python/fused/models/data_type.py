@@ -86,7 +86,8 @@ def _check_nested(value: Mapping[str, Any], column: str) -> DataType:
     if isinstance(kind, str) and set(value) == {"type"}:
         return check_type(kind, column)
     raise ValueError(
-        f"column {column!r}: type {kind!r} is unknown; nested types are list, large_list, fixed_size_list, fixed_size_binary, struct"
+        f"column {column!r}: type {kind!r} is unknown; nested types are list, large_list, fixed_size_list, "
+        "fixed_size_binary, struct"
     )
 
 

@@ -1,4 +1,6 @@
-"""``Header``: a module that travels with a function, so that ``import my_header`` works inside it (seed, ``udf``: ``headers``)."""
+"""``Header``: a module that travels with a function, so that ``import my_header`` works inside it (seed, ``udf``:
+``headers``).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class Header:
 
 
 def read_headers(headers: Sequence[str | Path | Header | dict[str, Any]] | None, beside: str | None) -> list[Header]:
-    """Header files read now: paths (looked for beside the function's file, then in the working directory), URLs, objects.
+    """Header files read now: paths (looked for beside the function's file, then in the working directory), URLs,
+    objects.
 
     The module's name is the file's name up to its first dot. ``SourceError`` names a file that is not there, a
     ``ValueError`` two headers of one name.

@@ -1,4 +1,5 @@
-"""``Schema``: the columns of a table that a function returns (seed, ``udf``: "The schema for the DataFrame returned by the UDF").
+"""``Schema``: the columns of a table that a function returns (seed, ``udf``: "The schema for the DataFrame returned
+by the UDF").
 
 Four forms are read: the text ``"name:DataType name2:DataType"``, JSON text, a dictionary, and a ``Schema``.
 """

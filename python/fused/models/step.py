@@ -13,7 +13,9 @@ from fused.models.udf import Udf
 
 @dataclass(repr=False)
 class UdfJobStepConfig:
-    """``udf`` holds its parameters; ``input``: a list of argument dictionaries, one run for each, or None for one run."""
+    """``udf`` holds its parameters; ``input``: a list of argument dictionaries, one run for each, or None for one
+    run.
+    """
 
     type: ClassVar[str] = "udf"
 

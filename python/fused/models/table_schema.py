@@ -49,7 +49,8 @@ def _arrow_type(kind: Any) -> Any:
         return {"type": name, "element_type": _arrow_type(kind.value_type)}
     if pa.types.is_map(kind):
         return {"type": "list", "element_type": {"type": "struct", "fields": [
-            {"name": "key", "type": _arrow_type(kind.key_type)}, {"name": "value", "type": _arrow_type(kind.item_type)}]}}  # fmt: skip
+            {"name": "key", "type": _arrow_type(kind.key_type)}, {"name": "value", "type":
+            _arrow_type(kind.item_type)}]}}  # fmt: skip
     if pa.types.is_fixed_size_binary(kind):
         return {"type": "fixed_size_binary", "byte_width": kind.byte_width}
     text = str(kind)

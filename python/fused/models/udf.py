@@ -1,4 +1,6 @@
-"""``Udf``: a function that can be run, saved, shared and written to files. ``GeoPandasUdfV2`` is its name in the seed."""
+"""``Udf``: a function that can be run, saved, shared and written to files. ``GeoPandasUdfV2`` is its name in the
+seed.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 class Udf:
     """A function and all that travels with it.
 
-    ``name``; ``entrypoint``: the name of the Python function; ``code``: its text with decorators; ``headers``: modules it
-    imports; ``parameters``: values stored in the object, beneath those of a call; ``cache_max_age``: whole seconds or None;
-    ``table_schema``: the ``Schema`` stated in the decorator or None; ``metadata``: free JSON (``fused:id`` when saved).
+    ``name``; ``entrypoint``: the name of the Python function; ``code``: its text with decorators; ``headers``:
+    modules it imports; ``parameters``: values stored in the object, beneath those of a call; ``cache_max_age``: whole
+    seconds or None; ``table_schema``: the ``Schema`` stated in the decorator or None; ``metadata``: free JSON
+    (``fused:id`` when saved).
     """
 
     type: ClassVar[str] = "geopandas_v2"
@@ -145,7 +148,7 @@ class Udf:
         return None if self.metadata is None else self.metadata.get("fused:id")
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only for names that Udf does not have: those of the function's module (`common = fused.load("common")`).
+        # Reached only for names that Udf does not have: those of the function's module, `fused.load("common").area`.
         if name.startswith("_") or "_code" not in self.__dict__ or (self._fn is not None and self._code is None):
             raise AttributeError(f"Udf has no attribute {name!r}")
         names = self._names()

@@ -166,7 +166,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "rasterio.io", None)
-    with pytest.raises(FusedError, match="pip install rasterio.*original_content"):
+    with pytest.raises(FusedError, match=r"pip install rasterio.*original_content"):
         decode("image/tiff", b"II*\0")
 
 

@@ -20,7 +20,9 @@ def test_timedelta_is_read() -> None:
     assert parse_duration(timedelta(minutes=2)) == 120
 
 
-@pytest.mark.parametrize("value", ["", "h", "5", "1.5h", "-1s", "1 h", "1h30m", "5w", "٣s", "40000d", -1, True, None, 2.5])
+@pytest.mark.parametrize(
+    "value", ["", "h", "5", "1.5h", "-1s", "1 h", "1h30m", "5w", "٣s", "40000d", -1, True, None, 2.5]
+)
 def test_anything_else_is_refused_with_the_value_named(value: object) -> None:
     with pytest.raises(ValueError, match="cache_max_age="):
         parse_duration(value)  # type: ignore[arg-type]

@@ -12,7 +12,20 @@ import pytest
 import fused
 
 ROOT = Path(fused.__file__).parents[2]
-HEAVY = "numpy pandas requests urllib3 pyarrow geopandas shapely pyogrio rasterio asyncio pydantic fused._native".split()
+HEAVY = [
+    "numpy",
+    "pandas",
+    "requests",
+    "urllib3",
+    "pyarrow",
+    "geopandas",
+    "shapely",
+    "pyogrio",
+    "rasterio",
+    "asyncio",
+    "pydantic",
+    "fused._native",
+]
 
 
 def python(code: str, *options: str) -> str:
@@ -33,8 +46,8 @@ def test_import_brings_nothing_heavy() -> None:
 
 
 def test_decorating_and_describing_brings_nothing_heavy() -> None:
-    code = "import sys, fused\n@fused.udf(schema='n:int64')\ndef udf(n: int = 1): return n\nrepr(udf), udf.code, udf(n=2)\n"
-    loaded = python(code + "print(*sys.modules)").split()
+    code = "import sys, fused\n@fused.udf(schema='n:int64')\ndef udf(n: int = 1): return n\n"
+    loaded = python(code + "repr(udf), udf.code, udf(n=2)\nprint(*sys.modules)").split()
     assert not set(HEAVY) - {"asyncio"} & set(loaded)
 
 
@@ -68,14 +81,14 @@ print(fused.run(f, n="2"))
 def test_all_public_names_exist_and_unknown_ones_are_named() -> None:
     for name in fused.__all__:
         assert getattr(fused, name) is not None
-    with pytest.raises(AttributeError, match="has no attribute 'submit'; it has .*run"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'submit'; it has .*run"):
         _ = fused.submit  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"fused\.models.*it has .*Schema"):
         _ = fused.models.Nothing  # type: ignore[attr-defined]
 
 
 def test_the_seeds_model_names_are_there() -> None:
-    names = "Schema Header GeoPandasUdfV2 Udf UdfJobStepConfig UdfAccessToken AnyBaseUdf".split()
+    names = ["Schema", "Header", "GeoPandasUdfV2", "Udf", "UdfJobStepConfig", "UdfAccessToken", "AnyBaseUdf"]
     assert set(names) <= set(fused.models.__all__)
     assert fused.models.GeoPandasUdfV2 is fused.models.Udf is fused.models.AnyBaseUdf
 

@@ -12,7 +12,9 @@ import fused
 from fused.errors import ConfigurationError, SourceError
 from fused.models import Header
 
-CODE = '@fused.udf(name="counted", cache_max_age="2h", default_parameters={"n": 4}, schema="n:int64")\ndef udf(n: int = 1):\n    return n + 1'
+CODE = """@fused.udf(name="counted", cache_max_age="2h", default_parameters={"n": 4}, schema="n:int64")
+def udf(n: int = 1):
+    return n + 1"""
 
 
 def test_text_becomes_a_udf_without_being_run() -> None:
@@ -20,12 +22,17 @@ def test_text_becomes_a_udf_without_being_run() -> None:
     assert udf.code.startswith("import nowhere\n")
     assert udf.described.parameters == ("n",)
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
-        udf.fn  # noqa: B018
+        udf.fn
 
 
 def test_the_decorator_of_a_text_is_taken_over() -> None:
     udf = fused.load(CODE)
-    assert (udf.name, udf.cache_max_age, udf.parameters, str(udf.table_schema)) == ("counted", 7200, {"n": 4}, "n:int64")
+    assert (udf.name, udf.cache_max_age, udf.parameters, str(udf.table_schema)) == (
+        "counted",
+        7200,
+        {"n": 4},
+        "n:int64",
+    )
     assert fused.run(udf) == 5
 
 
@@ -66,7 +73,8 @@ def test_texts_that_cannot_be_a_function_say_why(code: str, says: str) -> None:
 def test_files_are_loaded_with_headers_beside_them(tmp_path: Path) -> None:
     (tmp_path / "tools.py").write_text("def double(n): return 2 * n\n")
     (tmp_path / "doubled.py").write_text(
-        "import fused\n@fused.udf(headers=['tools.py'])\ndef udf(n: int = 1):\n    import tools\n    return tools.double(n)\n"
+        "import fused\n@fused.udf(headers=['tools.py'])\n"
+        "def udf(n: int = 1):\n    import tools\n    return tools.double(n)\n"
     )
     udf = fused.load(tmp_path / "doubled.py")
     assert udf.name == "doubled"
@@ -158,7 +166,9 @@ def test_a_single_file_holds_the_code_and_refuses_headers(tmp_path: Path) -> Non
 
 def test_a_zip_of_the_official_layout_in_a_folder_is_read(tmp_path: Path) -> None:
     path = tmp_path / "theirs.zip"
-    meta = {"job_config": {"name": "x", "steps": [{"type": "udf", "udf": {"name": "x", "source": "x.py", "headers": []}}]}}
+    meta = {
+        "job_config": {"name": "x", "steps": [{"type": "udf", "udf": {"name": "x", "source": "x.py", "headers": []}}]}
+    }
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x/meta.json", json.dumps(meta))
         archive.writestr("x/x.py", "@fused.udf\ndef udf(n: int = 1):\n    return n\n")
@@ -182,7 +192,7 @@ def test_folders_that_cannot_be_read_say_why(tmp_path: Path, meta: str, says: st
 
 
 def test_a_folder_without_meta_has_one_function_or_says_which(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="neither meta.json nor"):
+    with pytest.raises(SourceError, match=r"neither meta\.json nor"):
         fused.load(tmp_path)
     (tmp_path / "a.py").write_text("import fused\n@fused.udf\ndef udf(): return 1\n")
     assert fused.run(fused.load(tmp_path)) == 1

@@ -142,7 +142,13 @@ def test_saving_writes_what_was_set_but_never_the_token() -> None:
 def test_credentials_are_readable_by_their_owner_alone() -> None:
     path = _settings_file.write_credentials("secret", "http://a:1")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(json.loads(path.read_text())) >= {"access_token", "auth_scheme", "refresh_token", "expires_at", "expires_in"}
+    assert set(json.loads(path.read_text())) >= {
+        "access_token",
+        "auth_scheme",
+        "refresh_token",
+        "expires_at",
+        "expires_in",
+    }
     path.write_text("nonsense")
     fused.options.base_url = "http://a:1"
     with pytest.raises(ConfigurationError, match="fused login"):
@@ -188,7 +194,8 @@ import fused, requests
 from fused import _transport
 fused.options.base_url = "http://127.0.0.1:9"
 session = _transport._session()
-prepared = session.prepare_request(requests.Request("GET", "http://127.0.0.1:9/x", headers={"Authorization": "Bearer t"}))
+asked = requests.Request("GET", "http://127.0.0.1:9/x", headers={"Authorization": "Bearer t"})
+prepared = session.prepare_request(asked)
 print(prepared.headers["Authorization"])
 """
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")

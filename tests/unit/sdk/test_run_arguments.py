@@ -26,7 +26,7 @@ def test_nothing_to_run_is_a_value_error() -> None:
 
 @pytest.mark.parametrize("first", [3, 2.5, b"name", ["name"], {"name": 1}, int])
 def test_a_first_argument_of_another_type_is_a_type_error(first: Any) -> None:
-    with pytest.raises(TypeError, match="the first parameter of fused.run is a name"):
+    with pytest.raises(TypeError, match="is a name, 'email/name', a share token"):
         fused.run(first)
 
 
@@ -146,7 +146,7 @@ def test_local_returns_anything_without_validation() -> None:
 
 def test_local_reads_parameters_by_annotation() -> None:
     @fused.udf
-    def udf(flag: bool = True, items: list = None, bounds: fused.types.Bounds = None):
+    def udf(flag: bool = True, items: list | None = None, bounds: fused.types.Bounds | None = None):
         return flag, items, bounds
 
     assert fused.run(udf, flag="False", items="[1, 2]") == (False, [1, 2], None)
@@ -250,7 +250,7 @@ def test_recursion_without_end_is_refused_locally() -> None:
 
 def test_without_a_server_local_is_the_default_and_remote_says_what_to_do() -> None:
     assert fused.run(add) == 3
-    with pytest.raises(ConfigurationError, match="fused serve.*fused login.*FUSED_BASE_URL"):
+    with pytest.raises(ConfigurationError, match=r"fused serve.*fused login.*FUSED_BASE_URL"):
         fused.run(add, engine="remote")
     with pytest.raises(ConfigurationError, match="no server is known"):
         fused.run("a_saved_name")

@@ -106,7 +106,7 @@ def test_tables_tell_their_schema() -> None:
     )
 )
 def test_any_column_name_survives_the_text(pairs: list[tuple[str, str]]) -> None:
-    schema = Schema.parse({name: kind for name, kind in pairs}) if pairs else Schema()
+    schema = Schema.parse(dict(pairs)) if pairs else Schema()
     if "fields" in schema.names:
         return  # {"fields": …} is the other form
     assert Schema.parse(str(schema)) == schema

@@ -41,14 +41,14 @@ def test_a_function_of_a_file_comes_with_its_decorators_and_comments() -> None:
     # fmt: on
 
     assert udf.code == textwrap.dedent(
-        '''\
+        """\
         @fused.udf(
             name="counted",
             cache_max_age="2h",
         )
         def udf(n: int = 1):  # how many
             # inside
-            return n'''
+            return n"""
     )
     assert (udf.name, udf.entrypoint, udf.cache_max_age) == ("counted", "udf", 7200)
 
@@ -98,7 +98,9 @@ def test_names_needed_at_definition_become_imports_and_constants(tmp_path: Path)
             class Own: ...
 
             @udf(cache_max_age=AGE)
-            def f(n: Optional[int] = LIMIT, when: dt.date = None, many: Sequence[int] = (), own: Own = None) -> json.JSONDecoder:
+            def f(
+                n: Optional[int] = LIMIT, when: dt.date = None, many: Sequence[int] = (), own: Own = None
+            ) -> json.JSONDecoder:
                 return len(json.dumps(n))
             """
         )
@@ -119,7 +121,9 @@ def test_names_needed_at_definition_become_imports_and_constants(tmp_path: Path)
 def test_python_dash_c_keeps_its_source() -> None:
     code = "import fused\n@fused.udf\ndef udf(n=1):\n    return n  # here\nprint(udf.code)"
     assert "return n  # here" in run_python("-c", code)
-    assert "return n  # here" in run_python("-Wdefault", "-Ic", f"import sys; sys.path.insert(0, {str(PYTHON)!r})\n{code}")
+    assert "return n  # here" in run_python(
+        "-Wdefault", "-Ic", f"import sys; sys.path.insert(0, {str(PYTHON)!r})\n{code}"
+    )
 
 
 def test_exec_inside_dash_c_is_not_mistaken_for_it() -> None:
@@ -130,7 +134,9 @@ def test_exec_inside_dash_c_is_not_mistaken_for_it() -> None:
 
 
 def test_standard_input_says_why_and_what_to_do_and_runs_locally() -> None:
-    code = "import fused\n@fused.udf\ndef udf(n=1):\n    return n\nprint(fused.run(udf, n=5, engine='local'))\nudf.code\n"
+    code = (
+        "import fused\n@fused.udf\ndef udf(n=1):\n    return n\nprint(fused.run(udf, n=5, engine='local'))\nudf.code\n"
+    )
     out = run_python("-", stdin=code)
     assert out.startswith("5\n")
     assert "typed at the plain Python prompt or read from standard input" in out
@@ -148,7 +154,12 @@ def test_a_notebook_cell_keeps_its_source() -> None:
     import linecache
 
     text = "@fused.udf\ndef cell(n: int = 1):\n    return n\n"
-    linecache.cache["<ipython-input-3-abc>"] = (len(text), None, text.splitlines(keepends=True), "<ipython-input-3-abc>")
+    linecache.cache["<ipython-input-3-abc>"] = (
+        len(text),
+        None,
+        text.splitlines(keepends=True),
+        "<ipython-input-3-abc>",
+    )
     namespace = {"fused": fused}
     exec(compile(text, "<ipython-input-3-abc>", "exec"), namespace)
     assert namespace["cell"].code == text.strip()

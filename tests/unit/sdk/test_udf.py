@@ -35,7 +35,9 @@ def test_bare_and_called_decorator_make_a_udf() -> None:
 
 
 def test_the_seeds_and_the_newer_keywords_are_kept() -> None:
-    @fused.udf(name="named", cache_max_age="10s", engine="remote", instance_type="realtime", disk_size_gb=3, region="eu")
+    @fused.udf(
+        name="named", cache_max_age="10s", engine="remote", instance_type="realtime", disk_size_gb=3, region="eu"
+    )
     def udf(): ...
 
     assert (udf.name, udf.cache_max_age, udf.engine, udf.instance_type) == ("named", 10, "remote", "realtime")
@@ -81,7 +83,9 @@ def test_impossible_values_are_refused_at_the_decorator(keywords: dict, error: t
         fused.udf(**keywords)(_plain)
 
 
-def test_headers_become_modules_of_the_run_and_are_gone_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_become_modules_of_the_run_and_are_gone_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_header.py").write_text("def double(n):\n    return 2 * n\n")
 
@@ -100,7 +104,9 @@ def test_headers_become_modules_of_the_run_and_are_gone_after_it(tmp_path: Path,
     assert udf.code.startswith("@fused.udf\ndef udf")
 
 
-def test_a_header_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_is_not_there_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=f"'none.py' is not there; looked for .* and {tmp_path}/none.py"):
         fused.udf(headers=["none.py"])(_plain)
@@ -221,7 +227,9 @@ def test_repr_and_html_say_what_it_is_and_escape_what_is_foreign() -> None:
 
 
 def test_a_loaded_module_shows_its_names_and_others_are_attribute_errors() -> None:
-    common = fused.load("PI = 3\ndef area(r):\n    return PI * r * r\n@fused.udf\ndef udf(r: int = 1):\n    return area(r)")
+    common = fused.load(
+        "PI = 3\ndef area(r):\n    return PI * r * r\n@fused.udf\ndef udf(r: int = 1):\n    return area(r)"
+    )
     assert common.area(2) == 12
     assert common.PI == 3
     with pytest.raises(AttributeError, match="'nothing'"):
@@ -243,7 +251,8 @@ def test_a_loaded_udf_can_be_pickled() -> None:
 
 def test_a_script_can_run_its_own_function_by_the_module(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
-        "import fused\n@fused.udf\ndef udf(n: int = 1):\n    return n * 2\nif __name__ == '__main__':\n    print(fused.run(udf, n=21))\n"
+        "import fused\n@fused.udf\ndef udf(n: int = 1):\n    return n * 2\nif __name__ == '__main__':\n    "
+        "print(fused.run(udf, n=21))\n"
     )
     environment = {"PYTHONPATH": str(Path(fused.__file__).parents[1]), "FUSED_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, env=environment)
