@@ -47,7 +47,8 @@ bool has_children() {
 // glibc's sigaction() hides two signals that it keeps for itself; these it does not need to.
 bool is_own_signal(int number) { return number != SIGKILL && number != SIGSTOP && (number < 32 || number > 33); }
 
-bool is_empty_folder(int folder) {
+// Entries of a folder, counted up to a few; -1 when the folder itself is gone.
+int entry_count(int folder) {
   struct Entry {
     std::uint64_t inode;
     std::int64_t offset;
@@ -58,13 +59,9 @@ bool is_empty_folder(int folder) {
   alignas(8) char entries[512];
   ::lseek(folder, 0, SEEK_SET);
   const long bytes = ::syscall(SYS_getdents64, folder, entries, sizeof entries);
-  if (bytes <= 0) return false;  // not even "." in it: the folder itself is gone
-  for (long at = 0; at < bytes;) {
-    const auto* entry = reinterpret_cast<const Entry*>(entries + at);
-    if (std::strcmp(entry->name, ".") != 0 && std::strcmp(entry->name, "..") != 0) return false;
-    at += entry->length;
-  }
-  return true;
+  int count = bytes > 0 ? 0 : -1;
+  for (long at = 0; at < bytes; ++count) at += reinterpret_cast<const Entry*>(entries + at)->length;
+  return count;
 }
 
 int nice_value() { return static_cast<int>(::syscall(SYS_getpriority, PRIO_PROCESS, 0)); }
@@ -141,6 +138,8 @@ void ProcessState::take() {
   ::getresuid(&uids_[0], &uids_[1], &uids_[2]);
   ::getresgid(&gids_[0], &gids_[1], &gids_[2]);
   rounding_ = std::fegetround();
+  entries_.clear();  // ".", "..", and mount points
+  for (const int folder : files_.own_folders) entries_.push_back(entry_count(folder));
   numbers_ = read_numbers();
   status_ = read_status();
 }
@@ -236,7 +235,11 @@ unsigned ProcessState::check_numbers() const {
   return parts;
 }
 
-bool ProcessState::own_folders_are_empty() const { return std::ranges::all_of(files_.own_folders, is_empty_folder); }
+bool ProcessState::own_folders_are_clean() const {
+  for (std::size_t index = 0; index < files_.own_folders.size(); ++index)
+    if (entry_count(files_.own_folders[index]) != entries_[index]) return false;
+  return true;
+}
 
 unsigned ProcessState::check() {
   unsigned parts = 0;
@@ -267,7 +270,7 @@ unsigned ProcessState::check() {
       parts |= kTimers;
   }
   if (!same_descriptors()) parts |= kDescriptors;
-  if (!own_folders_are_empty()) parts |= kScratch;
+  if (!own_folders_are_clean()) parts |= kScratch;
   if (has_children()) parts |= kChildren;
   for (const auto& memory : watched_)
     if (std::memcmp(memory.bytes.data(), memory.address, memory.bytes.size()) != 0) parts |= kRandom;

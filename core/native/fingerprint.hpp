@@ -27,7 +27,7 @@ enum ProcessPart : unsigned {
   kTimers = 1u << 7,        // alarm, setitimer
   kThreads = 1u << 8,       // their number
   kDescriptors = 1u << 9,   // their number, or what the known ones are
-  kScratch = 1u << 10,      // the worker's own folders are not empty
+  kScratch = 1u << 10,      // the worker's own folders hold more, or less, than when they were clean
   kChildren = 1u << 11,     // there are some
   kRandom = 1u << 12,       // watched memory differs
   kIdentity = 1u << 13,     // user and group ids
@@ -80,13 +80,14 @@ class ProcessState {
   bool same_descriptors() const;
   bool same_environment() const;
   bool same_affinity() const;
-  bool own_folders_are_empty() const;
+  bool own_folders_are_clean() const;
   long descriptor_count() const;
 
   Files files_;
   std::string working_directory_;
   Numbers numbers_{};
   std::string status_;
+  std::vector<int> entries_;
   unsigned checks_ = 0;
   mode_t umask_ = 022;
   std::vector<char*> environment_;

@@ -58,6 +58,7 @@ class Fingerprint:
         flags = os.O_RDONLY | os.O_CLOEXEC
         files = [_open(path, flags) for path in ("/proc/self/stat", "/proc/self/status", "/proc/self/task", "/proc/self/fd")]
         self._descriptor_folder = files[3]
+        self._mount_points = max(0, _native.empty_own_folders())
         own = [os.open(path, flags | os.O_DIRECTORY) for path in self._folders]
         self._process = _native.ProcessState(*files, own)
         self._random.watch(self._process.watch_memory)
@@ -67,6 +68,7 @@ class Fingerprint:
 
     def _take(self) -> None:
         self._interpreter.take()
+        self._names.watch_loggers(self._interpreter.loggers())
         self._python_threads = processes._python_threads()
         self._descriptors = processes.open_descriptors(self._descriptor_folder)
         self._process.take()
@@ -133,10 +135,9 @@ class Fingerprint:
             self._process.take()
         return wrong
 
-    @staticmethod
-    def _empty_folders() -> str | None:
-        left = _native.empty_own_folders()
-        return f"{left} entries of its scratch folders cannot be removed" if left else None
+    def _empty_folders(self) -> str | None:
+        left = _native.empty_own_folders() - self._mount_points
+        return f"{left} entries of its scratch folders cannot be removed" if left > 0 else None
 
 
 def _open(path: str, flags: int) -> int:

@@ -20,14 +20,23 @@ class InterpreterState:
     def take(self) -> None:
         """What is now is clean."""
         self._flat = self._read()
+        self._take_logging()
         self._lists = [(found, list(found)) for found in self._watched_lists()]
-        self._loggers = {name: self._logger(found) for name, found in self._all_loggers()}
+
+    def _take_logging(self) -> None:
+        self._loggers = {name: (vars(found), dict(vars(found))) for name, found in _all_loggers()}
+        self._attached = [(logger.handlers, list(logger.handlers)) for _, logger in _all_loggers() if logger.handlers]
+        self._handlers = [(handler, dict(vars(handler))) for _, kept in self._attached for handler in kept]
         self._logger_count = len(logging.Logger.manager.loggerDict)
-        self._handlers = [(handler, handler.level, handler.formatter) for handler in self._all_handlers()]
+        self._handler_count = len(_HANDLERS)
 
     @staticmethod
     def _watched_lists() -> tuple[list[Any], ...]:
-        return (sys.path, sys.meta_path, sys.path_hooks, warnings.filters, gc.callbacks, logging.root.handlers)
+        return (sys.path, sys.meta_path, sys.path_hooks, warnings.filters, gc.callbacks, logging.root.handlers, logging.root.filters)
+
+    def loggers(self) -> list[dict[str, Any]]:
+        """The attributes of every logger there is, to be watched for changes."""
+        return [found for found, _ in self._loggers.values()]
 
     @staticmethod
     def _read() -> tuple[Any, ...]:
@@ -36,32 +45,16 @@ class InterpreterState:
             sys.get_coroutine_origin_tracking_depth(), sys.get_int_max_str_digits(), gc.isenabled(), gc.get_threshold(),
             gc.get_debug(), threading.gettrace(), threading.getprofile(), threading.stack_size(), tracemalloc.is_tracing(),
             _DECIMAL.prec, _DECIMAL.rounding, _DECIMAL.Emin, _DECIMAL.Emax, _DECIMAL.capitals, _DECIMAL.clamp,
-            logging.root.level, logging.root.disabled, logging.root.manager.disable, sys.path, sys.meta_path, sys.path_hooks,
+            logging.root.level, logging.root.disabled, logging.Logger.manager.disable, sys.path, sys.meta_path, sys.path_hooks,
             warnings.filters, sys.dont_write_bytecode,
         )  # fmt: skip
 
     @property
     def is_same(self) -> bool:
-        """Nothing was changed."""
-        if self._read() != self._flat or len(logging.Logger.manager.loggerDict) != self._logger_count:
+        """Nothing was changed; the attributes of loggers are watched elsewhere."""
+        if self._read() != self._flat or len(_KNOWN_LOGGERS) != self._logger_count or len(_HANDLERS) != self._handler_count:
             return False
-        return all(found == copy for found, copy in self._lists) and self._same_loggers()
-
-    def _same_loggers(self) -> bool:
-        return all(self._logger(logger) == kept for (_, logger), kept in zip(self._all_loggers(), self._loggers.values(), strict=False))
-
-    @staticmethod
-    def _all_loggers() -> list[tuple[str, logging.Logger]]:
-        known = logging.Logger.manager.loggerDict
-        return [("", logging.root), *((name, found) for name, found in known.items() if isinstance(found, logging.Logger))]
-
-    @staticmethod
-    def _all_handlers() -> list[logging.Handler]:
-        return list(logging.root.handlers)
-
-    @staticmethod
-    def _logger(logger: logging.Logger) -> tuple[Any, ...]:
-        return (logger.level, logger.propagate, logger.disabled, tuple(logger.handlers), tuple(logger.filters))
+        return all(found == copy for found, copy in self._lists)
 
     def restore(self) -> None:
         """Puts everything back."""
@@ -91,16 +84,31 @@ class InterpreterState:
         self._restore_logging(flat)
 
     def _restore_logging(self, flat: tuple[Any, ...]) -> None:
-        for name, logger in self._all_loggers():
-            # One that is new keeps its name, for its module may hold it, but nothing that was set on it.
-            level, propagate, disabled, handlers, filters = self._loggers.get(name, (logging.NOTSET, True, False, (), ()))
-            if logger.level != level:
-                logger.setLevel(level)
-            logger.propagate, logger.disabled = propagate, disabled
-            logger.handlers[:], logger.filters[:] = handlers, filters
-        logging.root.disabled = flat[21]
+        for name, logger in _all_loggers():
+            if name in self._loggers:
+                found, copy = self._loggers[name]
+                found.clear()
+                found.update(copy)
+            else:  # it keeps its name, for a module may hold it, but nothing that was set on it
+                logger.setLevel(logging.NOTSET)
+                logger.propagate, logger.disabled = True, False
+                logger.filters.clear()
+            logger.handlers.clear()
+        for handlers, kept in self._attached:
+            handlers[:] = kept
+        for handler, attributes in self._handlers:
+            vars(handler).clear()
+            vars(handler).update(attributes)
         logging.disable(flat[22])
-        for handler, level, formatter in self._handlers:
-            handler.level, handler.formatter = level, formatter
-        self._loggers = {name: self._logger(found) for name, found in self._all_loggers()}
-        self._logger_count = len(logging.Logger.manager.loggerDict)
+        logging.Logger.manager._clear_cache()  # type: ignore[attr-defined]
+        gc.collect()  # handlers that nobody holds any more leave the list of all
+        self._take_logging()
+
+
+_KNOWN_LOGGERS = logging.Logger.manager.loggerDict
+_HANDLERS: list[Any] = logging._handlerList  # type: ignore[attr-defined]
+
+
+def _all_loggers() -> list[tuple[str, logging.Logger]]:
+    loggers = [(name, found) for name, found in _KNOWN_LOGGERS.items() if isinstance(found, logging.Logger)]
+    return [("", logging.root), *loggers]

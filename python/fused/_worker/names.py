@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gc
+import logging
 import os
 import sys
 import sysconfig
@@ -55,6 +56,12 @@ class Names:
                 self._watch_module(name, module)
         self._rebase(self._modules_at)
 
+    def watch_loggers(self, attributes: list[dict[str, Any]]) -> None:
+        """The attributes of loggers are put back like any dictionary of settings."""
+        for found in attributes:
+            if id(found) not in self._seen:
+                self._watch(None, found)
+
     def _watch(self, owner: Any, found: dict[str, Any]) -> int:
         self._seen.add(id(found))
         self._owners.append((owner, found, dict(found)))
@@ -91,6 +98,7 @@ class Names:
             elif owner is None:
                 found.clear()
                 found.update(copy)
+                logging.Logger.manager._clear_cache()  # type: ignore[attr-defined]
             elif isinstance(owner, type):
                 failed += _restore_class(owner, found, copy)
             else:
