@@ -20,8 +20,9 @@ void cut_segment_after(std::string& path, std::string_view prefix) {
   if (end - begin > kTokenBytesShown) path.replace(begin + kTokenBytesShown, end - begin - kTokenBytesShown, "…");
 }
 
+// `name` with the '?' or '&' in front. A percent sign could spell any of the words.
 bool names_secret(std::string_view name) {
-  return name.find("token") != std::string_view::npos || name.find("secret") != std::string_view::npos ||
+  return name.substr(1) == "code" || name.find("token") != std::string_view::npos || name.find("secret") != std::string_view::npos ||
          name.find("password") != std::string_view::npos || name.find('%') != std::string_view::npos;
 }
 
@@ -56,8 +57,8 @@ void log_access(const Request& request, int status, std::size_t bytes_sent, doub
   const double ms = std::round(seconds * 1e6) / 1e3;
   const LogField method{"method", method_name(request.method)}, path{"target", std::string_view(target)},
       code{"status", std::int64_t{status}}, bytes{"bytes", static_cast<std::int64_t>(bytes_sent)}, time{"ms", ms},
-      peer{"peer", std::string_view(request.peer)}, who{"user", std::string_view(request.actor.email)},
-      id{"request_id", std::string_view(request.request_id)};
+      peer{"peer", std::string_view(request.peer)}, id{"request_id", std::string_view(request.request_id)},
+      who{"user", request.actor.is_nobody() ? std::string_view("-") : std::string_view(request.actor.email)};
   if (trace.size() != 55) log_event(level, "request", {method, path, code, bytes, time, peer, who, id});
   else log_event(level, "request", {method, path, code, bytes, time, peer, who, id, {"trace_id", trace.substr(3, 32)}});
 }

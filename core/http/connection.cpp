@@ -321,9 +321,10 @@ asio::awaitable<void> Connection::refuse(Error error) {
 asio::awaitable<void> Connection::refuse(Reply reply) {
   Dispatcher::Admission admission;
   admission.route_index = context_.dispatcher.router().routes().size();
-  if (co_await write(reply, false)) co_await linger();
+  const bool sent = co_await write(reply, false);
   const std::chrono::duration<double> took = context_.dispatcher.parts().clock->steady() - request_.received;
   context_.dispatcher.record(request_, admission, reply.status, reply.body.view.size(), took.count());
+  if (sent) co_await linger();
 }
 
 asio::awaitable<void> Connection::linger() {

@@ -1,6 +1,7 @@
 #include "http/routes.hpp"
 
 #include "http/endpoints/health.hpp"
+#include "http/endpoints/pages.hpp"
 #include "http/endpoints/run_routes.hpp"
 #include "http/endpoints/state_routes.hpp"
 
@@ -8,7 +9,14 @@ namespace fused {
 
 std::vector<Route> all_routes(Parts& parts) {
   using enum Method;
+  constexpr std::int64_t kFormBytes = 16 << 10;
   std::vector<Route> rows{
+      {get, "/", Access::open, IndexPage{parts}, "index_page"},
+      {get, "/sign-in", Access::open, SignIn{parts}, "sign_in_page"},
+      {post, "/sign-in", Access::open, SignIn{parts}, "sign_in", kFormBytes},
+      {post, "/sign-out", Access::open, SignOut{parts}, "sign_out", kFormBytes},
+      {get, "/docs", Access::open, DocsPage{}, "docs_page"},
+      {get, "/openapi.yaml", Access::open, OpenApi{}, "openapi"},
       {get, "/health", Access::open, Health{parts}, "health"},
       {get, "/server/v1/health", Access::open, Health{parts}, "api_health"},
       {get, "/metrics", Access::signed_in, Metrics{parts}, "metrics"},

@@ -1,0 +1,18 @@
+# Puts the plain pages of web/ and the API description into the server, as C++ string literals.
+set(page_source ${CMAKE_BINARY_DIR}/generated/embedded_pages.cpp)
+set(pages index_html=web/index.html sign_in_html=web/sign_in.html docs_html=web/docs.html openapi_yaml=api/openapi.yaml)
+set(EMBEDDED_PAGES "")
+foreach(page ${pages})
+  string(REPLACE "=" ";" parts ${page})
+  list(GET parts 0 name)
+  list(GET parts 1 file)
+  file(READ ${PROJECT_SOURCE_DIR}/${file} text)
+  if(text MATCHES "\\)fusedpage\"")
+    message(FATAL_ERROR "${file} holds the end mark of a C++ raw string")
+  endif()
+  string(APPEND EMBEDDED_PAGES "extern const std::string_view ${name};\nconst std::string_view ${name} = R\"fusedpage(${text})fusedpage\";\n")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${file})
+endforeach()
+file(CONFIGURE OUTPUT ${page_source} @ONLY CONTENT
+  "#include <string_view>\nnamespace fused::embedded {\n@EMBEDDED_PAGES@}  // namespace fused::embedded\n")
+target_sources(fused_http PRIVATE ${page_source})

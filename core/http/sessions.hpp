@@ -1,0 +1,45 @@
+// Sign-in of a browser for the pages at `/`. A session stands for a token and dies with it: each page asks the
+// authenticator again. API routes never look at cookies, so a page of another origin has nothing to ride on.
+#pragma once
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/clock.hpp"
+
+namespace fused {
+
+class Sessions {
+ public:
+  static constexpr std::chrono::minutes kCodeLife{10};
+  static constexpr std::chrono::hours kSessionLife{12};  // since the last use
+  static constexpr std::size_t kCountMax = 1'000;        // of each; beyond, the oldest goes
+
+  explicit Sessions(const Clock& clock) : clock_(clock) {}
+
+  // A code for the link that the start prints: good once. `authorization`: "Bearer <token>".
+  std::string make_code(std::string authorization);
+  // The session that the code opens, or nothing: unknown, used and expired alike.
+  std::optional<std::string> redeem(std::string_view code);
+  std::string open(std::string authorization);
+  // "" when there is no such session.
+  std::string authorization_of(std::string_view session);
+  void close(std::string_view session);
+
+ private:
+  struct Entry {
+    std::string authorization;
+    SteadyTime expires;
+  };
+  using Entries = std::map<std::string, Entry, std::less<>>;  // by SHA-256 of the secret
+  std::string add(Entries& entries, std::string authorization, SteadyTime expires);
+  Entries::iterator find(Entries& entries, std::string_view secret);
+
+  const Clock& clock_;
+  Entries codes_;
+  Entries sessions_;
+};
+
+}  // namespace fused
