@@ -159,6 +159,7 @@ Result<WrittenFolder> FolderWriter::put_in_place(const std::string& name, const 
       if (is_taken(errno)) {
         if (holds(parent, written.path.id + "/" + std::string(kMetadata), contents.metadata)) {
           written.already_there = true;
+          written.use = inspect_folder(parent, written.path.id).use;
           return written;
         }
         break;
@@ -178,6 +179,7 @@ Result<WrittenFolder> FolderWriter::write(const JournalRun& run, const JournalCo
     const int parent = FUSED_TRY(tree_.parent(there.path));
     if (holds(parent, there.path.id + "/" + std::string(kMetadata), contents.metadata)) {
       if (reuse) tree_.remove(reuse->name);
+      there.use = inspect_folder(parent, there.path.id).use;
       return there;
     }
   }

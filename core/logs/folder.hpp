@@ -38,7 +38,7 @@ struct OldFolder {
 
 struct WrittenFolder {
   RunPath path;                // with ".2", ".3", … where the name was taken by another run
-  FolderUse use;
+  FolderUse use;               // also of one that was there
   bool already_there = false;  // by an earlier try: nothing was done
 };
 

@@ -55,6 +55,7 @@ bool OldFolders::next_day(std::string_view before) {
     return false;
   }
   day_ = all.front();
+  found_any_ = false;
   minutes_.clear();
   if (const Listing listing = list(tree_.logs(), day_))
     while (const char* name = next_name(listing.get())) minutes_.emplace_back(name);
@@ -92,7 +93,7 @@ void OldFolders::leave_minute() {
 void OldFolders::leave_day() {
   const bool today = day_ >= format_utc_date(clock_.now() - std::chrono::minutes(2));
   if (today) {
-    search_again_ = clock_.steady() + std::chrono::seconds(1);  // its last minutes stay open
+    if (!found_any_) search_again_ = clock_.steady() + std::chrono::seconds(1);  // its last minutes stay open
   } else {
     if (::unlinkat(tree_.logs(), day_.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) (void)tree_.discard(tree_.logs(), day_);
     emptied_.push_back(day_);
@@ -121,6 +122,7 @@ std::optional<OldFolder> OldFolders::take(std::string_view before) {
     if (::renameat(::dirfd(email_listing_.get()), id, tree_.aside(), name.c_str()) != 0) continue;
     OldFolder old = inspect_folder(tree_.aside(), name);
     old.date = day_;
+    found_any_ = true;
     return old;
   }
 }

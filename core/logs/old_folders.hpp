@@ -48,6 +48,7 @@ class OldFolders {
   std::vector<std::string> minutes_;  // of the day, latest first
   Listing minute_listing_, email_listing_;
   std::vector<std::string> emptied_;
+  bool found_any_ = false;  // on the way through the day
   SteadyTime search_again_{};
 };
 

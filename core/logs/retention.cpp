@@ -93,6 +93,7 @@ void Retention::count_unknown_days() {
   for (const auto& day : found) {
     if (days_.contains(day) || (any_known && day > days_.rbegin()->first)) continue;  // newer days come by replay
     const std::int64_t count = count_folders(tree_.logs_path() / day);
+    listed_.insert(day);
     days_[day] = {count, count * kUsualFolder.inodes, count * kUsualFolder.bytes};
   }
   used_ = {};
@@ -103,11 +104,11 @@ std::string Retention::expired_before() const {
   return options_.days > 0 ? format_utc_date(clock_.now() - std::chrono::hours(24) * options_.days) : std::string();
 }
 
-bool Retention::over_limit(double factor) const {
-  const auto over = [factor](std::int64_t used, std::int64_t limit, std::int64_t one) {
-    return limit > 0 && static_cast<double>(used + one) > static_cast<double>(limit) * factor;
+bool Retention::over_limit(double factor, const FolderUse& more) const {
+  const auto over = [factor](std::int64_t used, std::int64_t limit) {
+    return limit > 0 && static_cast<double>(used) > static_cast<double>(limit) * factor;
   };
-  return over(used_.bytes, bytes_max_, kUsualFolder.bytes) || over(used_.inodes, inodes_max_, kUsualFolder.inodes);
+  return over(used_.bytes + more.bytes, bytes_max_) || over(used_.inodes + more.inodes, inodes_max_);
 }
 
 // Somebody else may remove days.
@@ -153,18 +154,18 @@ bool Retention::any_expired() const {
 }
 
 bool Retention::has_to_remove() const {
-  return any_expired() || used_.bytes > bytes_max_ || (inodes_max_ > 0 && used_.inodes > inodes_max_);
+  return any_expired() || over_limit(1, {});
 }
 
 std::optional<OldFolder> Retention::reusable() {
-  if (over_limit(1) || disk_is_low_) return take("");
+  if (over_limit(1, kUsualFolder) || disk_is_low_) return take("");
   return any_expired() ? take(expired_before_) : std::nullopt;
 }
 
 std::optional<OldFolder> Retention::oldest() { return take(""); }
 
-void Retention::add(const std::string& date, const FolderUse& use, JournalPosition end) {
-  if (end <= counted_) return;
+void Retention::add(const std::string& date, const FolderUse& use, JournalPosition end, bool already_there) {
+  if (end <= counted_ || (already_there && listed_.contains(date))) return;
   days_[date] += use;
   used_ += use;
 }
@@ -186,7 +187,7 @@ std::uint64_t Retention::tidy() {
     ++removed;
     return true;
   };
-  for (int left = kTidyPerCall; left > 0 && over_limit(kFarOver) && remove_one("");) --left;
+  for (int left = kTidyPerCall; left > 0 && over_limit(kFarOver, {}) && remove_one("");) --left;
   while (allowed-- > 0 && has_to_remove())
     if (!remove_one(any_expired() ? std::string_view(expired_before_) : std::string_view())) break;
   return removed;

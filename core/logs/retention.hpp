@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/clock.hpp"
@@ -38,7 +39,7 @@ class Retention {
   std::optional<OldFolder> oldest();
   // A folder was made (or found in place by replay) from the record that ends at `end`. What the usage file already counts
   // is not counted again.
-  void add(const std::string& date, const FolderUse& use, JournalPosition end);
+  void add(const std::string& date, const FolderUse& use, JournalPosition end, bool already_there);
   // A bounded piece of removal. Call it about every 100 ms. Gives how many folders went.
   std::uint64_t tidy();
   bool has_to_remove() const;
@@ -59,7 +60,7 @@ class Retention {
   void count_unknown_days();
   std::string expired_before() const;
   bool any_expired() const;
-  bool over_limit(double factor) const;
+  bool over_limit(double factor, const FolderUse& more) const;
   std::optional<OldFolder> take(std::string_view before);
   void forget_emptied_days();
   void forget_missing_days();
@@ -71,7 +72,8 @@ class Retention {
   OldFolders old_;
   std::map<std::string, FolderUse> days_;
   FolderUse used_;
-  JournalPosition counted_;  // by an earlier server
+  JournalPosition counted_;       // up to here by an earlier server
+  std::set<std::string> listed_;  // days counted by listing: what was there then is in their counts
   std::int64_t bytes_max_ = 0, inodes_max_ = 0;
   bool disk_is_low_ = false;
   std::string expired_before_;

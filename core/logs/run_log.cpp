@@ -15,7 +15,6 @@ constexpr auto kTidyEvery = milliseconds(100);
 constexpr auto kIdleTidyEvery = milliseconds(5'000);  // nothing to remove: the thread sleeps
 constexpr auto kSaveEvery = std::chrono::seconds(10);
 constexpr auto kComplainEvery = std::chrono::seconds(10);
-constexpr auto kRetryAfter = milliseconds(1'000);
 constexpr int kTidyAfterFolders = 500;  // so that a steady stream of runs does not keep old folders alive
 
 double thread_cpu_seconds() {
@@ -37,6 +36,9 @@ Result<std::unique_ptr<RunLog>> RunLog::open(RunLogOptions options, const Clock&
   log->bound_ = log->retention_->bound();
   spdlog::info("run logs in {}: {}", log->tree_->logs_path().string(), log->bound_);
   log->saved_ = clock.steady();
+  log->metrics_.used = log->retention_->used();
+  log->metrics_.bytes_max = log->retention_->bytes_max();
+  log->metrics_.inodes_max = log->retention_->inodes_max();
   log->metrics_.replaying = log->journal_->counts().replay_segments > 0;
   log->thread_ = std::thread([raw = log.get()] { raw->work(); });
   return log;
@@ -188,12 +190,12 @@ bool RunLog::make_folder(const JournalEntry& entry) {
     }
     // The first failure is tried again at once: with an old folder's room, or with folders opened anew.
     if (auto opened = folders_->reopen(); !opened) complain(opened.error());
-    if (attempt > 0 && !pause(kRetryAfter)) return false;
+    if (attempt > 0 && !pause(options_.retry_after)) return false;
   }
 }
 
 void RunLog::finish(const JournalEntry& entry, const WrittenFolder* written, bool recycled) {
-  if (written) retention_->add(written->path.date, written->use, entry.end);
+  if (written) retention_->add(written->path.date, written->use, entry.end, written->already_there);
   const std::lock_guard lock(mutex_);
   if (!written) {
     ++metrics_.folders_given_up;

@@ -32,6 +32,7 @@ struct RunLogOptions {
   std::uint64_t backlog_bytes_max = 64 << 20;
   std::chrono::milliseconds block_max{10};
   std::chrono::milliseconds gather{20};  // how long the thread lets records gather: fewer wake-ups beside busy workers
+  std::chrono::milliseconds retry_after{1'000};  // a folder that cannot be made is tried again as long as it takes
   std::chrono::seconds close_max{30};    // what is not done by then waits in the journal for the next start
 };
 

@@ -134,9 +134,15 @@ std::string merge_streams(const CapturedStream& out, const CapturedStream& err, 
     append_marked(text, err.render(err_at, to), inside_stderr_line);
     err_at = to;
   };
-  for (const auto& [stream, bytes] : order) {
-    if (stream == 1) take_out(out_at + std::min(bytes, out.total_bytes() - out_at));
-    if (stream == 2) take_err(err_at + std::min(bytes, err.total_bytes() - err_at));
+  for (std::size_t at = 0; at < order.size();) {
+    const int stream = order[at].first;
+    const CapturedStream* source = stream == 1 ? &out : stream == 2 ? &err : nullptr;
+    const std::uint64_t left = source ? source->total_bytes() - (stream == 1 ? out_at : err_at) : 0;
+    std::uint64_t bytes = 0;
+    // Neighbours belong together: a character may have been written in two parts.
+    for (; at < order.size() && order[at].first == stream; ++at) bytes += std::min(order[at].second, left - bytes);
+    if (stream == 1) take_out(out_at + bytes);
+    if (stream == 2) take_err(err_at + bytes);
   }
   take_out(out.total_bytes());
   take_err(err.total_bytes());
