@@ -15,7 +15,9 @@ constexpr std::size_t kPage = 300;
 constexpr std::size_t kPageMax = 1'000;
 constexpr std::size_t kSkipMax = 1'000'000'000;
 
-Error not_there(std::string_view what) { return {ErrorKind::not_found, "there is no function " + std::string(what), {}}; }
+Error not_there(std::string_view what) {
+  return {ErrorKind::not_found, "there is no function " + std::string(what), {}};
+}
 
 // By id, when the actor may see it.
 Result<SharedSaved> visible(const StateParts& parts, const Request& request) {
@@ -38,7 +40,8 @@ Result<SharedSaved> writable(const StateParts& parts, const Request& request) {
 Result<std::string> collection_of(const BodyObject& body, const std::string& owner_id) {
   const auto id = FUSED_TRY(body.optional_text("collection_id"));
   if (id && *id != owner_id)
-    return fail(ErrorKind::not_found, "there is no collection with the id '" + shown(*id) + "'; leave collection_id out");
+    return fail(ErrorKind::not_found,
+                "there is no collection with the id '" + shown(*id) + "'; leave collection_id out");
   return body.text("collection_name", FunctionStore::kCollection);
 }
 
@@ -51,14 +54,21 @@ Result<FunctionDraft> draft_of(const Request& request, const std::string& owner_
   draft.collection_name = FUSED_TRY(collection_of(body, owner_id));
   draft.allow_public_read = FUSED_TRY(body.yes_or_no("allow_public_read", false));
   draft.allow_public_list = FUSED_TRY(body.yes_or_no("allow_public_list", false));
-  if (draft.udf_body.empty()) return fail(ErrorKind::invalid_argument, "'udf_body' must be the function as a JSON text");
+  if (draft.udf_body.empty())
+    return fail(ErrorKind::invalid_argument, "'udf_body' must be the function as a JSON text");
   return draft;
 }
 
 json::object collection_record(const Actor& actor, const Clock& clock) {
-  return {{"id", actor.user_id},           {"name", FunctionStore::kCollection}, {"username", actor.username},
-          {"access_scope", "team"},        {"allow_public_read", false},         {"allow_public_list", false},
-          {"last_updated", utc_text(seconds_now(clock))}, {"dashboard_body", nullptr}, {"share_token", nullptr}};
+  return {{"id", actor.user_id},
+          {"name", FunctionStore::kCollection},
+          {"username", actor.username},
+          {"access_scope", "team"},
+          {"allow_public_read", false},
+          {"allow_public_list", false},
+          {"last_updated", utc_text(seconds_now(clock))},
+          {"dashboard_body", nullptr},
+          {"share_token", nullptr}};
 }
 
 json::object revision_record(const Revision& revision) {
@@ -98,11 +108,11 @@ asio::awaitable<Reply> SaveFunction::operator()(Request& request) const {
   auto draft = draft_of(request, request.actor.user_id);
   if (!draft) co_return error_reply(draft.error(), request);
   const Actor& actor = request.actor;
-  const auto saved = co_await parts.thread->run(
-      [functions = parts.functions, draft = *std::move(draft),
-       owner = FunctionOwner{actor.user_id, actor.email, actor.username, actor.organisation}] {
-        return functions->save_new(owner, draft, owner.email);
-      });
+  auto work = [functions = parts.functions, draft = *std::move(draft),
+               owner = FunctionOwner{actor.user_id, actor.email, actor.username, actor.organisation}] {
+    return functions->save_new(owner, draft, owner.email);
+  };
+  const auto saved = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(saved, request, [](const SharedSaved& function) { return function_record(*function); });
 }
 
@@ -111,10 +121,10 @@ asio::awaitable<Reply> SaveOverFunction::operator()(Request& request) const {
   if (!before) co_return error_reply(before.error(), request);
   auto draft = draft_of(request, (*before)->owner.id);
   if (!draft) co_return error_reply(draft.error(), request);
-  const auto saved = co_await parts.thread->run(
-      [functions = parts.functions, id = (*before)->id, draft = *std::move(draft), by = request.actor.email] {
-        return functions->save_over(id, draft, by);
-      });
+  auto work = [functions = parts.functions, id = (*before)->id, draft = *std::move(draft), by = request.actor.email] {
+    return functions->save_over(id, draft, by);
+  };
+  const auto saved = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(saved, request, [](const SharedSaved& function) { return function_record(*function); });
 }
 
@@ -122,10 +132,11 @@ asio::awaitable<Reply> DeleteFunction::operator()(Request& request) const {
   const auto function = writable(parts, request);
   if (!function) co_return error_reply(function.error(), request);
   // A folder's function is refused before its (never existing) tokens are touched.
-  const auto removed = co_await parts.thread->run([parts = &parts, function = *function]() -> Status {
+  auto work = [parts = &parts, function = *function]() -> Status {
     if (!function->is_from_folder()) FUSED_CHECK(parts->shares->revoke_of_function(function->id));
     return parts->functions->remove(function->id);
-  });
+  };
+  const auto removed = co_await parts.thread->run(std::move(work));
   if (!removed) co_return error_reply(removed.error(), request);
   co_return json_reply(json::object{{"id", (*function)->id}, {"slug", (*function)->slug}, {"deleted", true}});
 }
@@ -162,9 +173,9 @@ asio::awaitable<Reply> ListFunctions::operator()(Request& request) const {
   if (!limit) co_return error_reply(limit.error(), request);
   filter.udf_type = request.query.value_or("udf_type", "");
   if (!filter.udf_type.empty() && filter.udf_type != "udf" && filter.udf_type != "app")
-    co_return error_reply({ErrorKind::invalid_argument,
-                           "'udf_type' is '" + shown(filter.udf_type) + "'; it must be 'udf' or 'app'", {}},
-                          request);
+    co_return error_reply(
+        {ErrorKind::invalid_argument, "'udf_type' is '" + shown(filter.udf_type) + "'; it must be 'udf' or 'app'", {}},
+        request);
   filter.skip = *skip;
   filter.limit = *limit;
   filter.organisation = request.actor.organisation;
@@ -180,17 +191,18 @@ asio::awaitable<Reply> GetSharedFunction::operator()(Request& request) const {
   const auto token = parts.shares->valid(path_value_of(request, "token"));
   const SharedSaved function = token ? parts.functions->by_id(token->function_id) : nullptr;
   if (!function || !(token->public_read || may_see(request.actor, function->owner.organisation)))
-    co_return error_reply({ErrorKind::not_found, "this share token is unknown, or does not let you read the source", {}},
-                          request);
+    co_return error_reply(
+        {ErrorKind::not_found, "this share token is unknown, or does not let you read the source", {}}, request);
   co_return json_reply(function_record(*function));
 }
 
 asio::awaitable<Reply> RefuseCodeProxy::operator()(Request& request) const {
-  co_return error_reply({ErrorKind::forbidden,
-                         "this server fetches no code from the internet; clone the repository and load the function from "
-                         "its file, or save it here and load it by its name",
-                         {}},
-                        request);
+  co_return error_reply(
+      {ErrorKind::forbidden,
+       "this server fetches no code from the internet; clone the repository and load the function from "
+       "its file, or save it here and load it by its name",
+       {}},
+      request);
 }
 
 asio::awaitable<Reply> GetCollection::operator()(Request& request) const {
@@ -203,16 +215,16 @@ asio::awaitable<Reply> GetCollection::operator()(Request& request) const {
   }
   const std::string name = path_value_of(request, "name");
   if (name != FunctionStore::kCollection)
-    co_return error_reply({ErrorKind::not_found, "there is no collection '" + shown(name) + "'; the only one is 'default'", {}},
-                          request);
+    co_return error_reply(
+        {ErrorKind::not_found, "there is no collection '" + shown(name) + "'; the only one is 'default'", {}}, request);
   co_return json_reply(collection_record(request.actor, *parts.clock));
 }
 
 asio::awaitable<Reply> ListRevisions::operator()(Request& request) const {
   const auto function = visible(parts, request);
   if (!function) co_return error_reply(function.error(), request);
-  const auto revisions = co_await parts.thread->run(
-      [functions = parts.functions, id = (*function)->id] { return functions->revisions(id); });
+  auto work = [functions = parts.functions, id = (*function)->id] { return functions->revisions(id); };
+  const auto revisions = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(revisions, request, [](const std::vector<Revision>& all) {
     json::array records;
     for (const Revision& revision : all) records.push_back(revision_record(revision));
@@ -223,10 +235,10 @@ asio::awaitable<Reply> ListRevisions::operator()(Request& request) const {
 asio::awaitable<Reply> GetRevision::operator()(Request& request) const {
   const auto function = visible(parts, request);
   if (!function) co_return error_reply(function.error(), request);
-  auto text = co_await parts.thread->run([functions = parts.functions, id = (*function)->id,
-                                          revision = path_value_of(request, "revision")] {
+  auto work = [functions = parts.functions, id = (*function)->id, revision = path_value_of(request, "revision")] {
     return functions->revision_text(id, revision);
-  });
+  };
+  auto text = co_await parts.thread->run(std::move(work));
   if (!text) co_return error_reply(text.error(), request);
   co_return Reply::json(*std::move(text));
 }

@@ -12,9 +12,12 @@ namespace json = boost::json;
 namespace {
 
 json::object user_record(const User& user) {
-  return {{"id", user.id},           {"email", user.email},
-          {"username", user.username}, {"role", role_name(user.role)},
-          {"organisation", user.organisation}, {"enabled", user.enabled},
+  return {{"id", user.id},
+          {"email", user.email},
+          {"username", user.username},
+          {"role", role_name(user.role)},
+          {"organisation", user.organisation},
+          {"enabled", user.enabled},
           {"created_at", utc_text(user.created_at)}};
 }
 
@@ -50,7 +53,8 @@ struct NewUser {
 Result<NewUser> new_user_of(const BodyObject& body, std::string_view default_role) {
   const std::string role_text = FUSED_TRY(body.text("role", default_role));
   const auto role = parse_role(role_text);
-  if (!role) return fail(ErrorKind::invalid_argument, "'role' is '" + shown(role_text) + "'; it must be 'owner' or 'member'");
+  if (!role)
+    return fail(ErrorKind::invalid_argument, "'role' is '" + shown(role_text) + "'; it must be 'owner' or 'member'");
   return NewUser{FUSED_TRY(body.text("email")), FUSED_TRY(body.text("username")), *role};
 }
 
@@ -110,10 +114,10 @@ asio::awaitable<Reply> CreateUser::operator()(Request& request) const {
   const auto organisation = parts.people->organisation(request.actor.organisation);
   if (!organisation || request.actor.role != Role::owner)
     co_return error_reply({ErrorKind::forbidden, "only an owner may make users", {}}, request);
-  const auto made = co_await parts.thread->run(
-      [people = parts.people, id = organisation->id, wanted = *std::move(wanted)] {
-        return create_user_with_token(*people, id, wanted);
-      });
+  auto work = [people = parts.people, id = organisation->id, wanted = *std::move(wanted)] {
+    return create_user_with_token(*people, id, wanted);
+  };
+  const auto made = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(made, request, [](const json::object& record) { return record; });
 }
 
@@ -124,12 +128,13 @@ asio::awaitable<Reply> UpdateUser::operator()(Request& request) const {
     co_return error_reply({ErrorKind::forbidden, "only an owner may change users", {}}, request);
   const auto enabled = [&]() -> Result<bool> {
     const BodyObject body = FUSED_TRY(BodyObject::of(request));
-    if (!body.find("enabled")) return fail(ErrorKind::invalid_argument, "name what to change: 'enabled' (true or false)");
+    if (!body.find("enabled"))
+      return fail(ErrorKind::invalid_argument, "name what to change: 'enabled' (true or false)");
     return body.yes_or_no("enabled", true);
   }();
   if (!enabled) co_return error_reply(enabled.error(), request);
-  const auto changed = co_await parts.thread->run(
-      [people = parts.people, id = user->id, enabled = *enabled] { return people->set_enabled(id, enabled); });
+  auto work = [people = parts.people, id = user->id, enabled = *enabled] { return people->set_enabled(id, enabled); };
+  const auto changed = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(changed, request, user_record);
 }
 
@@ -157,12 +162,12 @@ asio::awaitable<Reply> CreateApiToken::operator()(Request& request) const {
     return token;
   }();
   if (!wanted) co_return error_reply(wanted.error(), request);
-  const auto made = co_await parts.thread->run([people = parts.people, id = user->id, wanted = *std::move(wanted)] {
+  auto work = [people = parts.people, id = user->id, wanted = *std::move(wanted)] {
     return people->create_token(id, wanted.name, wanted.life);
-  });
-  co_return reply_of_result(made, request, [](const NewApiToken& fresh) {
-    return with_token(api_token_record(fresh.record), fresh);
-  });
+  };
+  const auto made = co_await parts.thread->run(std::move(work));
+  co_return reply_of_result(made, request,
+                            [](const NewApiToken& fresh) { return with_token(api_token_record(fresh.record), fresh); });
 }
 
 asio::awaitable<Reply> RevokeApiToken::operator()(Request& request) const {
@@ -171,16 +176,18 @@ asio::awaitable<Reply> RevokeApiToken::operator()(Request& request) const {
   const std::string id = path_value_of(request, "token_id");
   const auto token = parts.people->token(id);
   if (!token || token->user_id != user->id)
-    co_return error_reply({ErrorKind::not_found, "this user has no token with the id '" + shown(id) + "'", {}}, request);
-  const auto revoked =
-      co_await parts.thread->run([people = parts.people, id] { return people->revoke_token(id); });
+    co_return error_reply({ErrorKind::not_found, "this user has no token with the id '" + shown(id) + "'", {}},
+                          request);
+  auto work = [people = parts.people, id] { return people->revoke_token(id); };
+  const auto revoked = co_await parts.thread->run(std::move(work));
   if (!revoked) co_return error_reply(revoked.error(), request);
   co_return json_reply(api_token_record(*token));
 }
 
 asio::awaitable<Reply> CreateOrganisation::operator()(Request& request) const {
   if (request.actor.organisation != "default" || request.actor.role != Role::owner)
-    co_return error_reply({ErrorKind::forbidden, "only an owner of the organisation 'default' may make others", {}}, request);
+    co_return error_reply({ErrorKind::forbidden, "only an owner of the organisation 'default' may make others", {}},
+                          request);
   struct Wanted {
     std::string name;
     NewUser owner;
@@ -188,17 +195,19 @@ asio::awaitable<Reply> CreateOrganisation::operator()(Request& request) const {
   auto wanted = [&]() -> Result<Wanted> {
     const BodyObject body = FUSED_TRY(BodyObject::of(request));
     Wanted made{FUSED_TRY(body.text("name")), FUSED_TRY(new_user_of(body, "owner"))};
-    if (made.owner.role != Role::owner) return fail(ErrorKind::invalid_argument, "an organisation's first user is an owner");
+    if (made.owner.role != Role::owner)
+      return fail(ErrorKind::invalid_argument, "an organisation's first user is an owner");
     return made;
   }();
   if (!wanted) co_return error_reply(wanted.error(), request);
-  const auto made = co_await parts.thread->run([people = parts.people, wanted = *std::move(wanted)]() -> Result<json::object> {
+  auto work = [people = parts.people, wanted = *std::move(wanted)]() -> Result<json::object> {
     if (people->user_by_email(wanted.owner.email))
       return fail(ErrorKind::conflict, "there is a user with the e-mail '" + shown(wanted.owner.email) + "' already");
     const Organisation organisation = FUSED_TRY(people->create_organisation(wanted.name));
     json::object owner = FUSED_TRY(create_user_with_token(*people, organisation.id, wanted.owner));
     return json::object{{"id", organisation.id}, {"name", organisation.name}, {"owner", std::move(owner)}};
-  });
+  };
+  const auto made = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(made, request, [](const json::object& record) { return record; });
 }
 

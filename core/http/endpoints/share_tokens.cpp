@@ -1,7 +1,6 @@
 #include "http/endpoints/share_tokens.hpp"
 
 #include <algorithm>
-
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -59,11 +58,13 @@ Result<SharedSaved> function_to_share(const StateParts& parts, const Request& re
   const std::string email = FUSED_TRY(body.text("udf_email", request.actor.email));
   const std::string slug = FUSED_TRY(body.text("udf_slug"));
   if (id.empty() && slug.empty())
-    return fail(ErrorKind::invalid_argument, "name the function to share by 'udf_id', or by 'udf_email' and 'udf_slug'");
+    return fail(ErrorKind::invalid_argument,
+                "name the function to share by 'udf_id', or by 'udf_email' and 'udf_slug'");
   SharedSaved function =
       id.empty() ? parts.functions->by_email(email, FunctionStore::kCollection, slug) : parts.functions->by_id(id);
   if (!function || !may_write(request.actor, function->owner.organisation, function->owner.id))
-    return fail(ErrorKind::not_found, "there is no function '" + shown(id.empty() ? slug : id) + "' that you may share");
+    return fail(ErrorKind::not_found,
+                "there is no function '" + shown(id.empty() ? slug : id) + "' that you may share");
   if (function->is_from_folder())
     return fail(ErrorKind::conflict, "'" + function->slug + "' is served from the file " + function->file +
                                          " and ends with it; save it first, then share the saved one");
@@ -92,12 +93,12 @@ asio::awaitable<Reply> CreateShareToken::operator()(Request& request) const {
     return token;
   }();
   if (!wanted) co_return error_reply(wanted.error(), request);
-  const auto made = co_await parts.thread->run(
-      [parts = &parts, token = *std::move(wanted)]() -> Result<ShareToken> {
-        // It may have been deleted while this waited for its turn.
-        if (!parts->functions->by_id(token.function_id)) return fail(ErrorKind::not_found, "the function is gone");
-        return parts->shares->create(token);
-      });
+  auto work = [parts = &parts, token = *std::move(wanted)]() -> Result<ShareToken> {
+    // It may have been deleted while this waited for its turn.
+    if (!parts->functions->by_id(token.function_id)) return fail(ErrorKind::not_found, "the function is gone");
+    return parts->shares->create(token);
+  };
+  const auto made = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(made, request, [&](const ShareToken& token) { return token_record(parts, token); });
 }
 
@@ -136,8 +137,8 @@ asio::awaitable<Reply> UpdateShareToken::operator()(Request& request) const {
     return token;
   }();
   if (!wanted) co_return error_reply(wanted.error(), request);
-  const auto changed = co_await parts.thread->run(
-      [shares = parts.shares, token = *std::move(wanted)] { return shares->update(token); });
+  auto work = [shares = parts.shares, token = *std::move(wanted)] { return shares->update(token); };
+  const auto changed = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(changed, request, [&](const ShareToken& token) { return token_record(parts, token); });
 }
 
@@ -145,8 +146,8 @@ asio::awaitable<Reply> RevokeShareToken::operator()(Request& request) const {
   const auto token = manageable(parts, request);
   if (!token) co_return error_reply(token.error(), request);
   const json::object record = token_record(parts, *token);
-  const auto revoked =
-      co_await parts.thread->run([shares = parts.shares, id = token->id] { return shares->revoke(id); });
+  auto work = [shares = parts.shares, id = token->id] { return shares->revoke(id); };
+  const auto revoked = co_await parts.thread->run(std::move(work));
   if (!revoked) co_return error_reply(revoked.error(), request);
   co_return json_reply(record);
 }
