@@ -158,6 +158,53 @@ class ExtentSink : public GeometrySink {
   bool first_ = true;
 };
 
+std::uint32_t little_u32(const std::byte* at) {
+  std::uint32_t value;
+  std::memcpy(&value, at, 4);
+  return value;
+}
+
+// Little-endian ISO points, lines and polygons with finite positions, which is nearly everything: without the sink. False for
+// the rest, broken bytes included.
+bool simple_extent(std::span<const std::byte> wkb, GeometryExtent& extent) {
+  if (wkb.size() < 9 || wkb[0] != std::byte{1}) return false;
+  const std::uint32_t code = little_u32(wkb.data() + 1);
+  const std::uint32_t thousands = code / 1000, type = code % 1000;
+  if (thousands > 3 || type < 1 || type > 3) return false;
+  const std::size_t dimensions = 2 + (thousands == 3 ? 2 : thousands != 0);
+  std::size_t at = 5;
+  std::uint32_t runs = 1;
+  if (type == 3) {
+    runs = little_u32(wkb.data() + at);
+    at += 4;
+  }
+  double minx = INFINITY, miny = INFINITY, maxx = -INFINITY, maxy = -INFINITY, check = 0;
+  for (std::uint32_t run = 0; run < runs; ++run) {
+    std::size_t count = 1;
+    if (type != 1) {
+      if (wkb.size() - at < 4) return false;
+      count = little_u32(wkb.data() + at);
+      at += 4;
+    }
+    if (count > (wkb.size() - at) / (dimensions * 8)) return false;
+    for (; count > 0; --count, at += dimensions * 8) {
+      double xy[2];
+      std::memcpy(xy, wkb.data() + at, 16);
+      minx = xy[0] < minx ? xy[0] : minx;
+      maxx = xy[0] > maxx ? xy[0] : maxx;
+      miny = xy[1] < miny ? xy[1] : miny;
+      maxy = xy[1] > maxy ? xy[1] : maxy;
+      check += (xy[0] - xy[0]) + (xy[1] - xy[1]);  // stays 0 while all are finite
+    }
+  }
+  if (at != wkb.size() || !(check == 0)) return false;
+  extent.type = static_cast<GeometryType>(type);
+  extent.has_z = thousands == 1 || thousands == 3;
+  extent.empty = !(minx <= maxx);
+  if (!extent.empty) extent.box = {minx, miny, maxx, maxy};
+  return true;
+}
+
 }  // namespace
 
 const char* geometry_type_name(GeometryType type) {
@@ -173,6 +220,7 @@ Status scan_wkb(std::span<const std::byte> wkb, GeometrySink& sink) {
 }
 
 Result<GeometryExtent> wkb_extent(std::span<const std::byte> wkb) {
+  if (GeometryExtent extent; simple_extent(wkb, extent)) return extent;
   ExtentSink sink;
   FUSED_CHECK(scan_wkb(wkb, sink));
   return sink.extent;

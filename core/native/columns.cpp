@@ -2,6 +2,7 @@
 
 #include <arrow/array.h>
 #include <arrow/array/concatenate.h>
+#include <arrow/buffer_builder.h>
 #include <arrow/builder.h>
 #include <arrow/c/bridge.h>
 #include <arrow/compute/cast.h>
@@ -241,28 +242,31 @@ std::shared_ptr<arrow::Array> from_geometries(const ColumnSource& source, nb::ha
   const std::int64_t size = view.size();
   auto offsets = arrow_value(arrow::AllocateBuffer((size + 1) * 4), "geometry");
   auto* offset = reinterpret_cast<std::int32_t*>(offsets->mutable_data());
-  std::string bytes;
+  arrow::BufferBuilder bytes;
+  std::string one;
   std::vector<bool> missing(static_cast<std::size_t>(size));
   for (std::int64_t i = 0; i < size; ++i) {
-    offset[i] = static_cast<std::int32_t>(bytes.size());
+    offset[i] = static_cast<std::int32_t>(bytes.length());
     PyObject* value = object_at(view, i);
     void* geometry = nullptr;
-    if (is_missing(value)) {
+    one.clear();
+    if (source.geometry_of(value, &geometry) == 0 || geometry == nullptr) {
+      if (!is_missing(value)) return nullptr;
       missing[static_cast<std::size_t>(i)] = true;
-    } else if (source.geometry_of(value, &geometry) == 0 || geometry == nullptr) {
-      return nullptr;
-    } else if (!source.geos->append_wkb(geometry, bytes)) {
+    } else if (!source.geos->append_wkb(geometry, one)) {
       throw_error({ErrorKind::unprocessable, "row " + std::to_string(i) + " holds a geometry type that WKB has no code for", ""});
     }
-    if (i == 0 && size > 1) bytes.reserve(bytes.size() * static_cast<std::size_t>(size) * 9 / 8);
-    if (bytes.size() > std::numeric_limits<std::int32_t>::max())
+    const auto size_of_one = static_cast<std::int64_t>(one.size());
+    if (i == 0) check_status(bytes.Reserve(std::min<std::int64_t>(size_of_one * size * 9 / 8, 64 << 20)));
+    if (bytes.length() + size_of_one > std::numeric_limits<std::int32_t>::max())
       throw_error({ErrorKind::too_large, "the geometries have more than 2 GiB; return fewer rows", ""});
+    check_status(bytes.Append(one.data(), size_of_one));
   }
-  offset[size] = static_cast<std::int32_t>(bytes.size());
+  offset[size] = static_cast<std::int32_t>(bytes.length());
   auto nulls = validity(size, [&](std::int64_t i) { return bool(missing[static_cast<std::size_t>(i)]); });
+  auto whole = arrow_value(bytes.Finish(), "geometry");
   return arrow::MakeArray(arrow::ArrayData::Make(
-      arrow::binary(), size, {std::move(nulls.bitmap), std::move(offsets), arrow::Buffer::FromString(std::move(bytes))},
-      nulls.nulls));
+      arrow::binary(), size, {std::move(nulls.bitmap), std::move(offsets), std::move(whole)}, nulls.nulls));
 }
 
 std::shared_ptr<arrow::Array> from_json_texts(nb::handle texts) {
