@@ -49,16 +49,13 @@ RunLog::~RunLog() { close(); }
 std::string RunLog::folder_of(const RunRecord& record) { return RunPath::of(record).as_seen_by_functions(); }
 
 void RunLog::wait_for_room(std::unique_lock<std::mutex>& lock) {
-  const auto has_room = [this] {
-    return backlog_records() < options_.backlog_records_max && backlog_bytes() < options_.backlog_bytes_max;
-  };
   if (has_room() || stop_) return;
   const auto begin = std::chrono::steady_clock::now();
   hurry_ = true;
   work_.notify_one();
-  ++waiting_;
-  progress_.wait_for(lock, options_.block_max, has_room);
-  --waiting_;
+  waits_for_room_ = true;
+  room_.wait_for(lock, options_.block_max, [this] { return has_room(); });
+  waits_for_room_ = false;
   ++metrics_.waits;
   metrics_.wait_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -96,10 +93,7 @@ bool RunLog::wait_until_written(milliseconds at_most) {
   std::unique_lock lock(mutex_);
   hurry_ = true;
   work_.notify_one();
-  ++waiting_;
-  const bool done = progress_.wait_for(lock, at_most, [this] { return drained_; });
-  --waiting_;
-  return done;
+  return written_.wait_for(lock, at_most, [this] { return drained_; });
 }
 
 void RunLog::close() {
@@ -165,7 +159,7 @@ bool RunLog::make_folders() {
   metrics_.replaying = false;
   metrics_.folder_cpu_seconds = thread_cpu_seconds();
   drained_ = backlog_records() == 0;
-  if (waiting_ > 0) progress_.notify_all();
+  written_.notify_all();
   return true;
 }
 
@@ -210,7 +204,7 @@ void RunLog::finish(const JournalEntry& entry, const WrittenFolder* written, boo
   ++records_done_;
   bytes_done_ += entry.bytes;
   metrics_.used = retention_->used();
-  if (waiting_ > 0) progress_.notify_all();
+  if (waits_for_room_ && has_room()) room_.notify_one();
 }
 
 void RunLog::tidy(bool save_now) {

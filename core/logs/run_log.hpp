@@ -92,6 +92,9 @@ class RunLog {
   void complain(const Error& error);
   std::uint64_t backlog_records() const { return metrics_.appended > records_done_ ? metrics_.appended - records_done_ : 0; }
   std::uint64_t backlog_bytes() const { return bytes_appended_ > bytes_done_ ? bytes_appended_ - bytes_done_ : 0; }
+  bool has_room() const {
+    return backlog_records() < options_.backlog_records_max && backlog_bytes() < options_.backlog_bytes_max;
+  }
   void wait_for_room(std::unique_lock<std::mutex>& lock);
 
   RunLogOptions options_;
@@ -103,9 +106,9 @@ class RunLog {
   std::unique_ptr<Retention> retention_;
 
   mutable std::mutex mutex_;  // guards all below
-  std::condition_variable work_, progress_;
+  std::condition_variable work_, room_, written_;
   bool stop_ = false, hurry_ = false, idle_ = false, drained_ = false;
-  int waiting_ = 0;  // threads in wait_for_room or wait_until_written
+  bool waits_for_room_ = false;
   RunLogMetrics metrics_;      // without the backlog:
   // The thread may be done with a record before `append` has counted it, so that either side only adds.
   std::uint64_t records_done_ = 0, bytes_appended_ = 0, bytes_done_ = 0;
