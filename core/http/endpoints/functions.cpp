@@ -155,7 +155,11 @@ asio::awaitable<Reply> GetFunctionByName::operator()(Request& request) const {
   switch (of) {
     case Of::email: found = parts.functions->by_email(path_value_of(request, "email"), collection, slug); break;
     case Of::handle:
-      found = parts.functions->by_handle(actor.organisation, path_value_of(request, "handle"), collection, slug);
+      // Client 1.14.2 asks so for "team/name".
+      if (path_value_of(request, "handle") == "team")
+        found = parts.functions->in_organisation(actor.organisation, collection, slug);
+      else
+        found = parts.functions->by_handle(actor.organisation, path_value_of(request, "handle"), collection, slug);
       break;
     case Of::team: found = parts.functions->in_organisation(actor.organisation, collection, slug); break;
     case Of::everybody: break;
