@@ -21,7 +21,8 @@ READER = """\
 @fused.udf(cache_max_age="0s")
 def read_logs(wanted: str = "", n: int = 20, root: str = "/mount/fused-system/logs"):
     import glob, json, os
-    root = os.environ.get("FUSED_MOUNT", "/mount") + "/fused-system/logs" if root.startswith("/mount/") else root
+    if not os.path.isdir(root) and "FUSED_MOUNT" in os.environ:
+        root = os.environ["FUSED_MOUNT"] + "/fused-system/logs"
     pattern = glob.escape(wanted) if wanted else "*"
     found = []
     days = sorted(glob.glob(f"{root}/????-??-??"), reverse=True)

@@ -275,7 +275,7 @@ class Udf:
         """
         from fused._saved import create_access_token
 
-        settings = {
+        settings: dict[str, Any] = {
             "client_id": client_id,
             "public_read": public_read,
             "access_scope": access_scope,
