@@ -28,6 +28,7 @@ class Server {
   boost::asio::awaitable<void> drain(std::chrono::seconds limit);
 
   std::size_t connections() const { return connections_.size(); }
+  std::size_t inbound_bytes() const { return context_.inbound_bytes; }
   const HttpLimits& limits() const { return limits_; }
 
  private:
