@@ -70,13 +70,12 @@ asio::awaitable<Status> FrameSocket::fill(std::size_t bytes) {
   }
   if (buffer_.size() < std::max(bytes, kReadChunk)) buffer_.resize(std::max(bytes, kReadChunk));
   while (end_ < bytes) {
+    // Waiting first saves a read that would find nothing; what has come meanwhile ends the wait at once.
+    boost::system::error_code error;
+    co_await socket_.async_wait(asio::socket_base::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return fail(ErrorKind::unavailable, "closed");
     auto count = receive_some(buffer_.data() + end_, buffer_.size() - end_);
     if (!count) co_return std::unexpected(count.error());
-    if (*count == 0) {
-      boost::system::error_code error;
-      co_await socket_.async_wait(asio::socket_base::wait_read, asio::redirect_error(asio::use_awaitable, error));
-      if (error) co_return fail(ErrorKind::unavailable, "closed");
-    }
     end_ += *count;
   }
   co_return Status{};

@@ -59,7 +59,6 @@ Pool::~Pool() { stop(); }
 
 Status Pool::start() {
   FUSED_CHECK(zygote_.start());
-  asio::co_spawn(io_, enforce_wall_limits(), asio::detached);
   return {};
 }
 
@@ -102,10 +101,10 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     ticket.worker_ = worker;
     if (order.fresh) throw_away_.insert(worker->number());
     const std::uint64_t number_of_run = next_run_++;
-    running_[worker->number()] = {number_of_run, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.limits.wall_ms)};
-    watch_.begin(worker->number(), number_of_run, worker->pid(), scratch_of(worker->number()));
+    Running& running = running_[worker->number()] = {number_of_run, std::chrono::steady_clock::now(), false};
+    if (!std::exchange(ticking_, true)) asio::co_spawn(io_, look_after_runs(), asio::detached);
     reply = co_await worker->run(order, watcher);
-    reply.peak_memory_bytes = std::max(reply.peak_memory_bytes, watch_.end(worker->number()));
+    if (running.watched) reply.peak_memory_bytes = std::max(reply.peak_memory_bytes, watch_.end(worker->number()));
     running_.erase(worker->number());
     ticket.worker_.reset();
   } else if (ticket.cancelled_) {
@@ -230,7 +229,6 @@ void Pool::on_dead(int number) {
   if (found == workers_.end()) return;
   const bool unborn = found->second->report().empty();
   workers_.erase(found);
-  running_.erase(number);
   throw_away_.erase(number);
   ++lost_;
   if (stopping_) return;
@@ -243,19 +241,25 @@ void Pool::on_dead(int number) {
   }, asio::detached);
 }
 
-asio::awaitable<void> Pool::enforce_wall_limits() {
-  while (!stopping_) {
+// While anything runs: what has run for a tick is watched, what has run for too long is ended. Short runs cost nothing.
+asio::awaitable<void> Pool::look_after_runs() {
+  while (!stopping_ && !running_.empty()) {
     tick_.expires_after(kTick);
     boost::system::error_code error;
     co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, error));
     const auto now = std::chrono::steady_clock::now();
-    std::vector<int> late;
-    for (const auto& [number, running] : running_)
-      if (now >= running.deadline) late.push_back(number);
-    for (const int number : late)
-      if (const auto w = workers_.find(number); w != workers_.end())
-        w->second->end_run(RunEnd::timeout, "the function ran longer than its limit of " + seconds_text(options_.limits.wall_ms) + " s");
+    for (auto& [number, running] : running_) {
+      const auto found = workers_.find(number);
+      if (found == workers_.end()) continue;
+      if (!running.watched && now - running.since >= kTick) {
+        running.watched = true;
+        watch_.begin(number, running.run, found->second->pid(), scratch_of(number));
+      }
+      if (now - running.since >= std::chrono::milliseconds(options_.limits.wall_ms))
+        found->second->end_run(RunEnd::timeout, "the function ran longer than its limit of " + seconds_text(options_.limits.wall_ms) + " s");
+    }
   }
+  ticking_ = false;
 }
 
 void Pool::on_excess(const Excess& excess) {

@@ -86,7 +86,7 @@ class Pool {
   void on_dead(int number);
   void on_clean(int number, const std::string& replace);
   void replace(const SharedWorker& worker);
-  boost::asio::awaitable<void> enforce_wall_limits();
+  boost::asio::awaitable<void> look_after_runs();
   void on_excess(const Excess& excess);
   std::filesystem::path scratch_of(int worker) const { return options_.scratch / std::to_string(worker); }
 
@@ -99,8 +99,9 @@ class Pool {
   std::unordered_map<int, SharedWorker> workers_;
   std::vector<Completion<bool>*> blank_waiters_;
   struct Running {
-    std::uint64_t run;
-    SteadyTime deadline;
+    std::uint64_t run = 0;
+    SteadyTime since{};
+    bool watched = false;
   };
   std::unordered_map<int, Running> running_;      // by worker number
   std::unordered_set<int> throw_away_;            // fresh runs: replaced after it
@@ -111,6 +112,7 @@ class Pool {
   std::uint64_t lost_ = 0;
   std::uint64_t refused_ = 0;
   boost::json::object isolation_;
+  bool ticking_ = false;
   bool stopping_ = false;
 };
 

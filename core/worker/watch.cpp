@@ -18,7 +18,6 @@ std::string figure(std::int64_t value, std::int64_t limit, std::string_view unit
 struct Watch::Watched {
   int worker;
   std::uint64_t run;
-  std::chrono::steady_clock::time_point since;
   GroupWatch group;
   std::int64_t peak_bytes = 0;
   bool reported = false;
@@ -38,7 +37,7 @@ Watch::~Watch() {
 void Watch::begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch) {
   const std::lock_guard lock(mutex_);
   const bool idle = watched_.empty();
-  watched_[worker] = std::make_shared<Watched>(worker, run, std::chrono::steady_clock::now(), GroupWatch(pid, std::move(scratch), limits_));
+  watched_[worker] = std::make_shared<Watched>(worker, run, GroupWatch(pid, std::move(scratch), limits_));
   if (idle) wake_.notify_one();
 }
 
@@ -77,18 +76,17 @@ void Watch::look() {
       wake_.wait(lock);
       continue;
     }
-    wake_.wait_for(lock, kInterval);
-    std::vector<std::shared_ptr<Watched>> old;
-    const auto now = std::chrono::steady_clock::now();
+    std::vector<std::shared_ptr<Watched>> now;
     for (const auto& [worker, watched] : watched_)
-      if (!watched->reported && now - watched->since >= kInterval) old.push_back(watched);
+      if (!watched->reported) now.push_back(watched);
     lock.unlock();  // /proc is read without holding up the server's thread
-    for (const auto& watched : old)
+    for (const auto& watched : now)
       if (auto excess = judge(*watched)) {
         watched->reported = true;
         report_(std::move(*excess));
       }
     lock.lock();
+    wake_.wait_for(lock, kInterval, [this] { return stop_; });
   }
 }
 

@@ -1,5 +1,6 @@
 // Memory, processes and scratch of running workers, looked at every 50 ms on a thread of its own (reading /proc of a large
-// process takes milliseconds). Only runs that are older than that are looked at.
+// process takes milliseconds). The pool begins
+// with a run when it has lasted a tick.
 #pragma once
 #include <sys/types.h>
 
@@ -32,7 +33,7 @@ class Watch {
   ~Watch();
 
   void begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch);
-  // Ends the watching and returns the most memory seen, 0 for a run too short to be looked at.
+  // Ends the watching and returns the most memory seen.
   std::int64_t end(int worker);
 
  private:
