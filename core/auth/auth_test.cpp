@@ -178,7 +178,7 @@ TEST_F(Auth, names_are_unique_and_fit_into_a_path) {
   EXPECT_EQ(server.people.create_user(organisation, "ANN@example.org", "ann2", Role::member).error().kind, ErrorKind::conflict);
   EXPECT_EQ(server.people.create_user(organisation, "a2@example.org", "ann", Role::member).error().kind, ErrorKind::conflict);
   EXPECT_EQ(server.people.create_user("none", "a3@example.org", "a3", Role::member).error().kind, ErrorKind::not_found);
-  for (const std::string name : {"", ".", "..", "../x", "a/b", "Ann", "-a", "a b", "ä", "fused-system"})
+  for (const std::string name : {"", ".", "..", "../x", "a/b", "Ann", "-a", "a b", "ä", "fused-system", "team", "self"})
     EXPECT_FALSE(server.people.create_user(organisation, "new@example.org", name, Role::member)) << name;
   for (const std::string email : {"", "a", "@b", "a@", "a@b@c", "a b@c", "a/../b@c", "a\n@b"})
     EXPECT_FALSE(server.people.create_user(organisation, email, "new", Role::member)) << email;

@@ -43,7 +43,8 @@ Status check_user_name(std::string_view name, std::string_view what) {
                     std::ranges::all_of(name, [](char c) { return starts_name(c) || c == '.' || c == '_' || c == '-'; });
   if (!fits)
     return refuse(what, name, "it must have 1 to 64 of a-z, 0-9, '.', '_' and '-' and begin with a letter or digit");
-  if (name == "fused-system") return refuse(what, name, "that folder is the platform's own");
+  for (const std::string_view own : {"fused-system", "team", "public", "self"})
+    if (name == own) return refuse(what, name, "the platform uses that word itself");
   return {};
 }
 
