@@ -16,7 +16,8 @@ struct Asset {
   std::string_view content_type;
 };
 constexpr std::array kAssets{Asset{"preview.js", "text/javascript; charset=utf-8"}, Asset{"preview.css", "text/css; charset=utf-8"},
-                             Asset{"maplibre-gl.js", "text/javascript; charset=utf-8"}, Asset{"maplibre-gl.css", "text/css; charset=utf-8"},
+                             Asset{"maplibre-gl.mjs", "text/javascript; charset=utf-8"}, Asset{"maplibre-gl-shared.mjs", "text/javascript; charset=utf-8"},
+                             Asset{"maplibre-gl-worker.mjs", "text/javascript; charset=utf-8"}, Asset{"maplibre-gl.css", "text/css; charset=utf-8"},
                              Asset{"land.json", "application/geo+json"}};
 
 Result<std::string> read_page(const RunParts& parts, std::string_view name) {
