@@ -161,6 +161,12 @@ struct RequestParser::State {
     error = std::move(why);
     return ParseStep::failed;
   }
+  Error url_too_long() const {
+    return {ErrorKind::uri_too_long,
+            "the URL has more than " + std::to_string(limits.uri_bytes_max) +
+                " bytes. Send large parameters as a JSON body (POST)",
+            {}};
+  }
   std::optional<Error> header_too_large(std::size_t header_total) const;
   std::optional<Error> refuse_header(std::string_view unused);
   ParseStep feed_header(std::string_view bytes, std::size_t& used);
@@ -193,10 +199,7 @@ std::optional<Error> RequestParser::State::refuse_header(std::string_view unused
     scanned = unused.size();
     if (end == std::string_view::npos) {
       if (unused.size() <= limits.uri_bytes_max + kRequestLineExtra) return std::nullopt;
-      return Error{ErrorKind::uri_too_long,
-                   "the URL has more than " + std::to_string(limits.uri_bytes_max) +
-                       " bytes. Send large parameters as a JSON body (POST)",
-                   {}};
+      return url_too_long();
     }
     line_bytes = end + 1;
   }
@@ -210,7 +213,9 @@ ParseStep RequestParser::State::translate(const error_code& ec) {
     return fail_with({ErrorKind::too_large,
                       "the body has more than the " + std::to_string(body_bytes_max) + " bytes allowed here", {}});
   if (ec == http::error::header_limit)
-    return fail_with({ErrorKind::header_too_large, "the header is larger than the limits allow", {}});
+    return fail_with(line_bytes == 0 || line_bytes > limits.uri_bytes_max + kRequestLineExtra
+                         ? url_too_long()
+                         : Error{ErrorKind::header_too_large, "the header is larger than the limits allow", {}});
   return fail_with(malformed(ec.message()));
 }
 

@@ -162,6 +162,7 @@ TEST_F(ServerTest, LimitsAreToldByName) {
   const std::string host = "Host: localhost\r\n";
   expect_refused(get("/health?a=" + std::string(150'000, 'x')), 414, "uri_too_long", "JSON body");
   expect_refused("GET /" + std::string(300'000, 'x'), 414, "uri_too_long");
+  expect_refused("GET /" + std::string(110'000, 'x'), 414, "uri_too_long");
   EXPECT_EQ(ask(server.port(), get("/health?a=" + std::string(90'000, 'x'))).status, 200);
   expect_refused(get("/health", "A: " + std::string(40'000, 'x') + "\r\n"), 431, "header_too_large", "32768");
   expect_refused("GET / HTTP/1.1\r\n" + host + "A: " + std::string(100'000, 'x'), 431, "header_too_large");
