@@ -332,6 +332,15 @@ std::shared_ptr<arrow::Array> from_tuple(const ColumnSource& source, nb::tuple t
   return array ? as_binary(std::move(array)) : nullptr;
 }
 
+// Categories whose texts are views (polars) as plain texts: Parquet has no other.
+std::shared_ptr<arrow::Array> with_plain_categories(const std::shared_ptr<arrow::Array>& array) {
+  if (array->type_id() != arrow::Type::DICTIONARY) return array;
+  const auto& encoded = static_cast<const arrow::DictionaryArray&>(*array);
+  if (encoded.dictionary()->type_id() != arrow::Type::STRING_VIEW) return array;
+  auto texts = arrow_value(arrow::compute::Cast(*encoded.dictionary(), arrow::utf8()), "categories");
+  return arrow_value(arrow::DictionaryArray::FromArrays(encoded.indices(), texts), "categories");
+}
+
 std::string type_name(const Column& column) {
   switch (column.kind) {
     case ColumnKind::geometry: return "geometry";
@@ -367,7 +376,7 @@ result::Frame frame_from_arrow(nb::handle table) {
   result::Frame frame;
   frame.rows = whole->num_rows();
   for (int i = 0; i < whole->num_columns(); ++i) {
-    Column column{.name = whole->field(i)->name(), .values = one_chunk(whole->column(i))};
+    Column column{.name = whole->field(i)->name(), .values = with_plain_categories(one_chunk(whole->column(i)))};
     column.type_name = type_name(column);
     frame.columns.push_back(std::move(column));
   }

@@ -38,6 +38,9 @@ struct Frame {
 // Any Arrow failure as ours.
 Error from_arrow(const arrow::Status& status, std::string_view doing);
 
+// The values themselves where a column is dictionary-encoded (categories), else the column as it is.
+Result<std::shared_ptr<arrow::Array>> without_dictionary(const std::shared_ptr<arrow::Array>& values);
+
 }  // namespace fused::result
 
 // Value of an arrow::Result, or return its failure from the enclosing Result-returning function.

@@ -1,7 +1,6 @@
 #include "result/mvt.hpp"
 
 #include <arrow/array.h>
-#include <arrow/compute/cast.h>
 #include <arrow/util/float16.h>
 
 #include <cmath>
@@ -9,6 +8,7 @@
 #include <unordered_map>
 
 #include "result/cells.hpp"
+#include "result/text.hpp"
 #include "result/tile_geometry.hpp"
 
 namespace fused::result {
@@ -43,40 +43,13 @@ void write_integer(protozero::pbf_writer& value, std::int64_t number) {
   }
 }
 
-// Text of a JSON string made by append_json_string (its escapes only).
-std::string unescaped(std::string_view json) {
-  std::string out;
-  for (std::size_t i = 1; i + 1 < json.size(); ++i) {
-    if (json[i] != '\\') {
-      out += json[i];
-      continue;
-    }
-    switch (json[++i]) {
-      case 'b': out += '\b'; break;
-      case 'f': out += '\f'; break;
-      case 'n': out += '\n'; break;
-      case 'r': out += '\r'; break;
-      case 't': out += '\t'; break;
-      case 'u':
-        out += static_cast<char>(std::stoi(std::string(json.substr(i + 1, 4)), nullptr, 16));
-        i += 4;
-        break;
-      default: out += json[i];
-    }
-  }
-  return out;
-}
-
 class Attribute {
  public:
   static Result<Attribute> make(const Column& column, std::uint32_t key) {
     Attribute attribute;
     attribute.key_ = key;
     Column plain = column;
-    if (column.values->type_id() == arrow::Type::DICTIONARY) {
-      const auto& type = static_cast<const arrow::DictionaryType&>(*column.values->type());
-      plain.values = FUSED_ARROW_TRY("mvt", arrow::compute::Cast(*column.values, type.value_type()));
-    }
+    plain.values = FUSED_TRY(without_dictionary(column.values));
     attribute.values_ = plain.values;
     attribute.cell_ = FUSED_TRY(make_cell_writer(plain));
     attribute.typed_ = column.kind == ColumnKind::plain;
@@ -96,7 +69,7 @@ class Attribute {
     if (scratch == "true" || scratch == "false") {
       value.add_bool(kBool, scratch == "true");
     } else if (scratch.front() == '"') {
-      value.add_string(kText, unescaped(scratch));
+      value.add_string(kText, text_of_json_string(scratch));
     } else {
       value.add_string(kText, scratch);
     }

@@ -69,7 +69,7 @@ enum class CsvKind { geometry, boolean, text, json, other };
 
 struct CsvColumn {
   CsvKind kind;
-  const arrow::Array* values;
+  std::shared_ptr<arrow::Array> values;
   std::unique_ptr<CellWriter> cell;
 };
 
@@ -96,8 +96,11 @@ std::string_view text_at(const arrow::Array& values, std::int64_t row) {
 // A JSON text as a field: strings without their JSON quotes, everything else as it is written.
 void append_json_as_field(std::string& out, std::string_view json) {
   if (json == "null") return;
-  const bool plain = json.size() >= 2 && json.front() == '"' && json.find('\\') == json.npos;
-  append_csv_text(out, plain ? json.substr(1, json.size() - 2) : json);
+  if (json.front() == '"') {
+    append_csv_text(out, text_of_json_string(json));
+  } else {
+    append_csv_text(out, json);
+  }
 }
 
 void append_field(const CsvColumn& column, std::int64_t row, std::string& scratch, std::string& out) {
@@ -167,7 +170,9 @@ Result<std::string> encode_csv(const Frame& frame, std::int64_t bytes_max) {
   for (const Column& column : frame.columns) {
     if (!columns.empty()) out += ',';
     append_csv_text(out, column.name);
-    columns.push_back({csv_kind(column), column.values.get(), FUSED_TRY(make_cell_writer(column))});
+    Column plain = column;
+    plain.values = FUSED_TRY(without_dictionary(column.values));
+    columns.push_back({csv_kind(plain), plain.values, FUSED_TRY(make_cell_writer(plain))});
   }
   out += '\n';
   for (std::int64_t row = 0; row < frame.rows; ++row) {

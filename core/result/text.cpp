@@ -105,6 +105,29 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
+std::string text_of_json_string(std::string_view json) {
+  std::string out;
+  for (std::size_t i = 1; i + 1 < json.size(); ++i) {
+    if (json[i] != '\\') {
+      out += json[i];
+      continue;
+    }
+    switch (json[++i]) {
+      case 'b': out += '\b'; break;
+      case 'f': out += '\f'; break;
+      case 'n': out += '\n'; break;
+      case 'r': out += '\r'; break;
+      case 't': out += '\t'; break;
+      case 'u':
+        out += static_cast<char>(std::stoi(std::string(json.substr(i + 1, 4)), nullptr, 16));
+        i += 4;
+        break;
+      default: out += json[i];
+    }
+  }
+  return out;
+}
+
 void append_json_number(std::string& out, double value) { append_shortest(out, value); }
 void append_json_number(std::string& out, float value) { append_shortest(out, value); }
 

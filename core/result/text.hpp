@@ -11,6 +11,9 @@ namespace fused::result {
 // With quotes. Bytes that are not UTF-8 become U+FFFD, so that the output is always valid JSON.
 void append_json_string(std::string& out, std::string_view text);
 
+// The text of a JSON string that append_json_string made; its quotes included in `json`.
+std::string text_of_json_string(std::string_view json);
+
 // "null" for NaN and infinities; integral values keep ".0", so that a reader sees a float.
 void append_json_number(std::string& out, double value);
 void append_json_number(std::string& out, float value);

@@ -11,6 +11,7 @@ from .formats import archive, objects, rasters, tables, values
 from .formats.base import (
     CONTENT_TYPES,
     RESULT_BYTES_MAX,
+    ColumnUnsuited,
     Encoded,
     NoFormat,
     NotSerialisable,
@@ -66,6 +67,8 @@ def encode(
 @lru_cache(maxsize=4096)
 def _kind_of_type(kind: type) -> str | None:
     """None where the type alone does not tell."""
+    if rasters.family(kind) is not None:  # first: an xarray Dataset is a Mapping too
+        return "array"
     if kind in (dict, tuple) or issubclass(kind, Mapping | tuple):
         return None
     if kind is type(None):
@@ -74,8 +77,6 @@ def _kind_of_type(kind: type) -> str | None:
         return "text"
     if issubclass(kind, bytes | bytearray | memoryview | io.BytesIO):
         return "bytes"
-    if rasters.family(kind) is not None:
-        return "array"
     if tables.family(kind) is not None:
         return "table"
     return objects.family(kind) or "simple"
@@ -105,7 +106,7 @@ def _needs_archive(value: Any) -> bool:
 # --- choosing -----------------------------------------------------------------------------------------------------------
 
 
-def _listed(value: Any, request: Request) -> Encoded:
+def _listed(value: Any, request: Request, in_given_order: bool = False) -> Encoded:
     kind = _kind(value)
     if kind == "response":
         return objects.encode_response(value)
@@ -114,11 +115,14 @@ def _listed(value: Any, request: Request) -> Encoded:
         body = b"null" if request.formats == ["json"] else b""
         return Encoded(CONTENT_TYPES["json"], "json", body)
     prepared = _prepared(value, kind)
-    names = _in_order(prepared, kind, request)
+    names = request.formats if in_given_order else _in_order(prepared, kind, request)
     why: list[str] = []
     for name in names:
         try:
             return _encode_as(prepared, kind, name, request)
+        except ColumnUnsuited as error:
+            why = [str(error)]
+            break
         except Unsuited as error:
             why.append(str(error))
     raise _no_format(value, prepared, kind, request, why)
@@ -126,15 +130,14 @@ def _listed(value: Any, request: Request) -> Encoded:
 
 def _in_order(prepared: Any, kind: str, request: Request) -> list[str]:
     names = list(request.formats)
-    if kind == "bytes":
-        return [name for name in names if name in CONTENT_TYPES] if not request.is_preference_list else ["bin"]
+    if kind == "bytes" and request.is_preference_list:
+        return objects.byte_preference(prepared, names)
     if kind == "raster" and request.is_preference_list:
         if request.async_client:
             names = [name for name in names if name not in ("npy", "tiff")]
         names.sort(key=lambda name: not rasters.is_lossless(prepared, name))
     if kind in _OWN_FORM and request.is_preference_list:
-        own = [name for name in _DEFAULTS[kind] if name not in names]
-        names = own + names if kind == "mapping" else names + own
+        names = [*_DEFAULTS[kind], *(name for name in names if name not in _DEFAULTS[kind])]
     return names
 
 
@@ -194,22 +197,9 @@ def _default(value: Any, request: Request) -> Encoded:
             chosen.insert(0, "mvt")
         if kind == "bytes":
             chosen = ["bin"]
-        request = Request([*chosen, *(name for name in request.formats if name not in chosen)], request.tile,
-                          request.async_client, request.bytes_max)  # fmt: skip
-        if len(request.formats) == 1:
-            return _listed(value, request)
-        return _first(value, kind, request)
-    return _listed(value, request)
-
-
-def _first(value: Any, kind: str, request: Request) -> Encoded:
-    """As ``_listed``, in the very order given."""
-    prepared = _prepared(value, kind)
-    for name in request.formats:
-        try:
-            return _encode_as(prepared, kind, name, request)
-        except Unsuited:
-            continue
+        formats = [*chosen, *(name for name in request.formats if name not in chosen)]
+        request = Request(formats, request.tile, request.async_client, request.bytes_max)
+        return _listed(value, request, in_given_order=True)
     return _listed(value, request)
 
 
@@ -220,6 +210,7 @@ def _has_geometry(value: Any) -> bool:
 def _by_dtype(value: Any, dtype_out: dict[str, str], request: Request) -> Encoded:
     """The older client's question: one format for tables, one for arrays; it reads nothing else but what it asked for."""
     kind = _kind(value)
+    request.for_client = True
     asked = {name: canonical(text) for name, text in dtype_out.items() if text}
     if kind in ("response", "none", "bytes"):
         request.formats = list(asked.values())
@@ -235,6 +226,8 @@ def _by_dtype(value: Any, dtype_out: dict[str, str], request: Request) -> Encode
             return _listed(value, request)
         except NoFormat:
             pass
+    if kind == "simple":
+        values.dumps(value)  # what no format at all can carry is an error here too
     formats = ", ".join(dict.fromkeys(asked.values())) or "nothing"
     note = f"a {type_name(value)} is not a valid result for {formats}; nothing was sent (ask for json to get it)"
     return Encoded(CONTENT_TYPES["parquet"], "none", b"", note=note)

@@ -28,6 +28,10 @@ class Unsuited(Exception):
     """This format cannot carry this very value; the next one in the list may. The message says why."""
 
 
+class ColumnUnsuited(Unsuited):
+    """The format suits the value's type, but not what one column holds: a later format would hide that."""
+
+
 @dataclass(slots=True)
 class Encoded:
     """A value as bytes. ``rows`` and ``schema`` describe tables and arrays; ``note`` tells what the format changed."""
@@ -51,6 +55,7 @@ class Request:
     async_client: bool = False
     bytes_max: int = RESULT_BYTES_MAX
     depth: int = 0  # members of a zip are 1 deeper
+    for_client: bool = False  # read back by a client even though one format is named: keep the array's own layout
 
     @property
     def is_preference_list(self) -> bool:

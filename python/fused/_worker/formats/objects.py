@@ -102,6 +102,15 @@ def byte_formats(data: bytes) -> list[str]:
     return [known[0], *(name for name in _IMAGES if known[0] in _IMAGES and name != known[0])]
 
 
+def byte_preference(data: bytes, names: list[str]) -> list[str]:
+    """Bytes go as they are, but a picture whose type the list does not name is brought into one that it does: a caller
+    with a list reads nothing else. PNG every caller reads."""
+    known = sniff(data)
+    if known is None or known[0] in names or known[0] == "png" or known[0] not in _IMAGES:
+        return ["bin"]
+    return [*(name for name in names if name in rasters.FORMATS), "bin"]
+
+
 def encode_bytes(data: bytes, name: str | None, request: Request) -> Encoded:
     """As they are, under the type their signature tells; bytes that tell nothing are what the caller asked for."""
     known = sniff(data)
@@ -145,7 +154,7 @@ def page_formats(value: Any) -> list[str]:
     names = []
     if hasattr(value, "_repr_html_") or hasattr(value, "to_html"):
         names.append("html")
-    if hasattr(value, "_repr_png_"):
+    if hasattr(value, "_repr_png_") and _package(value) not in ("folium", "branca"):  # theirs needs a browser
         names.append("png")
     if hasattr(value, "_repr_svg_"):
         names.append("svg")
@@ -196,7 +205,7 @@ def _page_html(value: Any) -> Any:
                 return found
     if hasattr(value, "_repr_svg_"):
         return value._repr_svg_()
-    if hasattr(value, "_repr_png_"):
+    if hasattr(value, "_repr_png_") and _package(value) not in ("folium", "branca"):  # theirs needs a browser
         data = base64.b64encode(value._repr_png_()).decode()
         return f'<!DOCTYPE html><img alt="result" src="data:image/png;base64,{data}">'
     return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +17,7 @@ from .base import CONTENT_TYPES, Encoded, NotSerialisable, Request, ResultTooLar
 
 FORMATS = ("png", "tiff", "npy", "jpeg", "webp", "gif", "apng", "svg", "html", "json")
 _PILLOW = {"jpeg": "JPEG", "webp": "WEBP", "gif": "GIF"}
+_CONVERTED_PIXELS_MAX = 64 << 20
 _TIFF_FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 
 
@@ -121,7 +121,7 @@ def encode(raster: Raster, name: str, request: Request) -> Encoded:
         if name == "npy":
             body = _npy(array)
         elif name == "tiff":
-            body = _tiff(raster)
+            body = _tiff(raster, for_viewers=not (request.is_preference_list or request.for_client))
         elif name == "png":
             body, note = _png(raster)
         elif name == "json":
@@ -155,8 +155,13 @@ def _npy(array: Any) -> Any:
     return _native.encode_npy(raw, descr, fortran, list(array.shape))
 
 
-def _tiff(raster: Raster) -> Any:
+def _tiff(raster: Raster, for_viewers: bool) -> Any:
+    """The last two axes are height and width, which keeps every array as it is. Viewers get pictures with their channels
+    last as bands of height × width instead."""
     array = raster.array
+    if for_viewers and array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[0] > 4:
+        array = array.transpose(2, 0, 1)
+    shape = [int(side) for side in array.shape]
     if isinstance(array, np.ma.MaskedArray):
         array = array.filled(np.nan if array.dtype.kind == "f" else array.fill_value)
     if array.dtype.kind == "b":
@@ -170,7 +175,7 @@ def _tiff(raster: Raster) -> Any:
     height, width = (1, 1, *array.shape)[-2:]
     bands = array.size // (height * width)
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    tags = [("orig_type", raster.orig_type), ("shape", json.dumps([int(side) for side in raster.array.shape]))]
+    tags = [("orig_type", raster.orig_type), ("shape", json.dumps(shape))]
     if raster.bounds is not None:
         tags.append(("bounds", json.dumps(raster.bounds)))
     if raster.key is not None:
@@ -366,11 +371,12 @@ def _embedded(raster: Raster, name: str) -> tuple[bytes, str | None]:
 
 def from_bytes(data: bytes, name: str, request: Request) -> Encoded:
     """Image bytes in another image format."""
-    image = _pillow_module().open(io.BytesIO(data))
-    if image.width * image.height > 64 << 20:
-        raise Unsuited(f"a picture of {image.width} × {image.height} pixels is not converted; ask for its own format")
-    return encode(to_raster(image), name, request)
+    try:
+        image = _pillow_module().open(io.BytesIO(data))
+        if image.width * image.height > _CONVERTED_PIXELS_MAX:
+            raise Unsuited(f"a picture of {image.width} × {image.height} pixels is not converted; ask for its own format")
+        raster = to_raster(image)
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
+        raise Unsuited(f"the bytes begin like a picture but cannot be read: {error}") from None
+    return encode(raster, name, request)
 
-
-def xarray_loaded() -> bool:
-    return "xarray" in sys.modules

@@ -8,7 +8,7 @@ from typing import Any
 
 from ... import _native
 from . import pandas_metadata, values
-from .base import CONTENT_TYPES, Encoded, NotSerialisable, Request, ResultTooLarge, Unsuited, type_name
+from .base import CONTENT_TYPES, ColumnUnsuited, Encoded, NotSerialisable, Request, ResultTooLarge, Unsuited, type_name
 
 TABLE_FORMATS = ("parquet", "json", "csv", "feather", "xlsx", "xml", "html")
 GEO_FORMATS = ("parquet", "geojson", "mvt", "json", "csv", "feather", "xlsx", "xml", "html")
@@ -315,7 +315,7 @@ def _converted(name: str, column: Any, format_name: str) -> Any:
         why = f"column '{name}' cannot be written as {format_name}: {str(error).splitlines()[0]}"
         if format_name in _TEXT_ONLY:
             raise NotSerialisable(why) from None
-        raise Unsuited(why) from None
+        raise ColumnUnsuited(why) from None
     return _stored(converted, format_name)
 
 
