@@ -64,6 +64,9 @@ int entry_count(int folder) {
   return count;
 }
 
+// Without SA_RESTORER, which glibc adds to every action that it sets and shows when it is asked.
+unsigned long own_flags(const struct sigaction& action) { return static_cast<unsigned>(action.sa_flags) & ~0x04000000UL; }
+
 int nice_value() { return static_cast<int>(::syscall(SYS_getpriority, PRIO_PROCESS, 0)); }
 
 }  // namespace
@@ -126,7 +129,7 @@ void ProcessState::take() {
     if (is_own_signal(number) && ::sigaction(number, nullptr, &action) == 0) {
       std::memcpy(&actions_[number].mask, &action.sa_mask, sizeof(unsigned long));
       actions_[number].handler = reinterpret_cast<void*>(action.sa_handler);
-      actions_[number].flags = static_cast<unsigned long>(action.sa_flags);
+      actions_[number].flags = own_flags(action);
     }
   }
   ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_);
@@ -215,7 +218,7 @@ bool ProcessState::same_limits() {
 bool ProcessState::same_signal(int number) const {
   struct sigaction action {};
   if (!is_own_signal(number) || ::sigaction(number, nullptr, &action) != 0) return true;
-  Action now{reinterpret_cast<void*>(action.sa_handler), static_cast<unsigned long>(action.sa_flags), 0};
+  Action now{reinterpret_cast<void*>(action.sa_handler), own_flags(action), 0};
   std::memcpy(&now.mask, &action.sa_mask, sizeof now.mask);
   return now == actions_[number];
 }
@@ -257,12 +260,12 @@ unsigned ProcessState::check() {
   if (uids != uids_ || gids != gids_) parts |= kIdentity;
   if (numbers_ == Numbers{} || read_numbers() != numbers_) parts |= check_numbers();
   // A handler that is caught already may have been replaced by another, which the masks do not show; the real-time
-  // signals are not in them: four each time. Confinement costs the most to read and cannot be undone: now and then.
+  // signals are not in them. Confinement costs the most to read and cannot be undone: now and then.
   for (int number = 1; number < 32; ++number)
     if (actions_[number].handler != kDefaultHandler && actions_[number].handler != kIgnoreHandler && !same_signal(number))
       parts |= kSignals;
-  for (int step = 0; step < 4; ++step)
-    if (!same_signal(34 + static_cast<int>((checks_ * 4 + step) % 31))) parts |= kSignals;
+  for (int number = 34; number < NSIG; ++number)
+    if (!same_signal(number)) parts |= kSignals;
   if (++checks_ % 16 == 0 && read_status() != status_) parts |= kConfinement;
   for (const int kind : kTimerKinds) {
     itimerval timer{};
@@ -315,10 +318,7 @@ unsigned ProcessState::restore(unsigned parts) {
     for (const int kind : kTimerKinds) ::setitimer(static_cast<__itimer_which>(kind), &none, nullptr);
   }
   if (parts & kRounding) std::fesetround(rounding_);
-  unsigned left = check();
-  for (int number = 34; number < NSIG; ++number)
-    if (!same_signal(number)) left |= kSignals;
-  return left & parts;
+  return check() & parts;
 }
 
 }  // namespace fused::native

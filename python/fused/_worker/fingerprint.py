@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from fused import _native
 
@@ -52,6 +53,7 @@ class Fingerprint:
         self._names = Names()
         self._interpreter = InterpreterState()
         self._random = _RandomState()
+        self.restore_early = self._names.restore_early
 
     def begin(self) -> None:
         """What is now is clean. Called once, when the worker is set up."""
@@ -69,8 +71,9 @@ class Fingerprint:
     def _take(self) -> None:
         self._interpreter.take()
         self._names.watch_loggers(self._interpreter.loggers())
-        self._python_threads = processes._python_threads()
+        self._python_threads = processes.python_threads()
         self._descriptors = processes.open_descriptors(self._descriptor_folder)
+        self._signals = _python_signals()
         self._process.take()
 
     def accept_imports(self, names: tuple[str, ...]) -> None:
@@ -103,14 +106,13 @@ class Fingerprint:
         parts = self._check()
         if parts:
             wrong += self._restore_process(parts)
-        streams = self._streams
-        if sys.stdout is not streams.stdout or sys.stderr is not streams.stderr or streams.stdout.closed or streams.stderr.closed:
-            streams.install()
         if not self._interpreter.is_same:
             self._interpreter.restore()
             if not self._interpreter.is_same:
                 wrong.append("settings of the interpreter cannot be put back")
         wrong += self._names.restore()
+        if self._streams.repair():
+            self._names.accept(sys)
         return "; ".join(wrong) or None
 
     def _restore_process(self, parts: int) -> list[str]:
@@ -122,7 +124,7 @@ class Fingerprint:
         if parts & DESCRIPTORS:
             wrong.append(processes.judge_descriptors(self._descriptors, self._descriptor_folder, self._names) or "")
         if parts & SIGNALS:
-            _python_signals_to_default()
+            _restore_python_signals(self._signals)
         if parts & (SCRATCH | WORKING_DIRECTORY):
             wrong.append(self._empty_folders() or "")
         if parts & RANDOM:
@@ -147,11 +149,15 @@ def _open(path: str, flags: int) -> int:
         return -1
 
 
-def _python_signals_to_default() -> None:
-    """Python remembers the functions that it calls; the C library's side is put back after it."""
-    for number in signal.valid_signals():
-        if callable(signal.getsignal(number)) and not isinstance(signal.getsignal(number), signal.Handlers):
-            signal.signal(number, signal.SIG_DFL)
+def _python_signals() -> dict[int, Any]:
+    """What Python remembers of each signal; the C library's side is put back after it."""
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _restore_python_signals(kept: dict[int, Any]) -> None:
+    for number, handler in _python_signals().items():
+        if handler is not kept[number] and kept[number] is not None:
+            signal.signal(number, kept[number])
     signal.set_wakeup_fd(-1)
 
 

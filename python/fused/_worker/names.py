@@ -9,19 +9,25 @@ import os
 import sys
 import sysconfig
 import types
+from collections.abc import Callable
 from typing import Any
 
 from fused import _native
 
 from .code import MODULE_PREFIX
 
-# Roots whose modules are watched with their classes; of the standard library and of all else only the modules.
-CLASSES_OF = ("fused", "geopandas", "pandas", "pyarrow", "pyogrio", "pyproj", "shapely", "xarray", "rasterio")
+# Roots whose modules are watched with their classes; of everything else that is loaded only the modules.
+CLASSES_OF = frozenset({
+    "fused", "geopandas", "pandas", "pyarrow", "pyogrio", "pyproj", "shapely", "xarray", "rasterio", "PIL", "numpy",
+    "collections", "contextlib", "datetime", "decimal", "io", "json", "logging", "pathlib", "pickle", "random", "socket",
+    "subprocess", "tempfile", "threading", "traceback", "urllib", "uuid", "warnings",
+})  # fmt: skip
 # Public state that libraries fill by themselves is left; this is a user's choice although its name looks private.
 _CHOICES = {("asyncio.events", "_event_loop_policy"), ("json", "_default_encoder"), ("json", "_default_decoder")}
 _PRIMITIVE = (type(None), bool, int, float, str, bytes, tuple, frozenset)
 _NEVER = frozenset({"__builtins__", "__cached__", "__doc__", "__spec__", "__loader__"})
 _MISSING = object()
+_NEEDED = ("builtins", "json", "json.encoder", "json.decoder", "socket", "struct", "traceback", "linecache", "contextlib", "threading")
 
 
 def trusted_folders() -> tuple[str, ...]:
@@ -41,10 +47,14 @@ class Names:
         self._seen: set[int] = set()
         self._folders = trusted_folders()
         self._modules_at = -1
+        self._early = _native.WatchedDicts()
+        self._early_at: list[int] = []
+        self._early_changed: Callable[[], list[int]] = self._early.changed
 
     def take(self) -> None:
         """What is now is clean; modules that are new are watched from now on."""
         if self._modules_at < 0:
+            self._watch(builtins, vars(builtins))  # the first to be put back: the rest needs it
             self._modules_at = self._watch(sys.modules, sys.modules)
             self._watch(os.environ, os.environ._data)  # type: ignore[attr-defined]
             for tree in _option_trees():
@@ -65,7 +75,11 @@ class Names:
     def _watch(self, owner: Any, found: dict[str, Any]) -> int:
         self._seen.add(id(found))
         self._owners.append((owner, found, dict(found)))
-        return int(self._watched.watch(found))
+        index = int(self._watched.watch(found))
+        if _is_needed_by_us(owner):
+            self._early.watch(found)
+            self._early_at.append(index)
+        return index
 
     def _watch_module(self, name: str, module: types.ModuleType) -> None:
         names = module.__dict__
@@ -84,6 +98,26 @@ class Names:
         owner, found, _ = self._owners[index]
         self._owners[index] = (owner, found, dict(found))
         self._watched.rebase(index)
+
+    def accept(self, module: types.ModuleType) -> None:
+        """What this module holds now is clean."""
+        for index, (owner, _, _) in enumerate(self._owners):
+            if owner is module:
+                self._rebase(index)
+
+    def restore_early(self) -> None:
+        """When the function has returned: what encoding and sending its result stand on is put back at once."""
+        for early in self._early_changed():
+            index = self._early_at[early]
+            owner, found, copy = self._owners[index]
+            if owner is builtins:
+                found.update(copy)
+            elif isinstance(owner, type):
+                _restore_class(owner, found, copy)
+            else:
+                _restore_module(owner, found, copy)
+            self._early.rebase(early)
+            # Left for restore() as well: it looks again, and takes down what may stay.
 
     def restore(self) -> list[str]:
         """Puts back what was changed; gives the names of what could not be."""
@@ -140,6 +174,11 @@ class Names:
     def is_trusted_path(self, path: str) -> bool:
         """Lies this file in the interpreter's or an environment's folders."""
         return path.startswith(self._folders) or "/site-packages/" in path or "/dist-packages/" in path
+
+
+def _is_needed_by_us(owner: Any) -> bool:
+    name = owner.__module__ if isinstance(owner, type) else getattr(owner, "__name__", "")
+    return owner is not sys.modules and (name in _NEEDED or name == "fused" or str(name).startswith("fused."))
 
 
 def _restore_module(module: types.ModuleType, names: dict[str, Any], copy: dict[str, Any]) -> None:

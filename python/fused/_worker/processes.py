@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import gc
 import os
@@ -34,8 +35,8 @@ def end_threads(expected: int) -> str | None:
     gc.collect()  # a pool that nobody holds any more tells its threads to end
     while True:
         ours = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-        names = _native_thread_names() if not ours and _python_threads() <= expected else []
-        if not ours and _python_threads() <= expected and not any(busy for _, busy in names):
+        names = _native_thread_names() if not ours and python_threads() <= expected else []
+        if not ours and python_threads() <= expected and not any(busy for _, busy in names):
             return None
         if time.monotonic() > deadline:
             break
@@ -44,8 +45,9 @@ def end_threads(expected: int) -> str | None:
     return f"it left threads behind: {', '.join(left[:5])}"
 
 
-def _python_threads() -> int:
-    return len(sys._current_frames()) - 1
+def python_threads() -> int:
+    """Threads that Python started and that have not ended, also those that have no ``threading.Thread``."""
+    return _thread._count()
 
 
 def _native_thread_names() -> list[tuple[str, bool]]:
@@ -64,6 +66,7 @@ def _native_thread_names() -> list[tuple[str, bool]]:
 def open_descriptors(folder: int) -> dict[int, str]:
     """Number and target of every open descriptor but the one that lists them."""
     found = {}
+    os.lseek(folder, 0, os.SEEK_SET)
     for name in os.listdir(folder):
         with contextlib.suppress(OSError):
             found[int(name)] = os.readlink(name, dir_fd=folder)
@@ -72,6 +75,9 @@ def open_descriptors(folder: int) -> dict[int, str]:
 
 def judge_descriptors(before: dict[int, str], folder: int, names: Names) -> str | None:
     """None when the descriptors are the same, but for those that libraries keep for good; else what is wrong."""
+    cleanup = getattr(sys.modules.get("subprocess"), "_cleanup", None)
+    if cleanup is not None:
+        cleanup()  # it holds children, with their pipes, whose end nobody waited for
     gc.collect()
     now = open_descriptors(folder)
     for number, target in before.items():

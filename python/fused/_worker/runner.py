@@ -15,6 +15,7 @@ from .. import _parameters
 from . import channel, code, context_state, failure
 from .channel import Channel
 from .connection import Connection
+from .fingerprint import Fingerprint
 from .headers import HeaderFinder, forget_lines
 from .profile import LineProfile
 from .streams import Streams
@@ -81,12 +82,13 @@ class Function:
 class Runner:
     """Runs orders one after the other and keeps what it has compiled."""
 
-    def __init__(self, connection: Connection, streams: Streams, before_code: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(self, connection: Connection, streams: Streams, fingerprint: Fingerprint) -> None:
         from .encode import NoFormat, NotSerialisable, encode
 
         self._connection = connection
         self._streams = streams
-        self._before_code = before_code
+        self._before_code = fingerprint.accept_imports
+        self._after_code = fingerprint.restore_early
         self._encode, self._not_serialisable, self._no_format = encode, NotSerialisable, NoFormat
         self._texts: dict[str, dict[str, Any]] = {}
         self._text_characters = 0
@@ -170,7 +172,10 @@ class _Run:
     def go(self) -> tuple[dict[str, Any], Any]:
         started = perf_counter_ns()
         try:
-            value = self._execute()
+            try:
+                value = self._execute()
+            finally:
+                self.runner._after_code()
             self.execution_ns = perf_counter_ns() - started
             return self._encode(value)
         except BaseException as error:

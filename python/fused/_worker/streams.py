@@ -68,29 +68,24 @@ class Streams:
         return stream
 
     def install(self) -> None:
-        """Puts the streams in place, new ones for those that were closed; stdin stays as it was."""
+        """Puts the streams in place."""
+        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+
+    def repair(self) -> bool:
+        """New streams for those that a run closed; whether there were any."""
+        if not self.stdout.closed and not self.stderr.closed:
+            return False
         if self.stdout.closed:
             self.stdout = self._open(1)
         if self.stderr.closed:
             self.stderr = self._open(2)
-        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+        self.install()
+        return True
 
     def begin(self) -> None:
         """A run starts."""
         self._order.clear()
-
-    @property
-    def wrote(self) -> bool:
-        """Has Python code written anything since ``begin``."""
-        return bool(self._order) or self._pending(self.stdout) or self._pending(self.stderr)
-
-    @staticmethod
-    def _pending(stream: io.TextIOWrapper) -> bool:
-        # A text stream does not tell what it holds; its flush does no harm.
-        if not stream.closed:
-            stream.flush()
-        return False
 
     def flush(self) -> None:
         """Everything that Python has buffered goes to the descriptors, also what a replaced ``sys.stdout`` holds."""

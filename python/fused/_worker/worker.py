@@ -30,7 +30,7 @@ class Worker:
         self.runs = 0
         self.streams = Streams()
         self.fingerprint = Fingerprint(folders, self.streams)
-        self.runner = Runner(connection, self.streams, self.fingerprint.accept_imports)
+        self.runner = Runner(connection, self.streams, self.fingerprint)
         self.fingerprint.begin()
         self.report = report
 
