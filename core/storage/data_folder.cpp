@@ -80,6 +80,17 @@ Status remove_leftovers(const PathResolver& files, WriteGate& gate) {
   return {};
 }
 
+// A copy or a backup may have come back readable for others.
+Status keep_private(const PathResolver& files) {
+  for (const std::string_view name : {"token", "share-key", "state.db", "lock"}) {
+    const auto file = files.open_file(name, O_RDONLY | O_NOFOLLOW);
+    if (!file && file.error().kind == ErrorKind::not_found) continue;
+    if (!file) return std::unexpected(file.error());
+    if (::fchmod(file->get(), 0600) != 0) return fail_errno("cannot make '" + std::string(name) + "' private", errno);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string DataFolder::home(std::string_view organisation, std::string_view username) {
@@ -110,6 +121,7 @@ Result<DataFolder> DataFolder::open(const std::filesystem::path& root) {
   data.lock_ = FUSED_TRY(take_lock(*data.files_, data.path_));
   FUSED_CHECK(check_version(*data.files_, *data.gate_, data.path_));
   FUSED_CHECK(remove_leftovers(*data.files_, *data.gate_));
+  FUSED_CHECK(keep_private(*data.files_));
   for (const auto folder : kFolders) FUSED_CHECK(data.files_->make_folders(*data.gate_, folder));
   return data;
 }

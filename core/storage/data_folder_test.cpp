@@ -91,6 +91,21 @@ TEST(DataFolder, a_start_that_was_killed_early_does_not_hinder_the_next) {
   EXPECT_FALSE(std::filesystem::exists(folder / ".writing-1"));
 }
 
+TEST(DataFolder, secrets_that_came_back_readable_for_others_are_made_private) {
+  TestFolder folder;
+  { ASSERT_TRUE(DataFolder::open(folder / "data")); }
+  for (const char* name : {"token", "share-key", "state.db"}) {
+    put_file(folder / "data" / name, "");
+    ASSERT_EQ(::chmod((folder / "data" / name).c_str(), 0644), 0);
+  }
+  ASSERT_TRUE(DataFolder::open(folder / "data"));
+  for (const char* name : {"token", "share-key", "state.db"}) {
+    struct stat facts {};
+    ASSERT_EQ(::stat((folder / "data" / name).c_str(), &facts), 0);
+    EXPECT_EQ(facts.st_mode & 07777, 0600u) << name;
+  }
+}
+
 TEST(DataFolder, a_database_without_version_is_said_to_be_damaged) {
   TestFolder folder;
   put_file(folder / "state.db", "");
