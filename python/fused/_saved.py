@@ -161,15 +161,8 @@ def load_by_token(token: str) -> Udf:
 
 
 def load_by_url(url: str) -> Udf:
-    """A function in a GitHub folder, fetched by the server."""
-    try:
-        record = call_json("GET", "/code-proxy/by-url", f"loading {url}", query={"url": url})
-    except NotFoundError as error:
-        message = (
-            f"{error.message}. If this server does not fetch from GitHub, clone the repository and load the folder: "
-        )
-        raise NotFoundError(message + "fused.load('path/to/folder')", status=404, request_id=error.request_id) from None
-    return udf_of_record(record)
+    """A function in a GitHub folder, fetched by the server; one that fetches nothing says what to do instead."""
+    return udf_of_record(call_json("GET", "/code-proxy/by-url", f"loading {url}", query={"url": url}))
 
 
 def pages(path: str, what: str, query: Mapping[str, Any], size: int, skip: int = 0) -> Iterator[dict[str, Any]]:

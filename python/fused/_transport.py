@@ -9,6 +9,7 @@ import json
 import platform
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from fused.errors import (
     SourceError,
     TransportError,
 )
+from fused.warnings import FusedVersionWarning
 
 if TYPE_CHECKING:
     import requests
@@ -35,6 +37,7 @@ BUSY = frozenset({429, 502, 503})
 RETRY_SECONDS_MAX = 8.0
 CONNECT_SECONDS = 10.0
 _local = threading.local()
+_versions_seen: set[str] = set()
 
 
 @dataclass
@@ -188,6 +191,7 @@ def _by_http(method: str, url: str, headers: dict[str, str], body: bytes, again:
             response = Response(
                 reply.status_code, {name.lower(): value for name, value in reply.headers.items()}, reply.content
             )
+            _compare_versions(response)
             if response.status not in BUSY or not left:
                 return response
             time.sleep(min(_retry_after(response) or delay, RETRY_SECONDS_MAX))
@@ -198,6 +202,19 @@ def _by_http(method: str, url: str, headers: dict[str, str], body: bytes, again:
         time.sleep(min(delay, RETRY_SECONDS_MAX))
         delay *= 2
     raise AssertionError("unreachable")
+
+
+def _compare_versions(response: Response) -> None:
+    """Warns, once for each version, when the server's first two numbers are not ours."""
+    name, _, version = response.headers.get("server", "").partition("/")
+    if name != "fused" or version in _versions_seen:
+        return
+    _versions_seen.add(version)
+    if version.split(".")[:2] != __version__.split(".")[:2]:
+        message = (
+            f"this SDK is {__version__}, the server is {version}: install the same version of fused-server on both"
+        )
+        warnings.warn(message, FusedVersionWarning, stacklevel=5)
 
 
 def _is_refused(error: Exception) -> bool:

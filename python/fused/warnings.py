@@ -19,3 +19,7 @@ class FusedDeprecationWarning(FusedWarning):
 
 class FusedTypeWarning(FusedWarning):
     """A result does not have the schema that the decorator states."""
+
+
+class FusedVersionWarning(FusedWarning):
+    """SDK and server are of different versions."""

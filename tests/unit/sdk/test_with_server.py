@@ -351,7 +351,7 @@ def test_a_wrong_token_is_said_with_what_to_do() -> None:
 
 
 def test_github_addresses_say_what_to_do_instead() -> None:
-    with pytest.raises(fused.errors.ServerError, match=r"fused\.load|GitHub"):
+    with pytest.raises(fused.errors.ServerError, match="clone the repository and load the function from its file"):
         fused.load("https://github.com/fusedio/udfs/tree/main/public/common")
 
 
@@ -370,3 +370,13 @@ def test_a_format_can_be_asked_for() -> None:
 def test_the_servers_health_is_readable() -> None:
     assert fused.api.health()["status"] == "ok"
     assert fused.api.team_info()
+
+
+def test_a_server_of_another_version_is_warned_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fused._transport._versions_seen", set())
+    monkeypatch.setattr("fused._transport.__version__", "99.0.0")
+    with pytest.warns(
+        fused.warnings.FusedVersionWarning, match=f"this SDK is 99.0.0, the server is {fused.__version__}"
+    ):
+        fused.api.whoami()
+    fused.api.whoami()
