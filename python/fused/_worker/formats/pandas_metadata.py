@@ -28,6 +28,12 @@ def range_index(index: Any) -> dict[str, Any]:
     return {"kind": "range", "name": name, "start": index.start, "stop": index.stop, "step": index.step}
 
 
+def zone_text(zone: Any) -> str:
+    """The zone as Arrow names it: that of the tz database, or an offset alone (a ``datetime.timezone`` is ``UTC+05:00``)."""
+    text = str(zone)
+    return text[3:] if text.startswith(("UTC+", "UTC-")) else text
+
+
 def _column(name: str | None, field_name: str, dtype: Any) -> dict[str, Any]:
     described: dict[str, Any] = {"name": name, "field_name": field_name, "numpy_type": str(dtype), "metadata": None}
     kind = getattr(dtype, "kind", "O")
@@ -37,7 +43,7 @@ def _column(name: str | None, field_name: str, dtype: Any) -> dict[str, Any]:
         codes = "int8" if count < 128 else "int16" if count < 32768 else "int32"
         described |= {"pandas_type": "categorical", "numpy_type": codes, "metadata": {"num_categories": count, "ordered": dtype.ordered}}
     elif class_name == "DatetimeTZDtype":
-        described |= {"pandas_type": "datetimetz", "numpy_type": f"datetime64[{dtype.unit}]", "metadata": {"timezone": str(dtype.tz)}}
+        described |= {"pandas_type": "datetimetz", "numpy_type": f"datetime64[{dtype.unit}]", "metadata": {"timezone": zone_text(dtype.tz)}}
     elif class_name == "GeometryDtype":
         described |= {"pandas_type": "bytes", "numpy_type": "object"}
     elif kind == "M":

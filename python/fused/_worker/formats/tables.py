@@ -290,10 +290,7 @@ def _pandas_time(array: Any, kind: str) -> Any:
         return ("duration", ticks, array.unit)
     if array.tz is None:
         return ("timestamp", ticks, array.unit, "")
-    zone = str(array.tz)
-    if zone.startswith(("UTC+", "UTC-")):  # datetime.timezone; Arrow writes the offset alone
-        zone = zone[3:]
-    return ("timestamp", ticks, array.unit, zone)
+    return ("timestamp", ticks, array.unit, pandas_metadata.zone_text(array.tz))
 
 
 def _converted(name: str, column: Any, format_name: str) -> Any:
@@ -307,7 +304,7 @@ def _converted(name: str, column: Any, format_name: str) -> Any:
         first = next((item for item in array if not values.is_missing(item)), None)
         if first is not None and family(type(first)) == "shapely":
             return ("geometry", array, "") if use_shapely() else _wkb(array, "")
-        if first is not None and format_name in _TEXT_ONLY:
+        if first is not None and format_name in _TEXT_ONLY and not isinstance(first, bytes):
             return ("json", _native.json_values(array, values.is_missing, values.plain))
     try:
         converted = pyarrow.array(array, from_pandas=True)
@@ -325,8 +322,8 @@ def _stored(array: Any, format_name: str) -> Any:
 
     if not isinstance(array.type, pyarrow.BaseExtensionType) or format_name not in _TEXT_ONLY:
         return array
-    texts = array.to_pandas().astype(str)
-    return pyarrow.array(texts.where(array.is_valid().to_pandas(), None), type=pyarrow.large_string())
+    texts = [None if values.is_missing(item) else str(item) for item in array.to_pandas()]
+    return pyarrow.array(texts, type=pyarrow.large_string())
 
 
 def _wkb(array: Any, crs: str) -> Any:
