@@ -70,7 +70,9 @@ def operation_html(document: dict[str, Any], method: str, path: str, item: dict[
     for parameter in [*item.get("parameters", []), *operation.get("parameters", [])]:
         parameter = resolve(document, parameter)
         about = text(parameter.get("description", ""))
-        rows.append(f"<tr><td><code>{text(parameter['name'])}</code></td><td>{parameter['in']}</td><td>{about}</td></tr>")
+        rows.append(
+            f"<tr><td><code>{text(parameter['name'])}</code></td><td>{parameter['in']}</td><td>{about}</td></tr>"
+        )
     if "requestBody" in operation:
         rows.append(f"<tr><td>body</td><td></td><td>{content_text(operation['requestBody'])}</td></tr>")
     for status, reply in operation["responses"].items():

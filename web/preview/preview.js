@@ -38,7 +38,7 @@ async function start() {
     style: {
       version: 8,
       sources: {
-        land: { type: "geojson", data: `${base}/map/land.json` },
+        land: { type: "geojson", data: `${base}/map/land.json`, tolerance: 0 },
         tiles: { type: isVector ? "vector" : "raster", tiles: tilejson.tiles, minzoom: tilejson.minzoom, maxzoom: isVector ? 14 : tilejson.maxzoom, ...(isVector ? {} : { tileSize: 256 }) },
       },
       layers: [
