@@ -82,12 +82,14 @@ def _kind_of_type(kind: type) -> str | None:
     return objects.family(kind) or "simple"
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Any, depth: int = 0) -> str:
     kind = _kind_of_type(type(value))
     if kind is None:
         if isinstance(value, tuple):
             return "raster" if rasters.is_raster(value) else "simple"
-        return "mapping" if any(_needs_archive(item) for item in value.values()) else "simple"
+        if depth > archive.DEPTH_MAX:  # JSON says what is wrong with it
+            return "simple"
+        return "mapping" if any(_needs_archive(item, depth + 1) for item in value.values()) else "simple"
     if kind == "array":
         if rasters.several_variables(value) is not None:
             return "mapping"
@@ -97,9 +99,9 @@ def _kind(value: Any) -> str:
     return kind
 
 
-def _needs_archive(value: Any) -> bool:
+def _needs_archive(value: Any, depth: int) -> bool:
     """Does a dict with this member lose something as JSON."""
-    kind = _kind(value)
+    kind = _kind(value, depth)
     return kind not in ("simple", "text", "none")
 
 

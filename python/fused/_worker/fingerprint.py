@@ -7,6 +7,7 @@ interpreter settings (``interpreter.py``), names in modules and classes (``names
 
 from __future__ import annotations
 
+import _signal
 import ctypes
 import importlib
 import importlib.util
@@ -43,6 +44,9 @@ _REASONS = {
 }  # fmt: skip
 _PUT_BACK_NATIVELY = WORKING_DIRECTORY | UMASK | ENVIRONMENT | LOCALE | LIMITS | SCHEDULING | SIGNALS | TIMERS | ROUNDING | SCRATCH
 
+_REAL_TIME = tuple(range(int(signal.SIGRTMIN), int(signal.SIGRTMAX) + 1))
+_getsignal = _signal.getsignal  # without the enumeration that signal.getsignal wraps around it
+
 
 class Fingerprint:
     """The clean state of one worker."""
@@ -74,6 +78,7 @@ class Fingerprint:
         self._python_threads = processes.python_threads()
         self._descriptors = processes.open_descriptors(self._descriptor_folder)
         self._signals = _python_signals()
+        self._real_time = list(map(_getsignal, _REAL_TIME))
         self._process.take()
 
     def accept_imports(self, names: tuple[str, ...]) -> None:
@@ -104,6 +109,8 @@ class Fingerprint:
         """After a run: None when the process is clean again, else why the worker must be replaced."""
         wrong: list[str] = []
         parts = self._check()
+        if list(map(_getsignal, _REAL_TIME)) != self._real_time:
+            parts |= SIGNALS
         if parts:
             wrong += self._restore_process(parts)
         if not self._interpreter.is_same:

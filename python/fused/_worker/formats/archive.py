@@ -10,14 +10,14 @@ from typing import Any
 
 from .base import CONTENT_TYPES, Encoded, NotSerialisable, Request
 
-_DEPTH_MAX = 16
+DEPTH_MAX = 16
 _ALREADY_SMALL = frozenset({"parquet", "png", "jpeg", "webp", "gif", "apng", "tiff", "zip", "xlsx"})
 
 
 def encode(value: Mapping[Any, Any], request: Request, member: Callable[[Any, Request], Encoded]) -> Encoded:
     """``member`` encodes one value; its formats are those of the request, with JSON behind them."""
-    if request.depth >= _DEPTH_MAX:
-        raise NotSerialisable(f"the value is nested deeper than {_DEPTH_MAX} dicts of results, or contains itself")
+    if request.depth >= DEPTH_MAX:
+        raise NotSerialisable(f"the value is nested deeper than {DEPTH_MAX} dicts of results, or contains itself")
     formats = [name for name in request.formats if name != "zip"] if len(request.formats) > 1 else []
     inner = Request(
         formats or ["npy", "tiff", "parquet", "json"], request.tile, request.async_client, request.bytes_max, request.depth + 1

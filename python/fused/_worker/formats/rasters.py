@@ -249,13 +249,9 @@ def _joined(first: str | None, second: str | None) -> str | None:
 
 
 def _three_dimensions(array: Any) -> Any:
-    while array.ndim > 3:
-        if array.shape[0] == 0:
-            raise Unsuited(f"an array of shape {list(array.shape)} holds no picture")
-        array = array[0]
     if array.ndim < 2 or 0 in array.shape:
         raise Unsuited(f"an array of shape {list(array.shape)} is no picture; it needs a height and a width")
-    return array
+    return array[(0,) * max(0, array.ndim - 3)]
 
 
 def _channels_last(array: Any) -> Any:

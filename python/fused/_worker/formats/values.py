@@ -30,6 +30,10 @@ def plain(value: Any) -> Any:
     by_type = _BY_TYPE.get(type(value))
     if by_type is not None:
         return by_type(value)
+    if type(value).__module__.partition(".")[0] == "pandas":  # before their bases: NaT is a datetime too
+        found = _of_pandas(value)
+        if found is not _NOTHING:
+            return found
     for kind, convert in _BY_BASE:
         if isinstance(value, kind):
             return convert(value)
@@ -96,8 +100,6 @@ def _of_library(value: Any) -> Any:
     package = kind.__module__.partition(".")[0]
     if package == "numpy":
         return _of_numpy(value)
-    if package == "pandas":
-        return _of_pandas(value)
     if package == "shapely" and hasattr(value, "__geo_interface__"):
         return value.__geo_interface__
     if dataclasses.is_dataclass(value):
