@@ -82,6 +82,7 @@ def main() -> None:
     answered |= {"pid": pid, "fork_ms": fork_ms}
     if order.get("outside") and "error" not in answered:
         names = {"native": native, "pid": pid, "data": order["data"], "value": answered.get("value"), "seen": None}
+        names["spec"] = spec_of(order)
         exec(compile(order["outside"], "<outside>", "exec"), names)
         answered["seen"] = names["seen"]
     os.close(go_write)
