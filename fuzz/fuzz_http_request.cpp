@@ -1,5 +1,5 @@
-// Requests as bytes from a stranger, in pieces of the fuzzer's choice: parser, target, router and what is decided before a
-// handler. What must hold: no crash, progress, and the same request however the bytes were cut.
+// Requests as bytes from a stranger, in pieces of the fuzzer's choice: parser, target, router and what is decided
+// before a handler. What must hold: no crash, progress, and the same request however the bytes were cut.
 #include <cstdint>
 #include <cstdlib>
 
@@ -38,8 +38,10 @@ void parse(std::string_view bytes, std::size_t piece, Outcome& outcome) {
     begin += used;
     if (outcome.step == ParseStep::header && !parser.has_body()) outcome.step = ParseStep::done;
     if (outcome.step == ParseStep::header) {
-      if (!parser.limit_body(limits.body_bytes_max)) outcome.step = ParseStep::failed;
-      else if (begin == end && end == bytes.size()) return;
+      if (!parser.limit_body(limits.body_bytes_max))
+        outcome.step = ParseStep::failed;
+      else if (begin == end && end == bytes.size())
+        return;
     }
   }
   require(outcome.step == ParseStep::failed || outcome.request.body.size() <= 8192);
@@ -55,7 +57,8 @@ Dispatcher& dispatcher() {
   static Dispatcher made(parts, {{Method::get, "/health", Access::open, handler, "a"},
                                  {Method::get, "/u/{id}", Access::open, handler, "b"},
                                  {Method::post, "/u/{id}", Access::signed_in, handler, "c"},
-                                 {Method::get, "/server/v1/realtime-shared/{token}/run/tiles/{z}/{x}/{y}", Access::share_path, handler, "d"},
+                                 {Method::get, "/server/v1/realtime-shared/{token}/run/tiles/{z}/{x}/{y}",
+                                  Access::share_path, handler, "d"},
                                  {Method::get, "/f/{rest...}", Access::open, handler, "e"}});
   return made;
 }

@@ -1,8 +1,7 @@
 // JSON bodies of the routes that take one: a step_config, a UDF record, and what endpoints read from them.
+#include <boost/json/parse.hpp>
 #include <cstdint>
 #include <string_view>
-
-#include <boost/json/parse.hpp>
 
 #include "run/run_request.hpp"
 

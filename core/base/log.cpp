@@ -1,18 +1,17 @@
 #include "base/log.hpp"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <charconv>
-#include <mutex>
-
-#include <boost/json/serialize.hpp>
-#include <boost/json/string.hpp>
-#include <boost/json/value.hpp>
 #include <spdlog/formatter.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <boost/json/serialize.hpp>
+#include <boost/json/string.hpp>
+#include <boost/json/value.hpp>
+#include <cerrno>
+#include <charconv>
+#include <mutex>
 
 #include "base/clock.hpp"
 #include "base/text.hpp"
@@ -41,7 +40,8 @@ class LineFormatter final : public spdlog::formatter {
       stamp_ = format_utc(second).substr(0, 19);
     }
     char fraction[8];
-    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(message.time - second).count() + 1'000'000;
+    const auto micros =
+        std::chrono::duration_cast<std::chrono::microseconds>(message.time - second).count() + 1'000'000;
     std::to_chars(fraction, fraction + sizeof fraction, micros);
     fraction[0] = '.';
     text_.clear();
@@ -116,8 +116,10 @@ void append_number(std::string& out, auto number) {
 void append_value(std::string& out, const LogValue& value) {
   if (const auto* text = std::get_if<std::string_view>(&value)) {
     const std::string safe = printable(redacted(*text));
-    if (!json_lines && is_plain(safe)) out.append(safe);
-    else append_json_text(out, safe);
+    if (!json_lines && is_plain(safe))
+      out.append(safe);
+    else
+      append_json_text(out, safe);
   } else if (const auto* number = std::get_if<std::int64_t>(&value)) {
     append_number(out, *number);
   } else if (const auto* real = std::get_if<double>(&value)) {

@@ -2,12 +2,12 @@
 // spdlog::info("…") or log_event(). Whatever a line holds: control characters, C1 and U+2028/9 are escaped (nobody can
 // forge a line or reach the terminal), and runs of 40 or more hexadecimal digits (tokens) are cut to their first six.
 #pragma once
+#include <spdlog/common.h>
+
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <variant>
-
-#include <spdlog/common.h>
 
 #include "base/result.hpp"
 
@@ -21,7 +21,8 @@ struct LogOptions {
 
 // Installs the process's default logger. invalid_argument names a format or level it does not know.
 Status start_log(const LogOptions& options);
-// Lines wait in memory up to 32 KiB; warnings and errors go out at once, the rest when the server's tick or this says so.
+// Lines wait in memory up to 32 KiB; warnings and errors go out at once, the rest when the server's tick or this says
+// so.
 void flush_log();
 
 using LogValue = std::variant<std::string_view, std::int64_t, double, bool>;

@@ -26,10 +26,13 @@ std::string logged(const std::string& format, const std::string& level, const st
 }
 
 TEST(Log, OneEventIsOneLineWhateverItHolds) {
-  const std::string hostile = "a\nlevel=error forged\r\n\x1b[31m\xc2\x9b" "31m\xe2\x80\xa8\xff\"quoted\"";
+  const std::string hostile =
+      "a\nlevel=error forged\r\n\x1b[31m\xc2\x9b"
+      "31m\xe2\x80\xa8\xff\"quoted\"";
   for (const std::string format : {"text", "json"}) {
     const auto text = logged(format, "info", [&] {
-      log_event(spdlog::level::info, "request", {{"value", std::string_view(hostile)}, {"count", std::int64_t{3}}, {"ok", true}});
+      log_event(spdlog::level::info, "request",
+                {{"value", std::string_view(hostile)}, {"count", std::int64_t{3}}, {"ok", true}});
       spdlog::info("plain {}", hostile);
     });
     EXPECT_EQ(std::ranges::count(text, '\n'), 2) << text;
@@ -74,12 +77,16 @@ TEST(Log, LevelsAreKeptAndUnknownOnesNamed) {
 }
 
 TEST(Text, Utf8IsCheckedByTheStandardsTable) {
-  for (const char* good : {"", "abcdefghijklmnop", "é", "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "aaaaaaaé"})
+  for (const char* good : {"", "abcdefghijklmnop", "é", "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80",
+                           "\xf4\x8f\xbf\xbf", "aaaaaaaé"})
     EXPECT_TRUE(is_utf8(good)) << good;
-  for (const char* bad : {"\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                          "\xe2\x82", "aaaaaaaaaaaa\xff"})
+  for (const char* bad : {"\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+                          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "aaaaaaaaaaaa\xff"})
     EXPECT_FALSE(is_utf8(bad));
-  EXPECT_EQ(valid_utf8("a\xff" "b\xe2\x82"), "a\xef\xbf\xbd" "b\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(valid_utf8("a\xff"
+                       "b\xe2\x82"),
+            "a\xef\xbf\xbd"
+            "b\xef\xbf\xbd\xef\xbf\xbd");
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace {
 constexpr std::size_t kTokenDigits = 40;
 
 bool continues(std::string_view text, std::size_t at, unsigned char low = 0x80, unsigned char high = 0xbf) {
-  return at < text.size() && static_cast<unsigned char>(text[at]) >= low && static_cast<unsigned char>(text[at]) <= high;
+  return at < text.size() && static_cast<unsigned char>(text[at]) >= low &&
+         static_cast<unsigned char>(text[at]) <= high;
 }
 
 // Length of the well-formed sequence at `at` (Unicode 15, table 3-7), or 0.

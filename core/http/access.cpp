@@ -41,8 +41,9 @@ bool is_ipv4(std::string_view text) {
 bool is_ipv6_literal(std::string_view text) {
   if (text.size() < 4 || text.front() != '[' || text.back() != ']') return false;
   text = text.substr(1, text.size() - 2);
-  return text.find(':') != std::string_view::npos &&
-         std::ranges::all_of(text, [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) || c == ':' || c == '.'; });
+  return text.find(':') != std::string_view::npos && std::ranges::all_of(text, [](char c) {
+           return std::isxdigit(static_cast<unsigned char>(c)) || c == ':' || c == '.';
+         });
 }
 
 bool changes_state(Method method) {
@@ -81,12 +82,14 @@ Status check_host(std::string_view host, const Settings& settings) {
 Status check_access(Access access, const Actor& actor) {
   if (access == Access::open || access == Access::share_path) return {};
   if (actor.kind == ActorKind::nobody)
-    return fail(ErrorKind::unauthenticated,
-                "this needs a valid token in the header 'Authorization: Bearer <token>' (see DIR/token, or fused login)");
+    return fail(
+        ErrorKind::unauthenticated,
+        "this needs a valid token in the header 'Authorization: Bearer <token>' (see DIR/token, or fused login)");
   if (actor.kind == ActorKind::share_token)
     return fail(ErrorKind::forbidden, "a share token may run its one function and nothing else");
   if (actor.kind == ActorKind::run && access != Access::run_or_user)
-    return fail(ErrorKind::forbidden, "a running function may run functions and use files, not change people, tokens or saves");
+    return fail(ErrorKind::forbidden,
+                "a running function may run functions and use files, not change people, tokens or saves");
   if (access == Access::owner && actor.role != Role::owner)
     return fail(ErrorKind::forbidden, "this is for owners of the organisation");
   return {};
@@ -100,7 +103,8 @@ Result<Cors> check_origin(const Request& request, std::string_view raw_path, con
     if (allowed == "*" || equal_ignoring_case(allowed, origin)) return Cors{.any = false, .origin = origin};
   if (!changes_state(request.method)) return Cors{};
   const auto scheme = origin.find("://");
-  const bool ours = scheme != std::string_view::npos && equal_ignoring_case(origin.substr(scheme + 3), request.header("host"));
+  const bool ours =
+      scheme != std::string_view::npos && equal_ignoring_case(origin.substr(scheme + 3), request.header("host"));
   if (ours) return Cors{};
   return fail(ErrorKind::forbidden, "pages of the origin '" + shown(origin) +
                                         "' may not change anything here; allow it with --cors-origin if it is yours");

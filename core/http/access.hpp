@@ -20,8 +20,8 @@ Status check_access(Access access, const Actor& actor);
 
 // What a browser's page of another origin may do with the reply.
 struct Cors {
-  bool any = false;          // share-token URLs: every origin, without credentials
-  std::string_view origin;   // of Settings::cors_origins: this one; of the request's header
+  bool any = false;         // share-token URLs: every origin, without credentials
+  std::string_view origin;  // of Settings::cors_origins: this one; of the request's header
 };
 inline constexpr std::string_view kSharedPrefix = "/server/v1/realtime-shared/";
 // forbidden: a state-changing request of a page of an origin that is neither ours nor allowed.

@@ -22,8 +22,9 @@ void cut_segment_after(std::string& path, std::string_view prefix) {
 
 // `name` with the '?' or '&' in front. A percent sign could spell any of the words.
 bool names_secret(std::string_view name) {
-  return name.substr(1) == "code" || name.find("token") != std::string_view::npos || name.find("secret") != std::string_view::npos ||
-         name.find("password") != std::string_view::npos || name.find('%') != std::string_view::npos;
+  return name.substr(1) == "code" || name.find("token") != std::string_view::npos ||
+         name.find("secret") != std::string_view::npos || name.find("password") != std::string_view::npos ||
+         name.find('%') != std::string_view::npos;
 }
 
 }  // namespace
@@ -34,13 +35,16 @@ std::string loggable_target(std::string_view target) {
   cut_segment_after(out, "/realtime-shared/");
   cut_segment_after(out, "/by-token/");
   cut_segment_after(out, "/by-access-token/");
-  for (auto query = question == std::string_view::npos ? std::string_view{} : target.substr(question); !query.empty();) {
+  for (auto query = question == std::string_view::npos ? std::string_view{} : target.substr(question);
+       !query.empty();) {
     const auto end = query.find('&', 1);
     const auto item = query.substr(0, end);
     query = end == std::string_view::npos ? std::string_view{} : query.substr(end);
     const auto equals = item.find('=');
-    if (equals != std::string_view::npos && names_secret(item.substr(0, equals))) out.append(item.substr(0, equals)).append("=…");
-    else out.append(item.substr(0, kTargetBytesMax));
+    if (equals != std::string_view::npos && names_secret(item.substr(0, equals)))
+      out.append(item.substr(0, equals)).append("=…");
+    else
+      out.append(item.substr(0, kTargetBytesMax));
     if (out.size() > kTargetBytesMax) {
       out.resize(kTargetBytesMax);
       return out.append("…");
@@ -59,8 +63,10 @@ void log_access(const Request& request, int status, std::size_t bytes_sent, doub
       code{"status", std::int64_t{status}}, bytes{"bytes", static_cast<std::int64_t>(bytes_sent)}, time{"ms", ms},
       peer{"peer", std::string_view(request.peer)}, id{"request_id", std::string_view(request.request_id)},
       who{"user", request.actor.is_nobody() ? std::string_view("-") : std::string_view(request.actor.email)};
-  if (trace.size() != 55) log_event(level, "request", {method, path, code, bytes, time, peer, who, id});
-  else log_event(level, "request", {method, path, code, bytes, time, peer, who, id, {"trace_id", trace.substr(3, 32)}});
+  if (trace.size() != 55)
+    log_event(level, "request", {method, path, code, bytes, time, peer, who, id});
+  else
+    log_event(level, "request", {method, path, code, bytes, time, peer, who, id, {"trace_id", trace.substr(3, 32)}});
 }
 
 }  // namespace fused

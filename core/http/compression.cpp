@@ -106,9 +106,9 @@ bool is_compressible(std::string_view content_type) {
   auto type = trimmed(content_type.substr(0, content_type.find(';')));
   if (type.starts_with("text/")) return type != "text/event-stream";
   constexpr std::array<std::string_view, 9> kTypes{
-      "application/json",       "application/geo+json",     "application/xml", "application/javascript",
-      "application/x-protobuf", "application/vnd.mapbox-vector-tile", "application/yaml",
-      "application/x-ndjson",   "image/svg+xml"};
+      "application/json",       "application/geo+json",   "application/xml",
+      "application/javascript", "application/x-protobuf", "application/vnd.mapbox-vector-tile",
+      "application/yaml",       "application/x-ndjson",   "image/svg+xml"};
   for (const auto known : kTypes)
     if (type == known) return true;
   return type.ends_with("+json") || type.ends_with("+xml");
@@ -118,7 +118,9 @@ std::optional<std::string> compress(std::string_view bytes, Coding coding) {
   // One byte less than the input is all the room: what does not fit is not worth sending.
   std::string out(bytes.size() > 1 ? bytes.size() - 1 : 0, '\0');
   if (out.empty()) return std::nullopt;
-  const bool whole = coding == Coding::gzip ? gzip(bytes, out) : coding == Coding::br ? brotli(bytes, out) : zstd(bytes, out);
+  const bool whole = coding == Coding::gzip ? gzip(bytes, out)
+                     : coding == Coding::br ? brotli(bytes, out)
+                                            : zstd(bytes, out);
   if (!whole) return std::nullopt;
   return out;
 }

@@ -19,11 +19,11 @@ struct ServerContext {
   boost::asio::io_context& io;
   Dispatcher& dispatcher;
   const HttpLimits& limits;
-  SteadyTime now{};                 // as of the last tick
-  std::string date;                 // for the Date header
+  SteadyTime now{};  // as of the last tick
+  std::string date;  // for the Date header
   std::string server_name;
   bool draining = false;
-  std::size_t inbound_bytes = 0;    // held by unfinished requests
+  std::size_t inbound_bytes = 0;  // held by unfinished requests
 };
 
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -40,10 +40,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   enum class Phase { idle, header, body, handler, write, linger };
 
-  boost::asio::awaitable<bool> serve_one();   // true: another request may follow
+  boost::asio::awaitable<bool> serve_one();  // true: another request may follow
   boost::asio::awaitable<bool> read_header();
   boost::asio::awaitable<bool> read_body(Dispatcher::Admission& admission);
-  boost::asio::awaitable<bool> fill();        // more bytes; false: there will be none
+  boost::asio::awaitable<bool> fill();  // more bytes; false: there will be none
   boost::asio::awaitable<void> refuse(Error error);
   boost::asio::awaitable<void> refuse(Reply reply);
   boost::asio::awaitable<void> linger();
@@ -52,7 +52,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void enter(Phase phase);
   std::size_t send_now(std::string_view head, std::string_view body, bool& broken);
-  void say_and_close(const Reply& reply);     // without waiting
+  void say_and_close(const Reply& reply);  // without waiting
   std::string_view unused() const { return {buffer_.get() + begin_, end_ - begin_}; }
   void consume(std::size_t bytes) { begin_ += bytes; }
   void make_room();
@@ -68,22 +68,22 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string peer_;
   RequestParser parser_;
   Request request_;
-  std::string head_;                       // of the reply being written
+  std::string head_;  // of the reply being written
 
-  std::unique_ptr<char[]> buffer_;         // [begin_, end_) has been read and not been used
+  std::unique_ptr<char[]> buffer_;  // [begin_, end_) has been read and not been used
   std::size_t capacity_ = 0, begin_ = 0, end_ = 0;
-  std::size_t held_ = 0;                   // of ServerContext::inbound_bytes
+  std::size_t held_ = 0;  // of ServerContext::inbound_bytes
 
   Phase phase_ = Phase::idle;
   SteadyTime phase_begin_{};
-  std::size_t phase_bytes_ = 0;            // moved within the phase
+  std::size_t phase_bytes_ = 0;  // moved within the phase
   int in_a_row_ = 0;
-  bool ended_ = false;                     // the peer has sent all it will
+  bool ended_ = false;  // the peer has sent all it will
   bool expired_ = false;
   bool closed_ = false;
 
-  std::function<void()> gone_;             // Request::on_disconnect's
-  bool reading_ = false;                   // in the background, while a handler runs
+  std::function<void()> gone_;  // Request::on_disconnect's
+  bool reading_ = false;        // in the background, while a handler runs
   std::optional<Completion<bool>> background_;
 };
 

@@ -57,9 +57,8 @@ void Dispatcher::name_request(Request& request) const {
   const auto asked = request.header("x-request-id");
   request.request_id = is_request_id(asked) ? std::string(asked) : new_request_id();
   // An invalid traceparent is as good as none; it is not handed on.
-  std::erase_if(request.headers, [](const auto& header) {
-    return header.first == "traceparent" && !is_traceparent(header.second);
-  });
+  std::erase_if(request.headers,
+                [](const auto& header) { return header.first == "traceparent" && !is_traceparent(header.second); });
 }
 
 Result<void> Dispatcher::route(Request& request, std::string_view raw_path, Admission& admission) const {
@@ -75,7 +74,8 @@ Result<void> Dispatcher::route(Request& request, std::string_view raw_path, Admi
       reply.status = 204;
     } else {
       reply = Reply::error({ErrorKind::method_not_allowed,
-                            std::string(method_name(request.method)) + " is not answered here; " + allow + " are", {}},
+                            std::string(method_name(request.method)) + " is not answered here; " + allow + " are",
+                            {}},
                            request.request_id);
     }
     reply.with("allow", allow);
@@ -143,7 +143,8 @@ asio::awaitable<Reply> Dispatcher::call(const Route& route, Request& request) {
   log_event(spdlog::level::err, "handler failed",
             {{"operation", route.operation_id}, {"request_id", request.request_id}, {"what", what}});
   co_return Reply::error({ErrorKind::internal,
-                          "the server failed at this request; its log has more under request id " + request.request_id, {}},
+                          "the server failed at this request; its log has more under request id " + request.request_id,
+                          {}},
                          request.request_id);
 }
 

@@ -21,13 +21,13 @@ class Dispatcher {
 
   // What is known once the header has been read.
   struct Admission {
-    const Route* route = nullptr;       // null: `refusal` is set
+    const Route* route = nullptr;  // null: `refusal` is set
     std::size_t route_index = 0;
     Cors cors;
-    std::optional<Reply> refusal;       // an error, or the answer to OPTIONS
+    std::optional<Reply> refusal;  // an error, or the answer to OPTIONS
   };
-  // Fills path, query, path_values, request_id and actor. Nothing of the body has been read yet, so that nobody can make
-  // us hold one without the right to.
+  // Fills path, query, path_values, request_id and actor. Nothing of the body has been read yet, so that nobody can
+  // make us hold one without the right to.
   Admission admit(Request& request);
   // The reply as it is to be sent, for a request that has been admitted; errors of the handler are replies too.
   boost::asio::awaitable<Reply> answer(Request& request, Admission& admission);
@@ -52,8 +52,8 @@ class Dispatcher {
   Parts& parts_;
   Router router_;
   std::unique_ptr<HttpMetrics> metrics_;
-  std::string good_host_;                               // the last that passed, for the next request is of it again
-  std::unique_ptr<boost::asio::thread_pool> helper_;    // one thread, for bodies too large to compress in place
+  std::string good_host_;                             // the last that passed, for the next request is of it again
+  std::unique_ptr<boost::asio::thread_pool> helper_;  // one thread, for bodies too large to compress in place
 };
 
 }  // namespace fused

@@ -26,7 +26,8 @@ HttpMetrics::HttpMetrics(prometheus::Registry& registry, const std::vector<Route
     rows_.push_back(row);
   };
   for (const auto& route : routes)
-    add_row(route.operation_id.empty() ? std::string(method_name(route.method)) + " " + route.pattern : route.operation_id);
+    add_row(route.operation_id.empty() ? std::string(method_name(route.method)) + " " + route.pattern
+                                       : route.operation_id);
   add_row("none");
   auto& bytes = prometheus::BuildCounter()
                     .Name("fused_http_body_bytes_total")
@@ -39,7 +40,8 @@ HttpMetrics::HttpMetrics(prometheus::Registry& registry, const std::vector<Route
                   .Help("Connections closed because too many are open, in all or of one address")
                   .Register(registry)
                   .Add({});
-  connections_ = &prometheus::BuildGauge().Name("fused_http_connections").Help("Open connections").Register(registry).Add({});
+  connections_ =
+      &prometheus::BuildGauge().Name("fused_http_connections").Help("Open connections").Register(registry).Add({});
   inbound_ = &prometheus::BuildGauge()
                   .Name("fused_http_inbound_bytes")
                   .Help("Memory held by requests that are not complete yet")

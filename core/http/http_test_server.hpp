@@ -42,9 +42,9 @@ class TestServer {
 
 struct RawReply {
   int status = 0;
-  std::string head;      // status line and header, names in lower case
+  std::string head;  // status line and header, names in lower case
   std::string body;
-  bool closed = false;   // by the server, right after it
+  bool closed = false;                              // by the server, right after it
   std::string header(std::string_view name) const;  // "" when absent
 };
 
@@ -52,7 +52,8 @@ class RawClient {
  public:
   explicit RawClient(int port);
   ~RawClient();
-  RawClient(RawClient&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)), buffer_(std::move(other.buffer_)) {}
+  RawClient(RawClient&& other) noexcept
+      : descriptor_(std::exchange(other.descriptor_, -1)), buffer_(std::move(other.buffer_)) {}
   bool send(std::string_view bytes);
   // The next reply; waits at most ten seconds. status 0: the server closed without one. `head_only`: of HEAD.
   RawReply receive(bool head_only = false);

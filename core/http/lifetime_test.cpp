@@ -45,16 +45,17 @@ class LifetimeTest : public ::testing::Test {
   void start() {
     init_random();
     TestServer::Options options;
-    options.rows = {{Method::get, "/health", Access::open, replies("{}"), "health"},
-                    {Method::get, "/gate", Access::open, gate.handler(), "gate"},
-                    {Method::get, "/fails", Access::open,
-                     [](Request&) -> boost::asio::awaitable<Reply> {
-                       throw std::runtime_error("secret detail");
-                       co_return Reply{};
-                     },
-                     "fails"},
-                    {Method::get, "/large", Access::open, replies(std::string(32 << 20, 'x'), "application/octet-stream"), "large"},
-                    {Method::post, "/echo", Access::open, replies("{}"), "echo"}};
+    options.rows = {
+        {Method::get, "/health", Access::open, replies("{}"), "health"},
+        {Method::get, "/gate", Access::open, gate.handler(), "gate"},
+        {Method::get, "/fails", Access::open,
+         [](Request&) -> boost::asio::awaitable<Reply> {
+           throw std::runtime_error("secret detail");
+           co_return Reply{};
+         },
+         "fails"},
+        {Method::get, "/large", Access::open, replies(std::string(32 << 20, 'x'), "application/octet-stream"), "large"},
+        {Method::post, "/echo", Access::open, replies("{}"), "echo"}};
     options.limits = limits;
     server = std::make_unique<TestServer>(std::move(options));
   }

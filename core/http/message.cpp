@@ -58,7 +58,8 @@ Reply Reply::error(const Error& error, std::string_view request_id) {
   Reply reply = Reply::json(boost::json::serialize(shape), http_status(error.kind));
   reply.with("cache-control", "no-store");
   if (error.kind == ErrorKind::unauthenticated) reply.with("www-authenticate", "Bearer realm=\"fused\"");
-  if (error.kind == ErrorKind::too_many_requests || error.kind == ErrorKind::unavailable) reply.with("retry-after", "1");
+  if (error.kind == ErrorKind::too_many_requests || error.kind == ErrorKind::unavailable)
+    reply.with("retry-after", "1");
   return reply;
 }
 

@@ -27,18 +27,18 @@ struct Query {
 
 struct Request {
   Method method = Method::get;
-  std::string target;                    // as sent: path and query
-  std::string path;                      // percent-decoded once
+  std::string target;                                           // as sent: path and query
+  std::string path;                                             // percent-decoded once
   std::map<std::string, std::string, std::less<>> path_values;  // of the route's {names}
   Query query;
-  std::vector<std::pair<std::string, std::string>> headers;     // names in lower case
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
-  std::string request_id;                // X-Request-Id, ours or the caller's
-  std::string peer;                      // IP address
-  Actor actor;                           // who asks; Actor{} is nobody
+  std::string request_id;  // X-Request-Id, ours or the caller's
+  std::string peer;        // IP address
+  Actor actor;             // who asks; Actor{} is nobody
   SteadyTime received{};
-  // Set by the connection: calls back once when the peer goes away while the reply is awaited. Null where nobody watches
-  // (tests, nested calls).
+  // Set by the connection: calls back once when the peer goes away while the reply is awaited. Null where nobody
+  // watches (tests, nested calls).
   std::function<void(std::function<void()>)> on_disconnect;
 
   std::string_view header(std::string_view lower_case_name) const;  // "" when absent
@@ -55,7 +55,8 @@ struct Reply {
   }
   static Reply json(std::string text, int status = 200);
   static Reply text(std::string body, std::string content_type, int status = 200);
-  static Reply error(const Error& error, std::string_view request_id);  // {"error_type","message","detail","request_id"}
+  static Reply error(const Error& error,
+                     std::string_view request_id);  // {"error_type","message","detail","request_id"}
 };
 
 }  // namespace fused

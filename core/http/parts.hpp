@@ -1,11 +1,10 @@
 // What the HTTP room needs of the others; main.cpp fills it. Everything is called on the server's one thread.
 #pragma once
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
 #include <functional>
 #include <string>
 #include <string_view>
-
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
 
 #include "auth/actor.hpp"
 #include "base/clock.hpp"
@@ -26,7 +25,7 @@ struct Parts {
   const Clock* clock = nullptr;
   std::string version;
 
-  RunParts* run = nullptr;  // null where a test has no rows that run functions
+  RunParts* run = nullptr;      // null where a test has no rows that run functions
   StateParts* state = nullptr;  // null where a test has no rows of what is kept
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.

@@ -69,11 +69,11 @@ class PolicyTest : public ::testing::Test {
 };
 
 TEST_F(PolicyTest, OnlyOurOwnNamesAreAnswered) {
-  for (const char* host : {"localhost", "LOCALHOST:1", "127.0.0.1:8783", "10.1.2.3", "[::1]", "[fe80::1]:80", "maps.example.org",
-                           "MAPS.example.org:443"})
+  for (const char* host : {"localhost", "LOCALHOST:1", "127.0.0.1:8783", "10.1.2.3", "[::1]", "[fe80::1]:80",
+                           "maps.example.org", "MAPS.example.org:443"})
     EXPECT_EQ(status_of_host(host), 200) << host;
-  for (const char* host : {"evil.com", "localhost.evil.com", "localhost.", "127.0.0.1.evil.com", "1.2.3", "127.0.0.01", "256.1.1.1",
-                           "x.maps.example.org", "0x7f000001", "[::1", "[evil]"})
+  for (const char* host : {"evil.com", "localhost.evil.com", "localhost.", "127.0.0.1.evil.com", "1.2.3", "127.0.0.01",
+                           "256.1.1.1", "x.maps.example.org", "0x7f000001", "[::1", "[evil]"})
     EXPECT_TRUE(status_of_host(host) == 403 || status_of_host(host) == 400) << host << " " << status_of_host(host);
   EXPECT_EQ(status_of_host(""), 400);
   EXPECT_EQ(status_of_host("localhost:port"), 400);
@@ -92,8 +92,9 @@ TEST_F(PolicyTest, EveryRowAsksWhatItSays) {
     const char* token;
     int open, run, user, owner;
   };
-  for (const Case& c : {Case{"", 200, 401, 401, 401}, Case{"unknown", 200, 401, 401, 401}, Case{"share", 200, 403, 403, 403},
-                        Case{"run", 200, 200, 403, 403}, Case{"member", 200, 200, 200, 403}, Case{"owner", 200, 200, 200, 200}}) {
+  for (const Case& c :
+       {Case{"", 200, 401, 401, 401}, Case{"unknown", 200, 401, 401, 401}, Case{"share", 200, 403, 403, 403},
+        Case{"run", 200, 200, 403, 403}, Case{"member", 200, 200, 200, 403}, Case{"owner", 200, 200, 200, 200}}) {
     const std::string header = *c.token ? "Authorization: Bearer " + std::string(c.token) + "\r\n" : "";
     EXPECT_EQ(status("/open", header), c.open) << c.token;
     EXPECT_EQ(status("/run", header), c.run) << c.token;
@@ -117,11 +118,14 @@ TEST_F(PolicyTest, AForbiddenBodyIsNotReadFirst) {
 
 TEST_F(PolicyTest, SharedFunctionsAnswerEveryOrigin) {
   const std::string path = "/server/v1/realtime-shared/abc/run/file";
-  EXPECT_EQ(ask(server.port(), get(path, "Origin: https://anywhere.net\r\n")).header("access-control-allow-origin"), "*");
-  EXPECT_EQ(ask(server.port(), get("/server/v1/realtime-shared/abc/nowhere")).header("access-control-allow-origin"), "*");
-  const auto reply = ask(server.port(), "OPTIONS " + path + " HTTP/1.1\r\nHost: localhost\r\nOrigin: https://anywhere.net\r\n"
-                                        "Access-Control-Request-Method: POST\r\n"
-                                        "Access-Control-Request-Headers: content-type\r\n\r\n");
+  EXPECT_EQ(ask(server.port(), get(path, "Origin: https://anywhere.net\r\n")).header("access-control-allow-origin"),
+            "*");
+  EXPECT_EQ(ask(server.port(), get("/server/v1/realtime-shared/abc/nowhere")).header("access-control-allow-origin"),
+            "*");
+  const auto reply = ask(server.port(), "OPTIONS " + path +
+                                            " HTTP/1.1\r\nHost: localhost\r\nOrigin: https://anywhere.net\r\n"
+                                            "Access-Control-Request-Method: POST\r\n"
+                                            "Access-Control-Request-Headers: content-type\r\n\r\n");
   EXPECT_EQ(reply.status, 204);
   EXPECT_EQ(reply.header("access-control-allow-origin"), "*");
   EXPECT_EQ(reply.header("access-control-allow-headers"), "content-type");
@@ -137,8 +141,10 @@ TEST_F(PolicyTest, OtherPathsAnswerOnlyOriginsOfTheSettings) {
   EXPECT_EQ(other.status, 200);
   EXPECT_EQ(other.header("access-control-allow-origin"), "");
   const auto asks_first = [&](std::string_view origin) {
-    return ask(server.port(), "OPTIONS /user HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\n"
-                              "Access-Control-Request-Headers: authorization\r\nOrigin: " + std::string(origin) + "\r\n\r\n");
+    return ask(server.port(),
+               "OPTIONS /user HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\n"
+               "Access-Control-Request-Headers: authorization\r\nOrigin: " +
+                   std::string(origin) + "\r\n\r\n");
   };
   EXPECT_EQ(asks_first("https://evil.com").status, 403);
   EXPECT_EQ(asks_first("https://app.example.org").header("access-control-allow-headers"), "authorization");
@@ -146,8 +152,11 @@ TEST_F(PolicyTest, OtherPathsAnswerOnlyOriginsOfTheSettings) {
 
 TEST_F(PolicyTest, APageOfAnotherOriginChangesNothing) {
   const auto post = [&](std::string_view origin) {
-    return ask(server.port(), "POST /user HTTP/1.1\r\nHost: localhost:8783\r\nAuthorization: Bearer owner\r\n"
-                              "Content-Length: 0\r\nOrigin: " + std::string(origin) + "\r\n\r\n").status;
+    return ask(server.port(),
+               "POST /user HTTP/1.1\r\nHost: localhost:8783\r\nAuthorization: Bearer owner\r\n"
+               "Content-Length: 0\r\nOrigin: " +
+                   std::string(origin) + "\r\n\r\n")
+        .status;
   };
   EXPECT_EQ(post("https://evil.com"), 403);
   EXPECT_EQ(post("null"), 403);
@@ -184,7 +193,8 @@ TEST_F(PolicyTest, LargeTextIsCompressedAsAsked) {
     EXPECT_LT(reply.body.size(), whole.size() / 4) << coding;
     EXPECT_NE(reply.header("vary").find("Accept-Encoding"), std::string::npos);
     EXPECT_TRUE(reply.header("etag").ends_with("-" + coding + "\""));
-    const auto again = get("/big", "Accept-Encoding: " + coding + "\r\nIf-None-Match: " + reply.header("etag") + "\r\n");
+    const auto again =
+        get("/big", "Accept-Encoding: " + coding + "\r\nIf-None-Match: " + reply.header("etag") + "\r\n");
     EXPECT_EQ(ask(server.port(), again).status, 304);
   }
   const auto zipped = ask(server.port(), get("/big", "Accept-Encoding: zstd\r\n")).body;
@@ -237,12 +247,14 @@ TEST(Compress, WhatDoesNotShrinkIsLeft) {
   std::string noise;
   for (int i = 0; i < 200; ++i) noise += new_token("").substr(0, 8);
   std::string bytes;
-  for (std::size_t i = 0; i < noise.size(); i += 2) bytes.push_back(static_cast<char>(std::stoi(noise.substr(i, 2), nullptr, 16)));
+  for (std::size_t i = 0; i < noise.size(); i += 2)
+    bytes.push_back(static_cast<char>(std::stoi(noise.substr(i, 2), nullptr, 16)));
   for (const auto coding : {Coding::gzip, Coding::br, Coding::zstd}) EXPECT_FALSE(compress(bytes, coding));
 }
 
 TEST(SandboxPolicy, StandsOnWhatBrowsersExecuteOnly) {
-  for (const char* type : {"text/html", "TEXT/HTML; charset=utf-8", "image/svg+xml", "application/xml", "application/xhtml+xml"}) {
+  for (const char* type :
+       {"text/html", "TEXT/HTML; charset=utf-8", "image/svg+xml", "application/xml", "application/xhtml+xml"}) {
     Reply reply = Reply::text("x", type);
     reply.with("Content-Security-Policy", "default-src *");
     add_sandbox(reply);
@@ -260,17 +272,23 @@ TEST(SandboxPolicy, StandsOnWhatBrowsersExecuteOnly) {
 TEST(ReplyHead, AFunctionsHeadersCannotBreakTheMessage) {
   Reply reply = Reply::text("body", "text/plain");
   reply.with("x-good", "yes").with("x-bad", "a\r\nset-cookie: b").with("bad name", "x").with("Content-Length", "0");
-  reply.with("transfer-encoding", "chunked").with("Connection", "close").with("x-nul", std::string("a\0b", 3)).with("", "x");
+  reply.with("transfer-encoding", "chunked")
+      .with("Connection", "close")
+      .with("x-nul", std::string("a\0b", 3))
+      .with("", "x");
   std::string head;
   write_reply_head(reply, {.date = "D", .server = "S", .request_id = "R"}, head);
-  EXPECT_EQ(head, "HTTP/1.1 200 OK\r\ndate: D\r\nserver: S\r\nx-request-id: R\r\nx-content-type-options: nosniff\r\n"
-                  "content-type: text/plain\r\nx-good: yes\r\nreferrer-policy: no-referrer\r\ncontent-length: 4\r\n\r\n");
+  EXPECT_EQ(head,
+            "HTTP/1.1 200 OK\r\ndate: D\r\nserver: S\r\nx-request-id: R\r\nx-content-type-options: nosniff\r\n"
+            "content-type: text/plain\r\nx-good: yes\r\nreferrer-policy: no-referrer\r\ncontent-length: 4\r\n\r\n");
   reply.status = 99;
   write_reply_head(reply, {}, head);
   EXPECT_TRUE(head.starts_with("HTTP/1.1 500"));
 }
 
-TEST(HttpDate, IsTheFormOfTheStandard) { EXPECT_EQ(http_date(WallTime(std::chrono::seconds(784111777))), "Sun, 06 Nov 1994 08:49:37 GMT"); }
+TEST(HttpDate, IsTheFormOfTheStandard) {
+  EXPECT_EQ(http_date(WallTime(std::chrono::seconds(784111777))), "Sun, 06 Nov 1994 08:49:37 GMT");
+}
 
 TEST(RequestIds, AreUuidsAndTraceparentsAreChecked) {
   init_random();
@@ -283,8 +301,10 @@ TEST(RequestIds, AreUuidsAndTraceparentsAreChecked) {
   }
   EXPECT_EQ(ids.size(), 1000u);
   EXPECT_TRUE(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-  for (const char* bad : {"", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-                          "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"})
+  for (const char* bad : {"", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+                          "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+                          "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                          "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"})
     EXPECT_FALSE(is_traceparent(bad)) << bad;
 }
 

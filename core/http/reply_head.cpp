@@ -19,13 +19,20 @@ bool is_value_char(char c) {
 }
 
 bool is_ours(std::string_view name) {
-  constexpr std::array<std::string_view, 11> kOurs{
-      "connection", "content-length", "transfer-encoding", "date",    "server", "keep-alive",
-      "upgrade",    "trailer",        "x-request-id",      "te", "x-content-type-options"};
+  constexpr std::array<std::string_view, 11> kOurs{"connection",
+                                                   "content-length",
+                                                   "transfer-encoding",
+                                                   "date",
+                                                   "server",
+                                                   "keep-alive",
+                                                   "upgrade",
+                                                   "trailer",
+                                                   "x-request-id",
+                                                   "te",
+                                                   "x-content-type-options"};
   return std::ranges::any_of(kOurs, [name](std::string_view ours) {
-    return ours.size() == name.size() && std::ranges::equal(ours, name, [](char a, char b) {
-             return a == (b >= 'A' && b <= 'Z' ? b + 32 : b);
-           });
+    return ours.size() == name.size() &&
+           std::ranges::equal(ours, name, [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
   });
 }
 
@@ -86,10 +93,12 @@ std::string http_date(WallTime time) {
   const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
   std::tm parts{};
   gmtime_r(&seconds, &parts);
-  const auto two = [](int number) { return std::string{static_cast<char>('0' + number / 10), static_cast<char>('0' + number % 10)}; };
-  return std::string(kDays[parts.tm_wday]) + ", " + two(parts.tm_mday) + " " + std::string(kMonths[parts.tm_mon]) + " " +
-         std::to_string(parts.tm_year + 1900) + " " + two(parts.tm_hour) + ":" + two(parts.tm_min) + ":" + two(parts.tm_sec) +
-         " GMT";
+  const auto two = [](int number) {
+    return std::string{static_cast<char>('0' + number / 10), static_cast<char>('0' + number % 10)};
+  };
+  return std::string(kDays[parts.tm_wday]) + ", " + two(parts.tm_mday) + " " + std::string(kMonths[parts.tm_mon]) +
+         " " + std::to_string(parts.tm_year + 1900) + " " + two(parts.tm_hour) + ":" + two(parts.tm_min) + ":" +
+         two(parts.tm_sec) + " GMT";
 }
 
 void write_reply_head(const Reply& reply, const ReplyFrame& frame, std::string& out) {
@@ -109,8 +118,10 @@ void write_reply_head(const Reply& reply, const ReplyFrame& frame, std::string& 
     out.append(name).append(": ").append(value).append("\r\n");
   }
   if (!has_referrer_policy) out.append("referrer-policy: no-referrer\r\n");
-  if (!frame.keep_alive) out.append("connection: close\r\n");
-  else if (frame.say_keep_alive) out.append("connection: keep-alive\r\n");
+  if (!frame.keep_alive)
+    out.append("connection: close\r\n");
+  else if (frame.say_keep_alive)
+    out.append("connection: keep-alive\r\n");
   if (status != 204 && status != 304) {
     out.append("content-length: ");
     append_number(out, reply.body.view.size());

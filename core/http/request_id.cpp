@@ -20,7 +20,8 @@ bool is_lower_hex(std::string_view text) {
 bool is_request_id(std::string_view text) {
   if (text.empty() || text.size() > 64 || text.front() == '.') return false;
   return std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == '-';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' ||
+           c == '-';
   });
 }
 
@@ -49,7 +50,8 @@ bool is_traceparent(std::string_view text) {
   if (text.size() != 55 || !text.starts_with("00-") || text[35] != '-' || text[52] != '-') return false;
   const auto trace = text.substr(3, 32), parent = text.substr(36, 16), flags = text.substr(53);
   return is_lower_hex(trace) && is_lower_hex(parent) && is_lower_hex(flags) &&
-         trace.find_first_not_of('0') != std::string_view::npos && parent.find_first_not_of('0') != std::string_view::npos;
+         trace.find_first_not_of('0') != std::string_view::npos &&
+         parent.find_first_not_of('0') != std::string_view::npos;
 }
 
 }  // namespace fused

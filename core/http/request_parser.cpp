@@ -18,7 +18,9 @@ using BeastText = boost::beast::string_view;
 constexpr std::size_t kRequestLineExtra = 64;
 constexpr std::size_t kBodyReserveBytes = 1 << 20;
 
-Error malformed(std::string what) { return {ErrorKind::invalid_argument, "the request is malformed: " + std::move(what), {}}; }
+Error malformed(std::string what) {
+  return {ErrorKind::invalid_argument, "the request is malformed: " + std::move(what), {}};
+}
 
 std::string in_lower_case(BeastText text) {
   std::string lower(text);
@@ -81,11 +83,12 @@ struct RequestParser::Message final : http::basic_parser<true> {
     line_done = true;
     version_ = version;
     if (target.size() > limits_.uri_bytes_max)
-      return refuse({ErrorKind::uri_too_long,
-                     "the URL has " + std::to_string(target.size()) + " bytes; at most " +
-                         std::to_string(limits_.uri_bytes_max) + " are read. Send large parameters as a JSON body (POST)",
-                     {}},
-                    ec);
+      return refuse(
+          {ErrorKind::uri_too_long,
+           "the URL has " + std::to_string(target.size()) + " bytes; at most " + std::to_string(limits_.uri_bytes_max) +
+               " are read. Send large parameters as a JSON body (POST)",
+           {}},
+          ec);
     const auto known = method_of(verb);
     if (!known)
       return refuse({ErrorKind::method_not_allowed,
@@ -101,7 +104,9 @@ struct RequestParser::Message final : http::basic_parser<true> {
     if (header_done) return;  // a trailer: nothing here listens to one
     if (request_.headers.size() >= limits_.header_fields_max)
       return refuse({ErrorKind::header_too_large,
-                     "the request has more than " + std::to_string(limits_.header_fields_max) + " header fields", {}}, ec);
+                     "the request has more than " + std::to_string(limits_.header_fields_max) + " header fields",
+                     {}},
+                    ec);
     if (field == http::field::host && ++hosts_ > 1) return refuse(malformed("it has more than one Host"), ec);
     if (field == http::field::content_length && (++lengths_ > 1 || value.find(',') != BeastText::npos))
       return refuse(malformed("it has more than one Content-Length"), ec);
@@ -109,12 +114,14 @@ struct RequestParser::Message final : http::basic_parser<true> {
       chunked = true;
       if (version_ < 11 || !boost::beast::iequals(value, "chunked"))
         return refuse(malformed("Transfer-Encoding is '" + printable(value.substr(0, 40)) +
-                                "'; only 'chunked' in HTTP/1.1 is read"), ec);
+                                "'; only 'chunked' in HTTP/1.1 is read"),
+                      ec);
     }
     if (field == http::field::expect) {
       expects_continue = boost::beast::iequals(value, "100-continue") && version_ >= 11;
-      if (!expects_continue) return refuse(malformed("Expect is '" + printable(value.substr(0, 40)) +
-                                                     "'; only '100-continue' is known"), ec);
+      if (!expects_continue)
+        return refuse(malformed("Expect is '" + printable(value.substr(0, 40)) + "'; only '100-continue' is known"),
+                      ec);
     }
     request_.headers.emplace_back(in_lower_case(name), utf8_value(value));
   }
@@ -151,9 +158,9 @@ struct RequestParser::State {
   std::optional<Message> message;
   Error error;
   std::int64_t body_bytes_max = 0;
-  std::size_t header_bytes = 0;   // used so far, with the first line
-  std::size_t line_bytes = 0;     // the first line, once its end has been seen
-  std::size_t scanned = 0;        // of the unused bytes, without a line end in them
+  std::size_t header_bytes = 0;  // used so far, with the first line
+  std::size_t line_bytes = 0;    // the first line, once its end has been seen
+  std::size_t scanned = 0;       // of the unused bytes, without a line end in them
   bool started = false;
   bool header_reported = false;
 
@@ -189,7 +196,8 @@ void RequestParser::begin(Request& request) {
 std::optional<Error> RequestParser::State::header_too_large(std::size_t header_total) const {
   if (header_total <= limits.header_bytes_max) return std::nullopt;
   return Error{ErrorKind::header_too_large,
-               "the header fields have more than " + std::to_string(limits.header_bytes_max) + " bytes", {}};
+               "the header fields have more than " + std::to_string(limits.header_bytes_max) + " bytes",
+               {}};
 }
 
 // While the header is not complete: is it too large already? Says which part is.
@@ -211,7 +219,8 @@ ParseStep RequestParser::State::translate(const error_code& ec) {
   if (message->error) return fail_with(std::move(*message->error));
   if (ec == http::error::body_limit)
     return fail_with({ErrorKind::too_large,
-                      "the body has more than the " + std::to_string(body_bytes_max) + " bytes allowed here", {}});
+                      "the body has more than the " + std::to_string(body_bytes_max) + " bytes allowed here",
+                      {}});
   if (ec == http::error::header_limit)
     return fail_with(line_bytes == 0 || line_bytes > limits.uri_bytes_max + kRequestLineExtra
                          ? url_too_long()
@@ -231,7 +240,8 @@ ParseStep RequestParser::State::feed_header(std::string_view bytes, std::size_t&
   error_code ec;
   const auto taken = message->put({bytes.data(), bytes.size()}, ec);
   const auto seen = bytes.substr(0, taken);
-  for (std::size_t at = seen.find('\n'); at != std::string_view::npos && at + 1 < seen.size(); at = seen.find('\n', at + 1))
+  for (std::size_t at = seen.find('\n'); at != std::string_view::npos && at + 1 < seen.size();
+       at = seen.find('\n', at + 1))
     if (seen[at + 1] == ' ' || seen[at + 1] == '\t')
       return fail_with(malformed("a header field is folded over two lines"));
   used += taken;

@@ -30,10 +30,10 @@ class RequestParser {
   Status limit_body(std::int64_t bytes);
 
   const Error& error() const;
-  bool started() const;            // a byte of the request has been seen
-  bool keep_alive() const;         // after `header`
-  bool expects_continue() const;   // after `header`: the peer waits for 100 before it sends the body
-  bool has_body() const;           // after `header`: and the body is not complete yet
+  bool started() const;           // a byte of the request has been seen
+  bool keep_alive() const;        // after `header`
+  bool expects_continue() const;  // after `header`: the peer waits for 100 before it sends the body
+  bool has_body() const;          // after `header`: and the body is not complete yet
 
  private:
   struct Message;

@@ -39,9 +39,9 @@ std::string_view access_name(Access access) {
 struct Router::Node {
   using Rows = std::vector<std::size_t>;  // indices of routes that end here, one a method
   std::map<std::string, std::unique_ptr<Node>, std::less<>> literals;
-  std::unique_ptr<Node> value;   // {name}; each row has its own word for it
+  std::unique_ptr<Node> value;  // {name}; each row has its own word for it
   Rows rows;
-  Rows rest_rows;                // {rest...}
+  Rows rest_rows;  // {rest...}
 };
 
 Router::Router(std::vector<Route> routes) : routes_(std::move(routes)), root_(std::make_unique<Node>()) {

@@ -1,5 +1,6 @@
 // From method and path to the row of the route list (http/routes.cpp) that answers.
 #pragma once
+#include <boost/asio/awaitable.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -8,8 +9,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <boost/asio/awaitable.hpp>
 
 #include "http/message.hpp"
 
@@ -35,7 +34,7 @@ struct Route {
   std::string pattern;          // "/server/v1/udf/by-id/{id}": {name} is one segment, {rest...} one or more, at the end
   Access access = Access::owner;
   Handler handler;
-  std::string operation_id;     // of api/openapi.yaml; also the label in /metrics
+  std::string operation_id;         // of api/openapi.yaml; also the label in /metrics
   std::int64_t body_bytes_max = 0;  // 0: Settings::body_bytes_max
 };
 
@@ -52,10 +51,10 @@ class Router {
   using PathValues = std::map<std::string, std::string, std::less<>>;
   struct Match {
     Outcome outcome = Outcome::not_found;
-    const Route* route = nullptr;          // found
-    std::size_t index = 0;                 // found: of `routes()`
-    PathValues values;                     // found: {names}, percent-decoded each for itself ("a%2Fb" is one segment)
-    std::vector<Method> allowed;           // method_not_allowed: what the path does answer
+    const Route* route = nullptr;  // found
+    std::size_t index = 0;         // found: of `routes()`
+    PathValues values;             // found: {names}, percent-decoded each for itself ("a%2Fb" is one segment)
+    std::vector<Method> allowed;   // method_not_allowed: what the path does answer
   };
   // `path` as sent (still percent-encoded, well-formed: http/target.hpp has checked it), without the query.
   Match match(Method method, std::string_view path) const;

@@ -63,8 +63,8 @@ TEST_F(RouterTest, AnotherMethodIsToldWhatIsAllowed) {
 }
 
 TEST_F(RouterTest, WhatIsNotInTheListIsNotFound) {
-  for (const char* path : {"/udf", "/udf/", "/udf/by-id/", "/udf/by-id/1/", "//udf/by-id/1", "/files", "/files/", "", "udf",
-                           "/UDF/by-id/1", "/shared//run/tiles/1/2/3"})
+  for (const char* path : {"/udf", "/udf/", "/udf/by-id/", "/udf/by-id/1/", "//udf/by-id/1", "/files", "/files/", "",
+                           "udf", "/UDF/by-id/1", "/shared//run/tiles/1/2/3"})
     EXPECT_EQ(router.match(Method::get, path).outcome, Router::Outcome::not_found) << path;
   EXPECT_EQ(name(Method::get, "/"), "root");
 }

@@ -14,8 +14,9 @@ std::string lower(std::string_view text) {
 
 bool is_executed(std::string_view content_type) {
   auto type = lower(content_type.substr(0, content_type.find_first_of("; \t")));
-  return type == "text/html" || type == "application/pdf" || type.ends_with("javascript") || type.ends_with("ecmascript") ||
-         type.ends_with("xml") || type == "multipart/x-mixed-replace" || type == "multipart/related" || type == "text/xsl";
+  return type == "text/html" || type == "application/pdf" || type.ends_with("javascript") ||
+         type.ends_with("ecmascript") || type.ends_with("xml") || type == "multipart/x-mixed-replace" ||
+         type == "multipart/related" || type == "text/xsl";
 }
 
 }  // namespace

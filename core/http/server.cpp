@@ -30,7 +30,8 @@ HttpLimits with_settings(HttpLimits limits, const Settings& settings) {
   rlimit descriptors{};
   if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0 && descriptors.rlim_cur != RLIM_INFINITY) {
     const std::size_t have = descriptors.rlim_cur;
-    limits.connections_max = std::min(limits.connections_max, have > 2 * kDescriptorsElsewhere ? have - kDescriptorsElsewhere : have / 2);
+    limits.connections_max =
+        std::min(limits.connections_max, have > 2 * kDescriptorsElsewhere ? have - kDescriptorsElsewhere : have / 2);
   }
   return limits;
 }
@@ -41,7 +42,8 @@ bool is_shortage(const error_code& error) {
 
 std::string text_of(const tcp::endpoint& peer) {
   auto address = peer.address();
-  if (address.is_v6() && address.to_v6().is_v4_mapped()) address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
   return address.to_string();
 }
 
@@ -57,7 +59,11 @@ Server::Server(asio::io_context& io, Dispatcher& dispatcher, HttpLimits limits)
     : io_(io),
       dispatcher_(dispatcher),
       limits_(with_settings(limits, *dispatcher.parts().settings)),
-      context_{.io = io, .dispatcher = dispatcher, .limits = limits_, .date = {}, .server_name = "fused/" + dispatcher.parts().version},
+      context_{.io = io,
+               .dispatcher = dispatcher,
+               .limits = limits_,
+               .date = {},
+               .server_name = "fused/" + dispatcher.parts().version},
       ticker_(io),
       drain_timer_(io) {
   update_time();
@@ -129,13 +135,18 @@ bool Server::refuse_if_full(tcp::socket& socket, const std::string& peer) {
   const auto of_peer = by_peer_.find(peer);
   const bool of_one = of_peer != by_peer_.end() && of_peer->second >= limits_.connections_per_ip_max;
   if (!of_one && connections_.size() < limits_.connections_max) return false;
-  const Error error = of_one ? Error{ErrorKind::too_many_requests, "too many connections are open from " + peer + "; at most " +
-                                         std::to_string(limits_.connections_per_ip_max) + " may be", {}}
-                             : Error{ErrorKind::unavailable, "too many connections are open; at most " +
-                                         std::to_string(limits_.connections_max) + " may be", {}};
+  const Error error =
+      of_one ? Error{ErrorKind::too_many_requests,
+                     "too many connections are open from " + peer + "; at most " +
+                         std::to_string(limits_.connections_per_ip_max) + " may be",
+                     {}}
+             : Error{ErrorKind::unavailable,
+                     "too many connections are open; at most " + std::to_string(limits_.connections_max) + " may be",
+                     {}};
   const Reply reply = Reply::error(error, {});
   std::string bytes;
-  write_reply_head(reply, {.date = context_.date, .server = context_.server_name, .request_id = {}, .keep_alive = false}, bytes);
+  write_reply_head(
+      reply, {.date = context_.date, .server = context_.server_name, .request_id = {}, .keep_alive = false}, bytes);
   bytes.append(reply.body.view);
   ::send(socket.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   error_code ignored;
@@ -164,7 +175,8 @@ void Server::take(tcp::socket socket, std::string peer) {
 }
 
 void Server::left(const std::shared_ptr<Connection>& connection) {
-  if (const auto found = by_peer_.find(connection->peer()); found != by_peer_.end() && --found->second == 0) by_peer_.erase(found);
+  if (const auto found = by_peer_.find(connection->peer()); found != by_peer_.end() && --found->second == 0)
+    by_peer_.erase(found);
   connections_.erase(connection.get());
   if (context_.draining && connections_.empty()) drain_timer_.cancel();
 }
@@ -195,7 +207,8 @@ asio::awaitable<void> Server::drain(std::chrono::seconds limit) {
   for (const auto& [raw, connection] : connections_) left_over.push_back(connection);
   for (const auto& connection : left_over) connection->abandon();
   if (!left_over.empty())
-    log_event(spdlog::level::warn, "drain limit reached", {{"connections", static_cast<std::int64_t>(left_over.size())}});
+    log_event(spdlog::level::warn, "drain limit reached",
+              {{"connections", static_cast<std::int64_t>(left_over.size())}});
   ticker_.cancel();
 }
 

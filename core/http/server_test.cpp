@@ -91,13 +91,17 @@ TEST_F(ServerTest, HeadHasTheLengthAndNoBody) {
 }
 
 TEST_F(ServerTest, ChunkedBodiesAreReadWhole) {
-  EXPECT_EQ(ask(server.port(), "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-                               "3\r\nabc\r\n5;ext=1\r\ndefgh\r\n0\r\nTrailer: x\r\n\r\n").body, "abcdefgh");
+  EXPECT_EQ(ask(server.port(),
+                "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "3\r\nabc\r\n5;ext=1\r\ndefgh\r\n0\r\nTrailer: x\r\n\r\n")
+                .body,
+            "abcdefgh");
 }
 
 TEST_F(ServerTest, ARequestMayArriveByteByByte) {
   RawClient client(server.port());
-  const std::string request = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  const std::string request =
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
   for (const char c : request) client.send({&c, 1});
   EXPECT_EQ(client.receive().body, "abc");
 }
@@ -122,15 +126,15 @@ TEST_F(ServerTest, ARefusedRequestWithASmallBodyKeepsTheConnection) {
 TEST_F(ServerTest, MalformedRequestsAreRefusedWithAReason) {
   const std::string host = "Host: localhost\r\n";
   for (const auto& request : std::vector<std::string>{
-           "GET / HTTP/1.1\n" + host + "\r\n",                                                     // bare line feed
+           "GET / HTTP/1.1\n" + host + "\r\n",  // bare line feed
            "GET / HTTP/1.1\r\nHost: localhost\n\r\n",
            "GET / HTTP/2.0\r\n" + host + "\r\n",
            std::string("GET /\r\n\r\n"),
-           "GET / HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n",                                     // folded field
+           "GET / HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n",  // folded field
            "GET / HTTP/1.1\r\n" + host + "A : b\r\n\r\n",
            "GET / HTTP/1.1\r\n" + host + "A: b\x01\r\n\r\n",
            "GET / HTTP/1.1\r\n" + host + std::string("A: b\0c\r\n\r\n", 10),
-           std::string("GET / HTTP/1.1\r\n\r\n"),                                                  // no Host
+           std::string("GET / HTTP/1.1\r\n\r\n"),  // no Host
            "GET / HTTP/1.1\r\n" + host + host + "\r\n",
            "POST /echo HTTP/1.1\r\n" + host + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
            "POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
@@ -139,20 +143,23 @@ TEST_F(ServerTest, MalformedRequestsAreRefusedWithAReason) {
            "POST /echo HTTP/1.1\r\n" + host + "Content-Length: -3\r\n\r\nabc",
            "POST /echo HTTP/1.1\r\n" + host + "Content-Length: 0x3\r\n\r\nabc",
            "POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-           "POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n",
+           "POST /echo HTTP/1.1\r\n" + host +
+               "Transfer-Encoding: \x0b"
+               "chunked\r\n\r\n0\r\n\r\n",
            "POST /echo HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
            "POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
            "POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
            "POST /echo HTTP/1.1\r\n" + host + "Expect: a-miracle\r\nContent-Length: 1\r\n\r\na",
-           std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + "\r\n\r\n",           // TLS at the wrong port
+           std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11) + "\r\n\r\n",  // TLS at the wrong port
        })
     expect_refused(request, 400, "invalid_argument");
   expect_refused("BREW / HTTP/1.1\r\n" + host + "\r\n", 405, "method_not_allowed", "BREW");
 }
 
 TEST_F(ServerTest, TargetsThatCanBeReadTwoWaysAreRefused) {
-  for (const auto& target : std::vector<std::string>{"/%zz", "/%0", "/%", "/a%00b", "/?a=%00", "/?a=%ff%fe", "/%c0%ae", "/../etc/passwd",
-                                   "/a/%2e%2e/b", "/a/./b", "/a%5cb", "/a\\b", "*", "health", "ftp://localhost/health"})
+  for (const auto& target :
+       std::vector<std::string>{"/%zz", "/%0", "/%", "/a%00b", "/?a=%00", "/?a=%ff%fe", "/%c0%ae", "/../etc/passwd",
+                                "/a/%2e%2e/b", "/a/./b", "/a%5cb", "/a\\b", "*", "health", "ftp://localhost/health"})
     expect_refused(get(target), 400, "invalid_argument");
   expect_refused(get("http://evil.example/health"), 400, "invalid_argument");
   EXPECT_EQ(ask(server.port(), get("http://localhost/health")).status, 200);
@@ -173,8 +180,8 @@ TEST_F(ServerTest, LimitsAreToldByName) {
   std::string chunks = "POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i < 30; ++i) chunks += "2710\r\n" + std::string(10'000, 'x') + "\r\n";
   expect_refused(chunks, 413, "too_large", "200000");
-  expect_refused("POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3;" + std::string(40'000, 'x'), 400,
-                 "invalid_argument");
+  expect_refused("POST /echo HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3;" + std::string(40'000, 'x'),
+                 400, "invalid_argument");
 }
 
 TEST_F(ServerTest, ABodyOfTenMegabytesTooManyIsToldAndNotReset) {

@@ -93,8 +93,7 @@ Result<Target> parse_target(std::string_view text) {
   if (!text.starts_with('/')) {
     // RFC 9112 3.2.2: a server must also take the form that clients send to proxies.
     std::string_view scheme = text.starts_with("http://") ? "http://" : text.starts_with("https://") ? "https://" : "";
-    if (scheme.empty())
-      return refused("the request target must begin with '/'", text);
+    if (scheme.empty()) return refused("the request target must begin with '/'", text);
     text.remove_prefix(scheme.size());
     const auto slash = text.find('/');
     target.authority = text.substr(0, slash);
@@ -104,7 +103,8 @@ Result<Target> parse_target(std::string_view text) {
   }
   for (const char c : text)
     if (static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '#')
-      return refused("the request target holds a space, a control character or a '#' that is not percent-encoded", text);
+      return refused("the request target holds a space, a control character or a '#' that is not percent-encoded",
+                     text);
   const auto question = text.find('?');
   target.raw_path = text.substr(0, question);
   if (question != std::string_view::npos) target.raw_query = text.substr(question + 1);

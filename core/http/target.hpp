@@ -15,9 +15,9 @@ struct Target {
   Query query;                 // '+' is a space
 };
 
-// invalid_argument for: not beginning with '/' (or http://host/), a fragment, bad percent-encoding, an encoded NUL, text
-// that is not UTF-8, a '.' or '..' segment (encoded or not), a backslash or control character, more than 10,000 parameters.
-// The views point into `text`.
+// invalid_argument for: not beginning with '/' (or http://host/), a fragment, bad percent-encoding, an encoded NUL,
+// text that is not UTF-8, a '.' or '..' segment (encoded or not), a backslash or control character, more than 10,000
+// parameters. The views point into `text`.
 Result<Target> parse_target(std::string_view text);
 
 // Of text that has been checked; what is malformed stays as it is.

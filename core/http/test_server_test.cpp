@@ -111,7 +111,8 @@ RawReply RawClient::receive(bool head_only) {
   buffer_.erase(0, end + 4);
   for (std::size_t at = reply.head.find("\r\n") + 2; at < reply.head.size();) {
     const auto colon = reply.head.find(':', at);
-    for (; at < colon; ++at) reply.head[at] = static_cast<char>(std::tolower(static_cast<unsigned char>(reply.head[at])));
+    for (; at < colon; ++at)
+      reply.head[at] = static_cast<char>(std::tolower(static_cast<unsigned char>(reply.head[at])));
     at = reply.head.find("\r\n", at) + 2;
   }
   std::from_chars(reply.head.data() + 9, reply.head.data() + 12, reply.status);

@@ -69,7 +69,12 @@ def error_schema(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask(
-    server: Server, method: str, target: str, token: str = "", body: bytes | None = None, headers: dict[str, str] | None = None
+    server: Server,
+    method: str,
+    target: str,
+    token: str = "",
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Answer:
     """One request on a connection of its own; the target goes out as it is."""
     parts = urlsplit(server.base_url)
@@ -111,7 +116,9 @@ class People:
 @pytest.fixture(scope="session")
 def people(server: Server) -> People:
     def post(path: str, content: dict[str, Any]) -> Any:
-        answer = ask(server, "POST", path, server.token, json.dumps(content).encode(), {"Content-Type": "application/json"})
+        answer = ask(
+            server, "POST", path, server.token, json.dumps(content).encode(), {"Content-Type": "application/json"}
+        )
         assert answer.status == 200, answer
         return answer.json()
 

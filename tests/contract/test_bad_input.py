@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,8 +30,7 @@ def raw(server: Server, request: bytes) -> bytes:
 
 
 def resident_bytes(server: Server) -> int:
-    with open(f"/proc/{server.pid}/statm") as file:
-        return int(file.read().split()[1]) * 4096
+    return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * 4096
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ def test_wrong_requests_are_told_why(
      b'{"step_config": "{}"}', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 10_000, b'{"step_config": "{\\"udf\\": null}"}',
      b'{"slug": "a", "udf_body": "{}"}', b'{"slug": 1, "udf_body": {}}', b"a=b"],
 )  # fmt: skip
-@pytest.mark.parametrize("target", [RUN, RUN + "/start", "/server/v1/udf/new", "/server/v1/udf-access-token/new", "/api/v1/users"])
+@pytest.mark.parametrize(
+    "target", [RUN, RUN + "/start", "/server/v1/udf/new", "/server/v1/udf-access-token/new", "/api/v1/users"]
+)
 def test_bodies_that_are_no_request_are_told_why(
     body: bytes, target: str, server: Server, people: People, error_schema: dict[str, Any]
 ) -> None:
@@ -101,7 +103,9 @@ def test_names_that_cannot_be_files_are_refused_or_kept_as_they_are(
         check_error(answer, error_schema)
 
 
-def test_a_parameter_of_ten_mebibytes_is_refused_by_name(server: Server, people: People, error_schema: dict[str, Any]) -> None:
+def test_a_parameter_of_ten_mebibytes_is_refused_by_name(
+    server: Server, people: People, error_schema: dict[str, Any]
+) -> None:
     answer = ask(server, "GET", "/api/v1/run/contract_matrix?n=" + "1" * (10 * MEBIBYTE), server.token)
     assert 400 <= answer.status < 500, answer.status
     shape = check_error(answer, error_schema)
@@ -133,7 +137,8 @@ def test_a_body_beyond_the_limit_is_413_before_it_is_read(server: Server, error_
 def test_memory_stays_flat_under_what_is_refused(server: Server, people: People) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     endless = (
-        f"POST {RUN} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        f"POST {RUN} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
     ).encode()
     test_a_parameter_of_ten_mebibytes_is_refused_by_name(server, people, {"type": "object"})
     before = resident_bytes(server)
@@ -167,7 +172,9 @@ def test_memory_stays_flat_under_what_is_refused(server: Server, people: People)
         "\x00\x00\x00\x00\r\n\r\n",
     ],
 )
-def test_what_two_parsers_could_read_differently_is_refused(request_text: str, server: Server, error_schema: dict[str, Any]) -> None:
+def test_what_two_parsers_could_read_differently_is_refused(
+    request_text: str, server: Server, error_schema: dict[str, Any]
+) -> None:
     reply = raw(server, request_text.encode("latin-1"))
     assert reply.startswith(b"HTTP/1.1 400 "), reply[:200]
     assert b"\r\nconnection: close\r\n" in reply

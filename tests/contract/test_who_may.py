@@ -114,7 +114,9 @@ def test_the_matrix_has_asked_every_route() -> None:
     print(f"{len(ROWS)} routes asked as nobody, share token, member and owner of another organisation")
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Fused-Env-Bearer", "Fused-Rtenv-Bearer", "Fused-Service-Token"])
+@pytest.mark.parametrize(
+    "scheme", ["Bearer", "bearer", "Fused-Env-Bearer", "Fused-Rtenv-Bearer", "Fused-Service-Token"]
+)
 def test_the_four_schemes_of_a_token_mean_the_same(scheme: str, server: Server) -> None:
     answer = ask(server, "GET", "/server/v1/user/self", headers={"Authorization": f"{scheme} {server.token}"})
     assert answer.status == 200 and answer.json()["email"] == "owner@localhost"
@@ -122,7 +124,9 @@ def test_the_four_schemes_of_a_token_mean_the_same(scheme: str, server: Server) 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Token", "", "Bearer:"])
 def test_another_scheme_is_nobody(scheme: str, server: Server) -> None:
-    assert ask(server, "GET", "/server/v1/user/self", headers={"Authorization": f"{scheme} {server.token}"}).status == 401
+    assert (
+        ask(server, "GET", "/server/v1/user/self", headers={"Authorization": f"{scheme} {server.token}"}).status == 401
+    )
 
 
 def test_a_session_cookie_opens_the_page_and_no_api(server: Server) -> None:

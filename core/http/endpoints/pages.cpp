@@ -47,7 +47,8 @@ std::string cookie_of(const Request& request) {
     auto item = cookies.substr(0, end);
     cookies = end == std::string_view::npos ? std::string_view{} : cookies.substr(end + 1);
     while (item.starts_with(' ')) item.remove_prefix(1);
-    if (item.starts_with(kCookie) && item.substr(kCookie.size()).starts_with('=')) return std::string(item.substr(kCookie.size() + 1));
+    if (item.starts_with(kCookie) && item.substr(kCookie.size()).starts_with('='))
+      return std::string(item.substr(kCookie.size() + 1));
   }
   return {};
 }
@@ -93,7 +94,8 @@ std::string function_rows(const boost::json::array& functions) {
     rows.append("</td><td><code>").append(html_text(url)).append("</code></td><td>");
     rows.append(html_text(text_of(function, "description"))).append("</td></tr>\n");
   }
-  if (rows.empty()) rows = "<tr><td colspan=\"3\">None yet: save one with <code>fused udf push FILE</code>.</td></tr>\n";
+  if (rows.empty())
+    rows = "<tr><td colspan=\"3\">None yet: save one with <code>fused udf push FILE</code>.</td></tr>\n";
   return rows;
 }
 
