@@ -194,7 +194,8 @@ Status FunctionStore::write_history(const SavedFunction& function, std::int64_t 
                               {"code", function.source->code},
                               {"udf_body", *function.udf_body}};
   const FileDescriptor folder = FUSED_TRY(data_.files().make_folders(data_.gate(), folder_of(path)));
-  return durable_write(data_.gate(), folder.get(), path.substr(path.rfind('/') + 1), json::serialize(snapshot));
+  return durable_write_staged(data_.gate(), data_.files().root_fd(), folder.get(), path.substr(path.rfind('/') + 1),
+                              json::serialize(snapshot));
 }
 
 void FunctionStore::keep(SharedSaved function) {

@@ -79,6 +79,19 @@ TEST_F(DurableWrite, a_full_disk_is_said_and_leaves_the_old_file_and_an_open_gat
   EXPECT_TRUE(gate.check());
 }
 
+TEST_F(DurableWrite, may_stage_in_another_folder_even_on_another_file_system) {
+  TestFolder elsewhere;
+  const FileDescriptor staging(::open(elsewhere.path().c_str(), O_RDONLY | O_DIRECTORY));
+  ASSERT_TRUE(durable_write_staged(gate, staging.get(), fd.get(), "a", "x"));
+  EXPECT_EQ(file_text(folder / "a"), "x");
+  const FileDescriptor memory(::open("/dev/shm", O_RDONLY | O_DIRECTORY));
+  if (!memory) GTEST_SKIP() << "not tested: there is no /dev/shm, a second file system to stage in";
+  ASSERT_TRUE(durable_write_staged(gate, memory.get(), fd.get(), "b", "y"));
+  EXPECT_EQ(file_text(folder / "b"), "y");
+  EXPECT_TRUE(std::filesystem::is_empty(elsewhere.path()));
+  EXPECT_EQ(entries(), 2u);
+}
+
 TEST_F(DurableWrite, refuses_a_name_that_leads_elsewhere) {
   for (const std::string name : {"", ".", "..", "a/b", "../x", "a\\b"}) EXPECT_FALSE(durable_write(gate, fd.get(), name, "x"));
   EXPECT_EQ(entries(), 0u);
