@@ -1,6 +1,6 @@
 // What the log of runs costs: log_folders DIR [folders] [phase…]; phases: fresh, codes, output, limit, expired.
-// Prints for each phase folders a second, CPU of the appending side and of the folder thread in µs a folder, and how far
-// the thread was behind at the end. DIR must be on the file system to be measured and is left for the next phase.
+// Prints for each phase folders a second, CPU of the appending side and of the folder thread in µs a folder, and how
+// far the thread was behind at the end. DIR must be on the file system to be measured and is left for the next phase.
 #include <sys/resource.h>
 #include <time.h>
 
@@ -26,14 +26,15 @@ double thread_cpu() {
 
 struct Phase {
   std::string name;
-  bool own_code = false;    // every run has code of its own
-  bool output = false;      // 200 bytes on stdout
-  bool at_limit = false;    // every folder is made from an old one
+  bool own_code = false;  // every run has code of its own
+  bool output = false;    // 200 bytes on stdout
+  bool at_limit = false;  // every folder is made from an old one
   int started_days_ago = 0;
 };
 
 RunRecord record(const Phase& phase, const Clock& clock, int number) {
-  static const auto code = std::make_shared<const std::string>(std::string(2'000, '#') + "\ndef udf(n: int = 1):\n    return n\n");
+  static const auto code =
+      std::make_shared<const std::string>(std::string(2'000, '#') + "\ndef udf(n: int = 1):\n    return n\n");
   RunRecord run;
   run.request_id = new_uuid();
   run.user_email = "owner@localhost";
@@ -80,10 +81,12 @@ int run_phase(const Phase& phase, const std::string& folder, int folders, const 
   log.wait_until_written(std::chrono::minutes(10));
   const double wall = seconds_since(begin);
   const auto metrics = log.metrics();
-  std::printf("%-10s %8d folders  %8.0f /s  append %5.1f us CPU (%.2f s, %llu waits)  folder %6.1f us CPU  recycled %llu  errors %llu\n",
-              phase.name.c_str(), folders, folders / wall, append_cpu * 1e6 / folders, append_wall,
-              static_cast<unsigned long long>(metrics.waits), metrics.folder_cpu_seconds * 1e6 / folders,
-              static_cast<unsigned long long>(metrics.folders_recycled), static_cast<unsigned long long>(metrics.errors));
+  std::printf(
+      "%-10s %8d folders  %8.0f /s  append %5.1f us CPU (%.2f s, %llu waits)  folder %6.1f us CPU  recycled %llu  "
+      "errors %llu\n",
+      phase.name.c_str(), folders, folders / wall, append_cpu * 1e6 / folders, append_wall,
+      static_cast<unsigned long long>(metrics.waits), metrics.folder_cpu_seconds * 1e6 / folders,
+      static_cast<unsigned long long>(metrics.folders_recycled), static_cast<unsigned long long>(metrics.errors));
   std::fflush(stdout);
   return 0;
 }
@@ -91,13 +94,18 @@ int run_phase(const Phase& phase, const std::string& folder, int folders, const 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return std::fprintf(stderr, "usage: log_folders DIR [folders] [fresh|codes|output|limit|expired …]\n"), 2;
+  if (argc < 2)
+    return std::fprintf(stderr, "usage: log_folders DIR [folders] [fresh|codes|output|limit|expired …]\n"), 2;
   init_random();
   const int folders = argc > 2 ? std::atoi(argv[2]) : 10'000;
   std::vector<std::string> wanted(argv + std::min(argc, 3), argv + argc);
   if (wanted.empty()) wanted = {"fresh", "codes", "output", "limit"};
-  const std::vector<Phase> known = {{"fresh"}, {"codes", true}, {"output", false, true}, {"limit", false, false, true},
-                                    {"old", false, false, false, 200}, {"expired"}};
+  const std::vector<Phase> known = {{"fresh"},
+                                    {"codes", true},
+                                    {"output", false, true},
+                                    {"limit", false, false, true},
+                                    {"old", false, false, false, 200},
+                                    {"expired"}};
   const Clock clock;
   for (const auto& name : wanted)
     for (const auto& phase : known)

@@ -1,5 +1,5 @@
-// The log journal: a segment as a killed server or a broken disk may leave it, and the payloads of its frames. Whatever a
-// payload holds, the files made from it are JSON and the folder is four path segments.
+// The log journal: a segment as a killed server or a broken disk may leave it, and the payloads of its frames. Whatever
+// a payload holds, the files made from it are JSON and the folder is four path segments.
 #include <boost/json/parse.hpp>
 #include <cstdint>
 #include <cstdlib>

@@ -36,7 +36,8 @@ Status overwrite(const FileDescriptor& file, std::string_view content, std::int6
     if (written <= 0) return folder_error("cannot overwrite a log file", written < 0 ? errno : ENOSPC);
     at += static_cast<std::size_t>(written);
   }
-  if (old_size != static_cast<std::int64_t>(content.size()) && ::ftruncate(file.get(), static_cast<off_t>(content.size())) != 0)
+  if (old_size != static_cast<std::int64_t>(content.size()) &&
+      ::ftruncate(file.get(), static_cast<off_t>(content.size())) != 0)
     return folder_error("cannot shorten a log file", errno);
   return {};
 }
@@ -62,7 +63,8 @@ bool holds(int folder, const std::string& path, std::string_view content) {
 }
 
 const JournalCode& lost_code() {
-  static const JournalCode lost{0, "lost", "", "", "# the code of this run was in a damaged part of the log journal\n", ""};
+  static const JournalCode lost{0, "lost", "", "", "# the code of this run was in a damaged part of the log journal\n",
+                                ""};
   return lost;
 }
 
@@ -107,7 +109,8 @@ Result<FolderUse> FolderWriter::fill_new(const std::string& name, const Contents
   FUSED_CHECK(write_new_file(aside, (prefix + std::string(kMetadata)).c_str(), contents.metadata, 0644));
   count_file(use, contents.metadata.size());
   FUSED_CHECK(link_code(aside, prefix + std::string(kCode), contents));
-  for (const auto& [file, text] : {std::pair(kOut, &contents.run.record.stdout_text), std::pair(kErr, &contents.run.record.stderr_text)}) {
+  for (const auto& [file, text] :
+       {std::pair(kOut, &contents.run.record.stdout_text), std::pair(kErr, &contents.run.record.stderr_text)}) {
     const std::string path = prefix + std::string(file);
     if (text->empty()) {
       FUSED_CHECK(shared_.link("empty", aside, path.c_str(), [] { return std::string_view(); }));
@@ -132,13 +135,15 @@ Result<FolderUse> FolderWriter::fill_old(const std::string& name, const Contents
     if (there && ::unlinkat(folder.get(), kCode.data(), 0) != 0) return folder_error("cannot replace udf.json", errno);
     FUSED_CHECK(link_code(folder.get(), std::string(kCode), contents));
   }
-  for (const auto& [file, text] : {std::pair(kOut, &contents.run.record.stdout_text), std::pair(kErr, &contents.run.record.stderr_text)}) {
+  for (const auto& [file, text] :
+       {std::pair(kOut, &contents.run.record.stdout_text), std::pair(kErr, &contents.run.record.stderr_text)}) {
     const bool exists = ::fstatat(folder.get(), file.data(), &now, AT_SYMLINK_NOFOLLOW) == 0;
     if (!text->empty() || (exists && is_private(now))) {
       FUSED_CHECK(replace_file(folder.get(), file.data(), *text));
       count_file(use, text->size());
     } else if (!exists || now.st_size != 0) {
-      if (exists && ::unlinkat(folder.get(), file.data(), 0) != 0) return folder_error("cannot replace a stream", errno);
+      if (exists && ::unlinkat(folder.get(), file.data(), 0) != 0)
+        return folder_error("cannot replace a stream", errno);
       FUSED_CHECK(shared_.link("empty", folder.get(), file.data(), [] { return std::string_view(); }));
     }
   }
@@ -171,8 +176,8 @@ Result<WrittenFolder> FolderWriter::put_in_place(const std::string& name, const 
   return fail(ErrorKind::invalid_argument, "no free name for the log folder of run '" + id + "'");
 }
 
-Result<WrittenFolder> FolderWriter::write(const JournalRun& run, const JournalCode* code, std::optional<OldFolder> reuse,
-                                          bool look_first) {
+Result<WrittenFolder> FolderWriter::write(const JournalRun& run, const JournalCode* code,
+                                          std::optional<OldFolder> reuse, bool look_first) {
   const Contents contents{metadata_json(run), run, code};
   if (look_first) {
     WrittenFolder there{RunPath::of(run.record), {}, true};

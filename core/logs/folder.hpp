@@ -1,5 +1,5 @@
-// Makes the folder of one run: metadata.json, udf.json, stdout.log, stderr.log (seed: "logs/"), whole or not at all. It is
-// written in the place aside and renamed. Used on the folder thread only.
+// Makes the folder of one run: metadata.json, udf.json, stdout.log, stderr.log (seed: "logs/"), whole or not at all. It
+// is written in the place aside and renamed. Used on the folder thread only.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -30,10 +30,10 @@ struct FolderUse {
 
 // A run folder that was moved into the place aside.
 struct OldFolder {
-  std::string name;        // in tree.aside()
-  std::string date;        // where it lay
+  std::string name;  // in tree.aside()
+  std::string date;  // where it lay
   FolderUse use;
-  bool reusable = false;   // holds the four files and nothing else
+  bool reusable = false;  // holds the four files and nothing else
 };
 
 struct WrittenFolder {
@@ -46,9 +46,9 @@ class FolderWriter {
  public:
   FolderWriter(LogTree& tree, SharedFileOptions options) : tree_(tree), shared_(tree, options) {}
 
-  // `code` may be null (its record was damaged). `reuse`, when given, is consumed: its files are overwritten, so that no
-  // inode is freed and none is taken. `look_first`: the folder may well be there already (replay).
-  // On an error nothing is left of this try.
+  // `code` may be null (its record was damaged). `reuse`, when given, is consumed: its files are overwritten, so that
+  // no inode is freed and none is taken. `look_first`: the folder may well be there already (replay). On an error
+  // nothing is left of this try.
   Result<WrittenFolder> write(const JournalRun& run, const JournalCode* code, std::optional<OldFolder> reuse,
                               bool look_first = false);
   // Something removed folders that are held open.

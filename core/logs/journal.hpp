@@ -1,6 +1,6 @@
-// The records of runs that have no folder yet: files DIR/journal/{number}.journal (journal_format.hpp). One thread appends,
-// one other thread reads them in the same order; the files are the queue between the two, so that it costs no memory and
-// what a killed server left is read at the next start like anything else. Nothing is fsynced.
+// The records of runs that have no folder yet: files DIR/journal/{number}.journal (journal_format.hpp). One thread
+// appends, one other thread reads them in the same order; the files are the queue between the two, so that it costs no
+// memory and what a killed server left is read at the next start like anything else. Nothing is fsynced.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -42,8 +42,8 @@ struct JournalEntry {
 
 struct JournalCounts {
   std::uint64_t bytes_on_disk = 0;
-  std::uint64_t damaged = 0;         // parts that could not be read, a torn end among them
-  std::uint64_t replay_segments = 0; // of an earlier server, not yet read
+  std::uint64_t damaged = 0;          // parts that could not be read, a torn end among them
+  std::uint64_t replay_segments = 0;  // of an earlier server, not yet read
 };
 
 class Journal {
@@ -55,7 +55,8 @@ class Journal {
   void number_above(std::uint64_t number) { next_number_ = std::max(next_number_, number + 1); }
 
   // ── the writing thread ──
-  // One write(2). Gives the bytes appended. storage_full or internal when they are not in the journal; nothing of them is.
+  // One write(2). Gives the bytes appended. storage_full or internal when they are not in the journal; nothing of them
+  // is.
   Result<std::uint64_t> append(const RunRecord& record, WallTime now);
 
   // ── the reading thread ──

@@ -21,14 +21,39 @@ constexpr std::string_view kFrameMagic = "FRAM";
 constexpr std::size_t kFrameMagicAt = 8;
 constexpr std::size_t kHashedFrom = 8;
 constexpr std::size_t kFieldHeadBytes = 6;
-constexpr std::size_t kSearchBytesMax = 512u << 20;  // hashed while looking for the next frame: output may be full of magics
+constexpr std::size_t kSearchBytesMax = 512u
+                                        << 20;  // hashed while looking for the next frame: output may be full of magics
 
 // Never reuse a number.
 enum class Tag : std::uint16_t {
-  request_id = 1, user_email, udf_name, collection_name, started, execution_time_seconds, outcome, parameters_json, revision,
-  udf_id, entrypoint, cached_from, peak_memory_bytes, format, result_bytes, error_class, error_message, code_hash,
-  stdout_text, stderr_text, code_number, appended, parameters_bytes,
-  code_key = 64, code_name, code_entrypoint, code_code, code_headers,
+  request_id = 1,
+  user_email,
+  udf_name,
+  collection_name,
+  started,
+  execution_time_seconds,
+  outcome,
+  parameters_json,
+  revision,
+  udf_id,
+  entrypoint,
+  cached_from,
+  peak_memory_bytes,
+  format,
+  result_bytes,
+  error_class,
+  error_message,
+  code_hash,
+  stdout_text,
+  stderr_text,
+  code_number,
+  appended,
+  parameters_bytes,
+  code_key = 64,
+  code_name,
+  code_entrypoint,
+  code_code,
+  code_headers,
 };
 
 template <class T>
@@ -190,8 +215,8 @@ std::optional<JournalFrame> decode_frame(std::string_view bytes, const JournalKe
 
 std::size_t find_next_frame(std::string_view bytes, const JournalKey& key) {
   std::size_t hashed = 0;
-  for (std::size_t at = bytes.find(kFrameMagic, kFrameMagicAt + 1); at != std::string_view::npos && hashed < kSearchBytesMax;
-       at = bytes.find(kFrameMagic, at + 1)) {
+  for (std::size_t at = bytes.find(kFrameMagic, kFrameMagicAt + 1);
+       at != std::string_view::npos && hashed < kSearchBytesMax; at = bytes.find(kFrameMagic, at + 1)) {
     const std::string_view rest = bytes.substr(at - kFrameMagicAt);
     std::size_t size = 0;
     if (decode_frame(rest, key, &size)) return at - kFrameMagicAt;

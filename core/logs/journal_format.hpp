@@ -12,7 +12,8 @@
 //                        20           payload
 //
 // The key makes a frame that stands inside somebody's output never pass for one of ours when a damaged part is skipped.
-// A payload is a list of fields: u16 tag, u32 length, bytes. Unknown tags are ignored, so that a newer server may add some.
+// A payload is a list of fields: u16 tag, u32 length, bytes. Unknown tags are ignored, so that a newer server may add
+// some.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -38,14 +39,14 @@ enum class JournalKind : std::uint16_t {
 
 struct JournalFrame {
   JournalKind kind{};
-  std::string_view payload;   // into the bytes that were read
-  std::size_t size = 0;       // of the whole frame
+  std::string_view payload;  // into the bytes that were read
+  std::size_t size = 0;      // of the whole frame
 };
 
 // What `udf.json` is made from. `number` counts within a segment.
 struct JournalCode {
   std::uint32_t number = 0;
-  std::string key;   // equal keys mean equal content
+  std::string key;  // equal keys mean equal content
   std::string name;
   std::string entrypoint;
   std::string code;
@@ -64,11 +65,13 @@ Result<JournalKey> decode_segment_head(std::string_view bytes);
 
 // Replaces `out` by one whole frame.
 void encode_code(std::string& out, const JournalKey& key, const JournalCode& code);
-void encode_run(std::string& out, const JournalKey& key, const RunRecord& record, std::uint32_t code_number, WallTime appended);
+void encode_run(std::string& out, const JournalKey& key, const RunRecord& record, std::uint32_t code_number,
+                WallTime appended);
 
-// The frame at the start of `bytes`; nothing when they hold no whole undamaged frame. `size_hint`, when asked for, gets the
-// size of the frame as its head claims it (0: no head), so that a reader knows how much more to read.
-std::optional<JournalFrame> decode_frame(std::string_view bytes, const JournalKey& key, std::size_t* size_hint = nullptr);
+// The frame at the start of `bytes`; nothing when they hold no whole undamaged frame. `size_hint`, when asked for, gets
+// the size of the frame as its head claims it (0: no head), so that a reader knows how much more to read.
+std::optional<JournalFrame> decode_frame(std::string_view bytes, const JournalKey& key,
+                                         std::size_t* size_hint = nullptr);
 // The offset ≥ 1 of the next undamaged frame in `bytes`, or npos.
 std::size_t find_next_frame(std::string_view bytes, const JournalKey& key);
 

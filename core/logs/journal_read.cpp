@@ -62,8 +62,8 @@ void Journal::skip_damage(const Segment& segment) {
   fill(segment, segment.end - reading_.offset);
   const std::size_t next = find_next_frame(unread(), reading_key_);
   const std::uint64_t skipped = next == std::string_view::npos ? segment.end - reading_.offset : next;
-  spdlog::warn("log journal {}: {} bytes from {} on are damaged and left out", path_of(segment.number).string(), skipped,
-               reading_.offset);
+  spdlog::warn("log journal {}: {} bytes from {} on are damaged and left out", path_of(segment.number).string(),
+               skipped, reading_.offset);
   reading_.offset += skipped;
   if (reading_.offset > buffer_from_ + buffer_.size()) buffer_.clear(), buffer_from_ = reading_.offset;
 }
@@ -80,12 +80,16 @@ std::unique_ptr<JournalEntry> Journal::read_frame(const Segment& segment) {
   std::unique_ptr<JournalEntry> entry;
   const std::uint64_t end = reading_.offset + frame->size;
   if (frame->kind == JournalKind::code) {
-    if (auto code = decode_code(frame->payload)) codes_[code->number] = std::make_shared<const JournalCode>(std::move(*code));
+    if (auto code = decode_code(frame->payload))
+      codes_[code->number] = std::make_shared<const JournalCode>(std::move(*code));
   } else if (frame->kind == JournalKind::run) {
     if (auto run = decode_run(frame->payload)) {
       const auto code = codes_.find(run->code_number);
-      entry = std::make_unique<JournalEntry>(JournalEntry{std::move(*run), code == codes_.end() ? nullptr : code->second,
-                                                          {segment.number, end}, end - entry_from_, segment.replayed});
+      entry = std::make_unique<JournalEntry>(JournalEntry{std::move(*run),
+                                                          code == codes_.end() ? nullptr : code->second,
+                                                          {segment.number, end},
+                                                          end - entry_from_,
+                                                          segment.replayed});
       entry_from_ = end;
     }
   }
@@ -120,7 +124,8 @@ std::unique_ptr<JournalEntry> Journal::next() {
 void Journal::delete_read(bool writer_is_gone) {
   if (writer_is_gone) {
     const std::lock_guard lock(mutex_);
-    if (segments_.size() == 1 && reading_.segment == segments_.front().number && reading_.offset == segments_.front().end) {
+    if (segments_.size() == 1 && reading_.segment == segments_.front().number &&
+        reading_.offset == segments_.front().end) {
       read_segments_.push_back(segments_.front().number);
       segments_.clear();
     }

@@ -48,7 +48,8 @@ Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options) {
   if (error) return fail_errno("cannot make the journal folder " + options.folder.string(), error.value());
   auto journal = std::unique_ptr<Journal>(new Journal(std::move(options)));
   journal->folder_ = FileDescriptor(::open(journal->options_.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!journal->folder_) return fail_errno("cannot open the journal folder " + journal->options_.folder.string(), errno);
+  if (!journal->folder_)
+    return fail_errno("cannot open the journal folder " + journal->options_.folder.string(), errno);
   FUSED_CHECK(journal->list_segments());
   return journal;
 }
@@ -99,8 +100,9 @@ std::uint32_t Journal::code_number(const RunRecord& record) {
   key.append(1, '\0').append(record.udf_name).append(1, '\0').append(record.entrypoint);
   const auto known = written_codes_.find(key);
   if (known != written_codes_.end()) return known->second;
-  JournalCode snapshot{static_cast<std::uint32_t>(written_codes_.size()), key, record.udf_name, record.entrypoint, code,
-                       record.headers_json ? *record.headers_json : std::string()};
+  JournalCode snapshot{
+      static_cast<std::uint32_t>(written_codes_.size()),         key, record.udf_name, record.entrypoint, code,
+      record.headers_json ? *record.headers_json : std::string()};
   encode_code(code_frame_, writing_key_, snapshot);
   new_code_key_ = std::move(key);
   return snapshot.number;
@@ -109,7 +111,8 @@ std::uint32_t Journal::code_number(const RunRecord& record) {
 Status Journal::write_all(std::string_view first, std::string_view second) {
   std::uint64_t at = writing_end_;
   while (!first.empty() || !second.empty()) {
-    const iovec parts[2] = {{const_cast<char*>(first.data()), first.size()}, {const_cast<char*>(second.data()), second.size()}};
+    const iovec parts[2] = {{const_cast<char*>(first.data()), first.size()},
+                            {const_cast<char*>(second.data()), second.size()}};
     const ssize_t written = ::pwritev(writing_.get(), parts, 2, static_cast<off_t>(at));
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {

@@ -1,5 +1,5 @@
-// JSON text that is safe to show in a terminal and to split by lines: valid UTF-8, and beside what JSON demands DEL, the C1
-// controls, U+2028 and U+2029 are escaped.
+// JSON text that is safe to show in a terminal and to split by lines: valid UTF-8, and beside what JSON demands DEL,
+// the C1 controls, U+2028 and U+2029 are escaped.
 #pragma once
 #include <string>
 #include <string_view>

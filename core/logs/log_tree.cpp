@@ -30,7 +30,8 @@ std::unexpected<Error> folder_error(std::string_view call, int error_number) {
   return error;
 }
 
-Result<std::unique_ptr<LogTree>> LogTree::open(const std::filesystem::path& mount, const std::filesystem::path& journal) {
+Result<std::unique_ptr<LogTree>> LogTree::open(const std::filesystem::path& mount,
+                                               const std::filesystem::path& journal) {
   auto tree = std::make_unique<LogTree>();
   tree->mount_path_ = mount;
   tree->logs_path_ = mount / "fused-system/logs";
@@ -74,7 +75,8 @@ Result<FileDescriptor> LogTree::open_or_make(int folder, const std::string& name
     FileDescriptor opened(::openat(folder, name.c_str(), kFolderFlags));
     if (opened) return opened;
     if (errno == ENOENT) {
-      if (::mkdirat(folder, name.c_str(), 0755) != 0 && errno != EEXIST) return folder_error("cannot make folder " + name, errno);
+      if (::mkdirat(folder, name.c_str(), 0755) != 0 && errno != EEXIST)
+        return folder_error("cannot make folder " + name, errno);
     } else if ((errno == ENOTDIR || errno == ELOOP) && aside_) {
       FUSED_CHECK(discard(folder, name));
     } else {

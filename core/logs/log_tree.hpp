@@ -1,6 +1,6 @@
-// The folders under DIR/mount/fused-system/logs and the place beside them where run folders are made. Functions may write
-// there, so nothing is followed: every level is opened by one name beneath a descriptor, never through a symbolic link, and
-// what stands in the way is moved aside. Used on the folder thread only.
+// The folders under DIR/mount/fused-system/logs and the place beside them where run folders are made. Functions may
+// write there, so nothing is followed: every level is opened by one name beneath a descriptor, never through a symbolic
+// link, and what stands in the way is moved aside. Used on the folder thread only.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -21,17 +21,18 @@ std::unexpected<Error> folder_error(std::string_view call, int error_number);
 
 class LogTree {
  public:
-  // Makes what is missing and empties the place aside. It lies in `journal` (out of functions' reach) when folders can be
-  // renamed from there into `mount`, else in the logs folder as ".aside".
-  static Result<std::unique_ptr<LogTree>> open(const std::filesystem::path& mount, const std::filesystem::path& journal);
+  // Makes what is missing and empties the place aside. It lies in `journal` (out of functions' reach) when folders can
+  // be renamed from there into `mount`, else in the logs folder as ".aside".
+  static Result<std::unique_ptr<LogTree>> open(const std::filesystem::path& mount,
+                                               const std::filesystem::path& journal);
 
   int logs() const { return logs_.get(); }
   int aside() const { return aside_.get(); }
   const std::filesystem::path& logs_path() const { return logs_path_; }
   const std::filesystem::path& aside_path() const { return aside_path_; }
 
-  // The open folder {date}/{hhmm}/{email}, made where it is missing; kept open for the next run of the same minute. Owned
-  // by the tree, valid until the next call.
+  // The open folder {date}/{hhmm}/{email}, made where it is missing; kept open for the next run of the same minute.
+  // Owned by the tree, valid until the next call.
   Result<int> parent(const RunPath& path);
   // Opens everything anew: somebody removed folders that were held open.
   Status reopen();

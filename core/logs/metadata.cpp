@@ -26,7 +26,8 @@ class JsonLines {
     out_ += json;
   }
   void number(std::string_view key, std::int64_t value) { raw(key, std::to_string(value)); }
-  // JSON that came from elsewhere: kept when it is what it should be, else as a string, so that the file stays readable.
+  // JSON that came from elsewhere: kept when it is what it should be, else as a string, so that the file stays
+  // readable.
   void foreign(std::string_view key, std::string_view json, boost::json::kind expected) {
     boost::system::error_code error;
     const auto value = boost::json::parse(json, error);
@@ -68,7 +69,8 @@ std::string metadata_json(const JournalRun& run) {
     json.text("parameters_note", "left out: " + with_thousands(run.parameters_bytes) + " bytes; up to " +
                                      with_thousands(kLoggedParametersBytesMax) + " are kept");
   } else {
-    json.foreign("parameters", record.parameters_json.empty() ? "{}" : record.parameters_json, boost::json::kind::object);
+    json.foreign("parameters", record.parameters_json.empty() ? "{}" : record.parameters_json,
+                 boost::json::kind::object);
   }
   json.text_or_null("entrypoint", record.entrypoint);
   json.text_or_null("udf_id", record.udf_id);

@@ -1,5 +1,5 @@
-// The two JSON files of a run's folder, one key a line. The same record always gives the same bytes: replay tells by them
-// whether a folder is already in place.
+// The two JSON files of a run's folder, one key a line. The same record always gives the same bytes: replay tells by
+// them whether a folder is already in place.
 #pragma once
 #include <string>
 

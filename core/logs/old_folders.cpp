@@ -95,7 +95,8 @@ void OldFolders::leave_day() {
   if (today) {
     if (!found_any_) search_again_ = clock_.steady() + std::chrono::seconds(1);  // its last minutes stay open
   } else {
-    if (::unlinkat(tree_.logs(), day_.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) (void)tree_.discard(tree_.logs(), day_);
+    if (::unlinkat(tree_.logs(), day_.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+      (void)tree_.discard(tree_.logs(), day_);
     emptied_.push_back(day_);
   }
   day_.clear();

@@ -1,5 +1,5 @@
-// Finds run folders from the oldest on, one at a time, without ever holding a list of them: a day may have a million. Used on
-// the folder thread only.
+// Finds run folders from the oldest on, one at a time, without ever holding a list of them: a day may have a million.
+// Used on the folder thread only.
 #pragma once
 #include <dirent.h>
 
@@ -20,8 +20,8 @@ class OldFolders {
  public:
   OldFolders(LogTree& tree, const Clock& clock) : tree_(tree), clock_(clock) {}
 
-  // Moves the oldest run folder into the place aside. Only days before `before` (YYYY-MM-DD) when that is not "". Nothing
-  // when there is none; then the disk is not searched again for a second.
+  // Moves the oldest run folder into the place aside. Only days before `before` (YYYY-MM-DD) when that is not "".
+  // Nothing when there is none; then the disk is not searched again for a second.
   std::optional<OldFolder> take(std::string_view before);
   // Days of which nothing is left since the last call.
   std::vector<std::string> emptied_days() { return std::exchange(emptied_, {}); }

@@ -43,7 +43,8 @@ TEST(PostMortem, OfAnExceptionHoldsStderrThenTracebackThenTheEnd) {
   end.traceback = "Traceback (most recent call last):\n  File \"udf.py\", line 2, in udf\nValueError: bad n\n";
   const std::string text = failure_stderr(stream(""), stream("no newline"), end);
   EXPECT_TRUE(text.starts_with("no newline\n\nTraceback")) << text;
-  EXPECT_NE(text.find("\n\n--- how this run ended ---\noutcome: user_error\nerror: ValueError: bad n\n"), std::string::npos);
+  EXPECT_NE(text.find("\n\n--- how this run ended ---\noutcome: user_error\nerror: ValueError: bad n\n"),
+            std::string::npos);
   EXPECT_TRUE(text.ends_with("output: stdout.log is empty\n"));
   const std::string once = failure_stderr(stream(""), stream(end.traceback), end);
   EXPECT_EQ(once.find("Traceback"), once.rfind("Traceback"));

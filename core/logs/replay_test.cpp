@@ -77,8 +77,8 @@ TEST_F(Replay, EveryAcknowledgedRunHasItsFolderAfterAKillInTheMiddle) {
     log.reset();
   }
   EXPECT_GT(made_by_replay, 0) << "the kill never hit the gap between reply and folder";
-  std::printf("%d kills: %d acknowledged runs, all have their folder; %d of them by replay\n", kRounds, acknowledged_in_all,
-              made_by_replay);
+  std::printf("%d kills: %d acknowledged runs, all have their folder; %d of them by replay\n", kRounds,
+              acknowledged_in_all, made_by_replay);
 }
 
 TEST_F(Replay, OfAJournalTornAtAnyByteGivesTheWholeRecordsBeforeIt) {

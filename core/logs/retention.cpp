@@ -32,7 +32,8 @@ std::int64_t count_folders(const std::filesystem::path& day) {
   std::int64_t count = 0;
   std::error_code error;
   const auto skip = std::filesystem::directory_options::skip_permission_denied;
-  for (std::filesystem::recursive_directory_iterator at(day, skip, error), end; !error && at != end; at.increment(error)) {
+  for (std::filesystem::recursive_directory_iterator at(day, skip, error), end; !error && at != end;
+       at.increment(error)) {
     if (at.depth() < 2) continue;
     ++count;
     at.disable_recursion_pending();
@@ -42,8 +43,8 @@ std::int64_t count_folders(const std::filesystem::path& day) {
 
 }  // namespace
 
-Result<std::unique_ptr<Retention>> Retention::open(LogTree& tree, std::filesystem::path usage_file, RetentionOptions options,
-                                                   const Clock& clock) {
+Result<std::unique_ptr<Retention>> Retention::open(LogTree& tree, std::filesystem::path usage_file,
+                                                   RetentionOptions options, const Clock& clock) {
   auto retention = std::unique_ptr<Retention>(new Retention(tree, std::move(usage_file), options, clock));
   FUSED_CHECK(retention->measure_disk());
   retention->load();
@@ -57,10 +58,12 @@ Status Retention::measure_disk() {
   struct statvfs disk{};
   if (::fstatvfs(tree_.logs(), &disk) != 0) return folder_error("cannot measure " + tree_.logs_path().string(), errno);
   const auto block = static_cast<double>(disk.f_frsize);
-  bytes_max_ = options_.bytes_max ? options_.bytes_max
-                                  : static_cast<std::int64_t>(block * static_cast<double>(disk.f_blocks) * options_.disk_share);
-  inodes_max_ = options_.inodes_max ? options_.inodes_max
-                                    : static_cast<std::int64_t>(static_cast<double>(disk.f_files) * options_.disk_share);
+  bytes_max_ = options_.bytes_max
+                   ? options_.bytes_max
+                   : static_cast<std::int64_t>(block * static_cast<double>(disk.f_blocks) * options_.disk_share);
+  inodes_max_ = options_.inodes_max
+                    ? options_.inodes_max
+                    : static_cast<std::int64_t>(static_cast<double>(disk.f_files) * options_.disk_share);
   const bool no_inodes = disk.f_files > 0 && disk.f_favail < 1'000;
   disk_is_low_ = block * static_cast<double>(disk.f_bavail) < static_cast<double>(options_.free_bytes_min) || no_inodes;
   measured_ = clock_.steady();
@@ -153,9 +156,7 @@ bool Retention::any_expired() const {
   return !expired_before_.empty() && !days_.empty() && days_.begin()->first < expired_before_;
 }
 
-bool Retention::has_to_remove() const {
-  return any_expired() || over_limit(1, {});
-}
+bool Retention::has_to_remove() const { return any_expired() || over_limit(1, {}); }
 
 std::optional<OldFolder> Retention::reusable() {
   if (over_limit(1, kUsualFolder) || disk_is_low_) return take("");
@@ -198,7 +199,8 @@ Status Retention::save(JournalPosition read) {
   for (const auto& [date, use] : days_)
     days[date] = {{"folders", use.folders}, {"inodes", use.inodes}, {"bytes", use.bytes}};
   counted_ = std::max(counted_, read);
-  const boost::json::object usage{{"counted", {{"segment", counted_.segment}, {"offset", counted_.offset}}}, {"days", days}};
+  const boost::json::object usage{{"counted", {{"segment", counted_.segment}, {"offset", counted_.offset}}},
+                                  {"days", days}};
   const auto fresh = usage_file_.string() + ".new";
   {
     std::ofstream file(fresh, std::ios::trunc);

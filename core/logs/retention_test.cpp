@@ -19,8 +19,8 @@ class RetentionTest : public RunLogTest {
   }
   std::size_t of_day(const std::string& day) const {
     const auto all = folders();
-    return static_cast<std::size_t>(
-        std::count_if(all.begin(), all.end(), [&](const auto& path) { return path.string().find(day) != std::string::npos; }));
+    return static_cast<std::size_t>(std::count_if(
+        all.begin(), all.end(), [&](const auto& path) { return path.string().find(day) != std::string::npos; }));
   }
   template <class Done>
   bool eventually(Done done) const {

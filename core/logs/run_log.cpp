@@ -191,6 +191,7 @@ bool RunLog::make_folder(const JournalEntry& entry) {
 void RunLog::finish(const JournalEntry& entry, const WrittenFolder* written, bool recycled) {
   if (written) retention_->add(written->path.date, written->use, entry.end, written->already_there);
   const std::lock_guard lock(mutex_);
+  failing_ = false;
   if (!written) {
     ++metrics_.folders_given_up;
   } else if (!written->already_there) {
@@ -222,7 +223,8 @@ void RunLog::tidy(bool save_now) {
   saved_ = now;
   if (auto saved = retention_->save(journal_->read_up_to()); !saved) {
     complain(saved.error());
-    if (saved.error().kind != ErrorKind::storage_full) return;  // a full disk needs the room of the segments more than counts
+    if (saved.error().kind != ErrorKind::storage_full)
+      return;  // a full disk needs the room of the segments more than counts
   }
   journal_->delete_read(save_now);
 }
@@ -236,6 +238,7 @@ bool RunLog::pause(milliseconds duration) {
 void RunLog::complain(const Error& error) {
   std::unique_lock lock(mutex_);
   const std::uint64_t errors = ++metrics_.errors;
+  failing_ = true;
   lock.unlock();
   if (clock_.steady() - complained_ < kComplainEvery && errors > 1) return;
   complained_ = clock_.steady();

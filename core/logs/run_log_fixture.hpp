@@ -89,8 +89,10 @@ class RunLogTest : public testing::Test {
     std::vector<fs::path> found;
     if (!fs::exists(logs())) return found;
     for (fs::recursive_directory_iterator at(logs()), end; at != end; ++at) {
-      if (at->path().filename().string().starts_with(".")) at.disable_recursion_pending();
-      else if (at.depth() == 3) found.push_back(at->path()), at.disable_recursion_pending();
+      if (at->path().filename().string().starts_with("."))
+        at.disable_recursion_pending();
+      else if (at.depth() == 3)
+        found.push_back(at->path()), at.disable_recursion_pending();
     }
     std::sort(found.begin(), found.end());
     return found;

@@ -114,9 +114,21 @@ TEST_F(RunFolder, LiesUnderTheMinuteInWhichTheRunBegan) {
 
 TEST_F(RunFolder, HasOneLevelForTheEmailWhateverItHolds) {
   open(options());
-  const std::vector<std::string> odd = {"../../etc", "a/b@c", "", ".", "..", ".hidden@x", "ü@ex.ample", std::string("n\0l", 3),
-                                        std::string(300, 'x') + "@long", std::string(300, 'x') + "@other", "a b\n@c", "100%",
-                                        "plus+tag@x-y_z.de", "~root", "%2E"};
+  const std::vector<std::string> odd = {"../../etc",
+                                        "a/b@c",
+                                        "",
+                                        ".",
+                                        "..",
+                                        ".hidden@x",
+                                        "ü@ex.ample",
+                                        std::string("n\0l", 3),
+                                        std::string(300, 'x') + "@long",
+                                        std::string(300, 'x') + "@other",
+                                        "a b\n@c",
+                                        "100%",
+                                        "plus+tag@x-y_z.de",
+                                        "~root",
+                                        "%2E"};
   for (std::size_t at = 0; at < odd.size(); ++at) {
     RunRecord run = record("id" + std::to_string(at));
     run.user_email = odd[at];
@@ -251,6 +263,27 @@ TEST_F(Backlog, SlowsTheCallerForABoundedTimeAndDropsNothing) {
   EXPECT_EQ(metrics.backlog_bytes, 0u);
   EXPECT_EQ(metrics.seconds_behind, 0);
   EXPECT_EQ(metrics.records_lost, 0u);
+}
+
+TEST_F(Backlog, SlowsNobodyWhileFoldersCannotBeMadeAnyway) {
+  auto chosen = options();
+  chosen.backlog_records_max = 2;
+  chosen.block_max = seconds(1);
+  chosen.retry_after = milliseconds(10);
+  open(chosen);
+  wait();
+  fs::remove_all(root / "mount");
+  std::ofstream(root / "mount") << "no folder";
+  append(record("first"));
+  while (log->metrics().errors == 0) std::this_thread::sleep_for(milliseconds(1));
+  const auto begin = std::chrono::steady_clock::now();
+  for (int number = 0; number < 50; ++number) append(record("run" + std::to_string(number)));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(5)) << "waiting would take 49 s";
+  EXPECT_EQ(log->metrics().waits, 0u);
+  fs::remove(root / "mount");
+  fs::create_directories(root / "mount");
+  wait();
+  EXPECT_EQ(folders().size(), 51u);
 }
 
 TEST_F(Backlog, GrowsNoFurtherThanTheJournalMayAndSaysWhatIsLost) {

@@ -9,8 +9,8 @@ constexpr std::size_t kSegmentBytesMax = 200;  // file systems take 255; room fo
 constexpr std::size_t kDigestDigits = 16;
 
 bool stays(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '@' || c == '+' || c == '-' ||
-         c == '_' || c == '.';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '@' || c == '+' ||
+         c == '-' || c == '_' || c == '.';
 }
 
 }  // namespace

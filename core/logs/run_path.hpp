@@ -7,9 +7,9 @@
 
 namespace fused {
 
-// One path segment of at most 200 bytes that is never "", "." or ".." and holds no "/": ASCII letters, digits and @ + - _ .
-// stay; every other byte and a leading "." become %XX; "" becomes "%". What would be longer keeps its beginning, then "~"
-// and 16 hex digits of its SHA-256 ("~" itself is always %7E, so no two texts meet in one segment).
+// One path segment of at most 200 bytes that is never "", "." or ".." and holds no "/": ASCII letters, digits and @ + -
+// _ . stay; every other byte and a leading "." become %XX; "" becomes "%". What would be longer keeps its beginning,
+// then "~" and 16 hex digits of its SHA-256 ("~" itself is always %7E, so no two texts meet in one segment).
 std::string path_segment(std::string_view text);
 
 struct RunPath {

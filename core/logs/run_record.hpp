@@ -9,33 +9,34 @@
 namespace fused {
 
 struct RunRecord {
-  std::string request_id;       // the folder's name: the run id, "<id>.2" for a second attempt
-  std::string user_email;       // who asked; for a share-token visitor the function's owner
+  std::string request_id;  // the folder's name: the run id, "<id>.2" for a second attempt
+  std::string user_email;  // who asked; for a share-token visitor the function's owner
   std::string udf_name;
   std::string collection_name;  // "default" where there is none
   WallTime started;
   double execution_time_seconds = 0;  // never null: wall time also of a run that was killed
-  std::string outcome;          // "ok", "user_error", "timeout", … (ARCHITECTURE.md, "Outcomes")
-  std::string parameters_json;  // a JSON object; over kLoggedParametersBytesMax only its size is kept, and the file says so
-  std::string revision;         // of a saved function, else ""
-  std::string udf_id;           // of a saved function, else ""
+  std::string outcome;                // "ok", "user_error", "timeout", … (ARCHITECTURE.md, "Outcomes")
+  std::string
+      parameters_json;   // a JSON object; over kLoggedParametersBytesMax only its size is kept, and the file says so
+  std::string revision;  // of a saved function, else ""
+  std::string udf_id;    // of a saved function, else ""
   std::string entrypoint;
-  std::string cached_from;      // the run whose result this is, else ""
+  std::string cached_from;  // the run whose result this is, else ""
   std::int64_t peak_memory_bytes = 0;
-  std::string format;           // of the result
+  std::string format;  // of the result
   std::int64_t result_bytes = 0;
-  std::string error_class;      // of a failed run
+  std::string error_class;  // of a failed run
   std::string error_message;
   std::shared_ptr<const std::string> code;
   std::shared_ptr<const std::string> headers_json;  // a JSON array of {"module_name","source_code"}; null: []
-  std::string code_hash;        // of code, entrypoint and headers (FunctionSource::code_hash): equal code is stored once and
-                                // hard-linked; "" lets the log compute it
-  std::string stdout_text;      // as it will stand in stdout.log, cuts said in it (streams.hpp)
-  std::string stderr_text;      // "" for a run that succeeded
+  std::string code_hash;  // of code, entrypoint and headers (FunctionSource::code_hash): equal code is stored once and
+                          // hard-linked; "" lets the log compute it
+  std::string stdout_text;  // as it will stand in stdout.log, cuts said in it (streams.hpp)
+  std::string stderr_text;  // "" for a run that succeeded
 };
 
 constexpr std::size_t kLoggedParametersBytesMax = 64 << 10;
-constexpr std::size_t kLoggedMessageBytesMax = 64 << 10;   // of error_message; the cut is said in it
-constexpr std::size_t kLoggedStreamBytesMax = 64 << 20;    // of each stream, whatever its caller allowed; the cut is said
+constexpr std::size_t kLoggedMessageBytesMax = 64 << 10;  // of error_message; the cut is said in it
+constexpr std::size_t kLoggedStreamBytesMax = 64 << 20;  // of each stream, whatever its caller allowed; the cut is said
 
 }  // namespace fused

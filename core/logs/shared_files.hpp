@@ -1,5 +1,5 @@
-// Files with equal content stored once: the code snapshot of equal code, and the empty stream. They lie in the place aside
-// and are hard-linked into run folders, which costs no inode and half the time. Used on the folder thread only.
+// Files with equal content stored once: the code snapshot of equal code, and the empty stream. They lie in the place
+// aside and are hard-linked into run folders, which costs no inode and half the time. Used on the folder thread only.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -21,9 +21,9 @@ class SharedFiles {
  public:
   SharedFiles(const LogTree& tree, SharedFileOptions options) : tree_(tree), options_(options) {}
 
-  // Makes `path` (relative to `folder`) a link to the file of `key`, which is made with `content()` where there is none,
-  // where its links are used up or where its size is not that of the content any more. Where the file system has no hard
-  // links it becomes a file of its own. EEXIST is an error.
+  // Makes `path` (relative to `folder`) a link to the file of `key`, which is made with `content()` where there is
+  // none, where its links are used up or where its size is not that of the content any more. Where the file system has
+  // no hard links it becomes a file of its own. EEXIST is an error.
   template <class Content>
   Status link(const std::string& key, int folder, const char* path, Content&& content) {
     const auto known = files_.find(key);

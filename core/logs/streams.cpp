@@ -35,8 +35,8 @@ std::string join_cut(std::string_view head, std::uint64_t cut, std::string_view 
   tail.remove_prefix(begin);
   std::string text(head);
   if (!text.empty() && text.back() != '\n') text += '\n';
-  text += "[… " + with_thousands(static_cast<long long>(cut + end + begin)) + " bytes cut: " +
-          with_thousands(static_cast<long long>(kept)) + " are kept …]\n";
+  text += "[… " + with_thousands(static_cast<long long>(cut + end + begin)) +
+          " bytes cut: " + with_thousands(static_cast<long long>(kept)) + " are kept …]\n";
   text += tail;
   return text;
 }

@@ -1,5 +1,5 @@
-// What a run wrote, kept within bounds and made into stdout.log and stderr.log. Nothing is escaped in these files: they are
-// the bytes of the run as UTF-8, where what is no UTF-8 has become U+FFFD.
+// What a run wrote, kept within bounds and made into stdout.log and stderr.log. Nothing is escaped in these files: they
+// are the bytes of the run as UTF-8, where what is no UTF-8 has become U+FFFD.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -28,7 +28,7 @@ class CapturedStream {
 
   std::uint64_t head_max_, tail_max_;
   std::string head_;
-  std::string tail_;           // a ring once it is full
+  std::string tail_;  // a ring once it is full
   std::size_t tail_begin_ = 0;
   std::uint64_t total_ = 0;
 };
@@ -39,8 +39,9 @@ std::string keep_ends(std::string_view text, std::size_t bytes_max);
 // Parts of the two streams in the order they were written: {1, n} for n bytes of stdout, {2, n} of stderr.
 using StreamOrder = std::span<const std::pair<int, std::uint64_t>>;
 
-// stdout.log of a run that succeeded (the seed: a non-empty stderr.log means an error). With an empty stderr it is stdout as
-// it is. Otherwise stderr's parts stand in their place, each beginning on its own line and each line of them marked
+// stdout.log of a run that succeeded (the seed: a non-empty stderr.log means an error). With an empty stderr it is
+// stdout as it is. Otherwise stderr's parts stand in their place, each beginning on its own line and each line of them
+// marked
 // "[stderr] ". What the order does not cover is appended, stdout first.
 std::string merge_streams(const CapturedStream& out, const CapturedStream& err, StreamOrder order);
 

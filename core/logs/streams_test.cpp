@@ -85,7 +85,8 @@ TEST(MergeStreams, LeavesOutputWithoutErrorsAlone) {
 
 TEST(MergeStreams, PutsMarkedErrorsInTheirPlace) {
   EXPECT_EQ(merged("one\nthree\n", "two\n", {{1, 4}, {2, 4}, {1, 6}}), "one\n[stderr] two\nthree\n");
-  EXPECT_EQ(merged("one\nthree\n", "2a\n2b\n", {{1, 4}, {2, 3}, {2, 3}, {1, 6}}), "one\n[stderr] 2a\n[stderr] 2b\nthree\n");
+  EXPECT_EQ(merged("one\nthree\n", "2a\n2b\n", {{1, 4}, {2, 3}, {2, 3}, {1, 6}}),
+            "one\n[stderr] 2a\n[stderr] 2b\nthree\n");
 }
 
 TEST(MergeStreams, BeginsEachErrorOnALineOfItsOwn) {
