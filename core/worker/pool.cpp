@@ -182,10 +182,7 @@ void Pool::fork_one() {
   WorkerEvents events{.ready =
                           [this, number] {
                             isolation_ = workers_.at(number)->report();
-                            if (blank_waiters_.empty()) return;
-                            auto* waiter = blank_waiters_.front();
-                            blank_waiters_.erase(blank_waiters_.begin());
-                            waiter->set(true);
+                            wake_waiter();
                           },
                       .clean = [this, number](const std::string& why) { on_clean(number, why); },
                       .dead = [this, number] { on_dead(number); }};
@@ -212,8 +209,19 @@ void Pool::on_clean(int number, const std::string& why) {
   const auto idle = std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.second->state() == WorkerState::idle; });
   const bool thrown = throw_away_.erase(number) > 0;
   if (!why.empty()) spdlog::info("worker {} is replaced after {} runs: {}", number, worker->runs(), why);
-  if (!why.empty() || thrown || worker->runs() >= options_.worker_runs_max || idle > options_.workers) replace(worker);
-  else give_slot();
+  if (!why.empty() || thrown || worker->runs() >= options_.worker_runs_max || idle > options_.workers) {
+    replace(worker);
+    return;
+  }
+  wake_waiter();  // a run that waits for a fork is better served by a warm worker that is free now
+  give_slot();
+}
+
+void Pool::wake_waiter() {
+  if (blank_waiters_.empty()) return;
+  auto* waiter = blank_waiters_.front();
+  blank_waiters_.erase(blank_waiters_.begin());
+  waiter->set(true);
 }
 
 void Pool::replace(const SharedWorker& worker) {

@@ -81,6 +81,7 @@ class Pool {
   boost::asio::awaitable<Result<SharedWorker>> take_worker(const RunOrder& order, RunTicket& ticket);
   SharedWorker pick(const std::string& key, bool fresh);
   void give_slot();                  // a slot is free: wake the next
+  void wake_waiter();
   void refill();
   void fork_one();
   void on_dead(int number);
