@@ -36,7 +36,7 @@ std::vector<std::pair<int, std::uint64_t>> stream_order(const json::object& head
 std::string mebibytes(std::int64_t bytes) { return std::to_string((bytes + (1 << 19)) >> 20) + " MiB"; }
 
 // What nobody inside the function could say: how the run ended, under which limits, and where the function was.
-std::string post_mortem(const RunRequest& request, const RunReply& reply, std::string_view outcome, double seconds) {
+std::string post_mortem(const RunRequest& request, const RunReply& reply, std::string_view outcome, double seconds, bool has_stderr) {
   std::string out = "\n--- post-mortem ---\n";
   out += "outcome: " + std::string(outcome) + "\n";
   out += "what happened: " + reply.message + "\n";
@@ -47,7 +47,7 @@ std::string post_mortem(const RunRequest& request, const RunReply& reply, std::s
   out += line;
   out += "memory: peak " + (reply.peak_memory_bytes > 0 ? mebibytes(reply.peak_memory_bytes) : std::string("unknown")) + " of at most " +
          mebibytes(request.limits.memory_bytes) + "\n";
-  out += "last Python lines: " + (reply.last_lines.empty() ? std::string("unknown (the process gave none)\n") : "\n" + reply.last_lines);
+  out += "last Python lines: " + (reply.last_lines.empty() ? std::string(reply.signal != 0 && !has_stderr ? "unknown (the process gave none)\n" : "what the process wrote stands above\n") : "\n" + reply.last_lines);
   return out;
 }
 
@@ -153,7 +153,8 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
     const std::string& trace = failure.traceback.empty() ? failure.error_class + ": " + failure.message + "\n" : failure.traceback;
     if (!record.stderr_text.empty() && record.stderr_text.back() != '\n') record.stderr_text += '\n';
     record.stderr_text += trace;
-    if (reply.end != RunEnd::reported) record.stderr_text += post_mortem(request, reply, outcome.outcome, seconds);
+    if (reply.end != RunEnd::reported) record.stderr_text += post_mortem(request, reply, outcome.outcome, seconds, !err_text.empty());
+    metadata.stderr_text = record.stderr_text;  // the official client shows this and not "exception"
   }
   const std::string log_dir = RunPath::of(record).as_seen_by_functions();
   metadata.log_dir = log_dir;

@@ -49,11 +49,7 @@ std::string failure_body(const RunOutcome& outcome, const Request& request) {
 }  // namespace
 
 Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, const Request& request) {
-  if (!result) {
-    Reply reply = Reply::error(result.error(), request.request_id);
-    if (result.error().kind == ErrorKind::too_many_requests) reply.with("retry-after", "1");
-    return reply;
-  }
+  if (!result) return Reply::error(result.error(), request.request_id);
   const RunOutcome& outcome = *result;
   Reply reply;
   reply.headers.reserve(8);

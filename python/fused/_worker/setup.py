@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import random
@@ -99,11 +100,46 @@ def new_random_numbers() -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Arrow's pools have their own count; BLAS and OpenMP took theirs from the environment in the zygote."""
+    """For what is loaded from now on by the environment; numpy's BLAS and Arrow, which the zygote has loaded, by name.
+
+    In the zygote all have one thread: more would be started at import, and no fork may copy a thread.
+    """
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    if threads > 1:
+        set_blas_threads(threads)
     arrow = sys.modules.get("pyarrow")
     if arrow is not None:
         arrow.set_cpu_count(threads)
         arrow.set_io_thread_count(threads)
+
+
+WHERE_ARE_YOU = 34 + 7  # the signal; core/worker/run_order.hpp names the same number
+
+
+def answer_where_you_are() -> None:
+    """The Python lines of every thread go to stderr when the server asks before it ends a run, and upon a crash.
+
+    From C, so that a function that holds the interpreter or loops in a library is found too.
+    """
+    faulthandler.enable(file=2, all_threads=True)
+    faulthandler.register(WHERE_ARE_YOU, file=2, all_threads=True, chain=False)
+
+
+def set_blas_threads(threads: int) -> None:
+    """Of the OpenBLAS that comes with numpy's wheel; another BLAS keeps its one thread."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return
+    folder = os.path.join(os.path.dirname(os.path.dirname(numpy.__file__)), "numpy.libs")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    for name in names:
+        if "openblas" in name:
+            library = ctypes.CDLL(os.path.join(folder, name))
+            for function in ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads", "openblas_set_num_threads"):
+                if hasattr(library, function):
+                    getattr(library, function)(threads)
+                    break
 
 
 def enter_sandbox(sandbox: dict[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int) -> N
         setup.set_environment(sandbox, scratch)
         setup.new_random_numbers()
         setup.set_threads(threads)
+        setup.answer_where_you_are()
         sock = socket.socket(fileno=setup.SOCKET)
         connection = Connection(sock, int(order["nonce"]))
         Worker(connection, setup.own_folders(report, scratch), report).serve()

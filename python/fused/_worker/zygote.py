@@ -40,10 +40,10 @@ def threads_per_worker() -> int:
     return max(1, cores // max(1, int(workers) if workers.isdigit() and workers != "0" else cores))
 
 
-def set_environment(threads: int) -> None:
-    """Read by the libraries when they are loaded."""
+def set_environment() -> None:
+    """Read by the libraries when they are loaded: one thread each here, a worker's share is set after the fork."""
     for name in setup.THREAD_VARIABLES:
-        os.environ.setdefault(name, str(threads))
+        os.environ[name] = "1"
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
 
@@ -153,7 +153,7 @@ class Zygote:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when to stop
     threads = threads_per_worker()
-    set_environment(threads)
+    set_environment()
     control = socket.socket(fileno=CONTROL)
     control.set_inheritable(False)
     from . import preload
