@@ -373,21 +373,6 @@ def test_fused_context_is_there_inside(run, email):
     assert run(udf)["email"].tolist() == [email]
 
 
-def test_fused_cache_inside_a_function_is_a_decorator(run):
-    @fused.udf
-    def udf(n: int = 1):
-        import fused
-        import pandas as pd
-
-        @fused.cache
-        def slow(n):
-            return n + 1
-
-        return pd.DataFrame({"n": [slow(n)]})
-
-    assert run(udf, n=1)["n"].tolist() == [2]
-
-
 def test_the_run_id_is_a_folder_of_the_log(run, url):
     import os
     from pathlib import Path
