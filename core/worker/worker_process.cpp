@@ -10,6 +10,7 @@
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -114,7 +115,10 @@ void WorkerProcess::handle(Frame frame) {
       if (state_ == WorkerState::cleaning) {
         drain(1);  // what a thread printed after the result belongs to nobody
         drain(2);
-        events_.clean(member_text(parse_object(frame.header), "replace"));
+        if (killed_) return;  // it is ending: nobody may be given it
+        std::string why = member_text(parse_object(frame.header), "replace");
+        if (current_) idle_early_ = std::move(why);  // the run's coroutine has its result, but was not resumed yet
+        else events_.clean(why);
         return;
       }
       break;
@@ -162,6 +166,12 @@ asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& 
   RunReply reply = co_await done.wait();
   current_ = nullptr;
   watcher_ = nullptr;
+  if (idle_early_) {
+    // After the caller's own end of the run: what it noted under this worker's number must be gone before the next run.
+    asio::post(io_, [keep, why = *std::exchange(idle_early_, std::nullopt)] {
+      if (keep->state_ == WorkerState::cleaning && !keep->killed_) keep->events_.clean(why);
+    });
+  }
   co_return reply;
 }
 
@@ -171,7 +181,10 @@ asio::awaitable<Result<Frame>> WorkerProcess::describe(std::string header) {
   described_ = &done;
   const auto before = state_;
   state_ = WorkerState::busy;
-  if (const auto sent = co_await socket_->write(FrameKind::describe, std::move(header)); !sent) co_return std::unexpected(sent.error());
+  if (const auto sent = co_await socket_->write(FrameKind::describe, std::move(header)); !sent) {
+    described_ = nullptr;
+    co_return std::unexpected(sent.error());
+  }
   auto frame = co_await done.wait();
   described_ = nullptr;
   if (state_ != WorkerState::dead) state_ = before;

@@ -88,6 +88,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   SteadyTime busy_since_{};
   RunWatcher* watcher_ = nullptr;               // of the current run
   Completion<RunReply>* current_ = nullptr;
+  std::optional<std::string> idle_early_;       // the worker was idle again before the run's coroutine was resumed
   Completion<Result<Frame>>* described_ = nullptr;
   std::optional<WorkerExit> exit_;
   std::optional<std::pair<RunEnd, std::string>> killed_;
