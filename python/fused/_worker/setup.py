@@ -52,8 +52,7 @@ def default_signals() -> None:
 
 def environment(sandbox: dict[str, Any], scratch: str) -> dict[str, str]:
     """What a function sees as ``os.environ``: nothing of the server's own."""
-    kept = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", *THREAD_VARIABLES, *_CONFIGURATION)
-    found = {name: os.environ[name] for name in kept if name in os.environ}
+    found = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     found.update(
         PATH=os.pathsep.join(dict.fromkeys([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])),
         HOME=scratch,
@@ -64,8 +63,6 @@ def environment(sandbox: dict[str, Any], scratch: str) -> dict[str, str]:
     )
     found.setdefault("LANG", "C.UTF-8")
     found.setdefault("FUSED_MOUNT", sandbox.get("mount") or "/mount")
-    if sandbox.get("python_paths"):
-        found["PYTHONPATH"] = os.pathsep.join(sandbox["python_paths"])
     return found
 
 
@@ -78,6 +75,9 @@ _CONFIGURATION = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
+
+# What of the zygote's environment a function may see.
+KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", "PYTHONPATH", *THREAD_VARIABLES, *_CONFIGURATION)
 
 
 def set_environment(sandbox: dict[str, Any], scratch: str) -> None:

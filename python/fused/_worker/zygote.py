@@ -6,6 +6,7 @@ workers end with it.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -38,6 +39,18 @@ def threads_per_worker() -> int:
     cores = len(os.sched_getaffinity(0))
     workers = os.environ.get("FUSED_WORKERS", "")
     return max(1, cores // max(1, int(workers) if workers.isdigit() and workers != "0" else cores))
+
+
+def forget_environment() -> None:
+    """What the server did not mean for functions is dropped, also from the memory that ``/proc/self/environ`` shows."""
+    kept = {name: os.environ[name] for name in setup.KEPT_VARIABLES if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept)  # copies on the heap, so that the first ones are no longer in use
+    with open("/proc/self/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    start, end = int(fields[47]), int(fields[48])  # env_start and env_end, the 50th and 51st with pid and name
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
 
 
 def set_environment() -> None:
@@ -124,7 +137,7 @@ class Zygote:
 
             check_threads()
             pid = _native.fork_worker(isolation, (order.get("sandbox") or {}).get("without") or [])
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             self.send({"op": "fork_failed", "worker": order["worker"], "message": str(error)})
             return
         if pid == 0:
@@ -153,6 +166,7 @@ class Zygote:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when to stop
     threads = threads_per_worker()
+    forget_environment()
     set_environment()
     control = socket.socket(fileno=CONTROL)
     control.set_inheritable(False)
