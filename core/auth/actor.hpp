@@ -19,10 +19,10 @@ struct Actor {
   std::string user_id;
   std::string email;
   std::string username;
-  std::string organisation;   // name; "default"
-  std::string share_token_id; // kind share_token: which
-  int recursion = 0;          // kind run: depth of the run that asks
-  std::string run_id;         // kind run: the run that asks
+  std::string organisation;    // name; "default"
+  std::string share_token_id;  // kind share_token: which
+  int recursion = 0;           // kind run: depth of the run that asks
+  std::string run_id;          // kind run: the run that asks
 
   bool is_nobody() const { return kind == ActorKind::nobody; }
 };

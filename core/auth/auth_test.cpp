@@ -45,8 +45,9 @@ struct Server {
   }
   std::string function(const std::string& slug) {
     const std::string id = new_uuid();
-    EXPECT_TRUE(database.run("INSERT INTO function VALUES (?, 'default', ?, 'default', ?, 'auto', '{}', 0, 0, 'r', 1, 1)",
-                             {id, people.owner_of_server().id, slug}));
+    EXPECT_TRUE(
+        database.run("INSERT INTO function VALUES (?, 'default', ?, 'default', ?, 'auto', '{}', 0, 0, 'r', 1, 1)",
+                     {id, people.owner_of_server().id, slug}));
     return id;
   }
   ShareToken shared(const std::string& function_id) {
@@ -75,7 +76,7 @@ TEST_F(Auth, the_first_start_makes_organisation_user_home_and_a_token_file_for_i
   EXPECT_EQ(actor.user_id, owner.id);
   EXPECT_EQ(actor.organisation, "default");
   for (const char* name : {"token", "share-key", "state.db"}) {
-    struct stat facts {};
+    struct stat facts{};
     ASSERT_EQ(::stat((root / name).c_str(), &facts), 0) << name;
     EXPECT_EQ(facts.st_mode & 07777, 0600u) << name;
   }
@@ -106,12 +107,20 @@ TEST_F(Auth, later_starts_keep_the_token_and_replace_a_lost_or_dead_one) {
 TEST_F(Auth, a_token_is_taken_under_four_schemes_in_any_case_and_under_no_other) {
   const Server server(root);
   const std::string token = server.file_token();
-  for (const std::string scheme : {"Bearer", "bearer", "BEARER", "Fused-Env-Bearer", "fused-rtenv-bearer",
-                                   "FUSED-SERVICE-TOKEN", "Bearer  "})
+  for (const std::string scheme :
+       {"Bearer", "bearer", "BEARER", "Fused-Env-Bearer", "fused-rtenv-bearer", "FUSED-SERVICE-TOKEN", "Bearer  "})
     EXPECT_FALSE(server.authenticator.authenticate(scheme + " " + token).is_nobody()) << scheme;
-  const std::vector<std::string> refused{token, "Basic " + token, "Bearer", "Bearer ", "Bearer" + token, "Bearer\t" + token, "",
-                                         "Bearer " + token + "x", "Bearer " + token.substr(1),
-                                         "Bearer " + std::string(100'000, 'x'), "Bearers " + token};
+  const std::vector<std::string> refused{token,
+                                         "Basic " + token,
+                                         "Bearer",
+                                         "Bearer ",
+                                         "Bearer" + token,
+                                         "Bearer\t" + token,
+                                         "",
+                                         "Bearer " + token + "x",
+                                         "Bearer " + token.substr(1),
+                                         "Bearer " + std::string(100'000, 'x'),
+                                         "Bearers " + token};
   for (const std::string& header : refused)
     EXPECT_TRUE(server.authenticator.authenticate(header).is_nobody()) << header.substr(0, 80);
 }
@@ -175,8 +184,10 @@ TEST_F(Auth, names_are_unique_and_fit_into_a_path) {
   Server server(root);
   const std::string organisation = server.people.organisation("default")->id;
   ASSERT_TRUE(server.people.create_user(organisation, "ann@example.org", "ann", Role::member));
-  EXPECT_EQ(server.people.create_user(organisation, "ANN@example.org", "ann2", Role::member).error().kind, ErrorKind::conflict);
-  EXPECT_EQ(server.people.create_user(organisation, "a2@example.org", "ann", Role::member).error().kind, ErrorKind::conflict);
+  EXPECT_EQ(server.people.create_user(organisation, "ANN@example.org", "ann2", Role::member).error().kind,
+            ErrorKind::conflict);
+  EXPECT_EQ(server.people.create_user(organisation, "a2@example.org", "ann", Role::member).error().kind,
+            ErrorKind::conflict);
   EXPECT_EQ(server.people.create_user("none", "a3@example.org", "a3", Role::member).error().kind, ErrorKind::not_found);
   for (const std::string name : {"", ".", "..", "../x", "a/b", "Ann", "-a", "a b", "ä", "fused-system", "team", "self"})
     EXPECT_FALSE(server.people.create_user(organisation, "new@example.org", name, Role::member)) << name;
@@ -186,7 +197,8 @@ TEST_F(Auth, names_are_unique_and_fit_into_a_path) {
   const auto other = server.people.create_organisation("acme");
   ASSERT_TRUE(other);
   EXPECT_EQ(server.people.create_organisation("acme").error().kind, ErrorKind::conflict);
-  EXPECT_TRUE(server.people.create_user(other->id, "ann@acme.example", "ann", Role::owner)) << "the same name elsewhere";
+  EXPECT_TRUE(server.people.create_user(other->id, "ann@acme.example", "ann", Role::owner))
+      << "the same name elsewhere";
 }
 
 TEST_F(Auth, a_disabled_users_tokens_die_and_the_last_owner_stays) {
@@ -259,7 +271,9 @@ TEST_F(Auth, share_tokens_survive_a_restart_and_are_shown_again_only_with_the_ke
 }
 
 TEST_F(Auth, a_share_key_that_is_damaged_stops_the_start) {
-  { const Server server(root); }
+  {
+    const Server server(root);
+  }
   put_file(root / "share-key", "zz\n");
   const MovableClock clock;
   const auto data = *DataFolder::open(root);
@@ -288,7 +302,8 @@ TEST_F(Auth, who_may_see_and_write) {
   const std::string organisation = server.people.organisation("default")->id;
   const Actor owner = actor_of_user(server.people.owner_of_server());
   const Actor member = actor_of_user(*server.people.create_user(organisation, "m@x", "m", Role::member));
-  const Actor stranger = actor_of_user(*server.people.create_user(server.people.create_organisation("acme")->id, "s@x", "s", Role::owner));
+  const Actor stranger =
+      actor_of_user(*server.people.create_user(server.people.create_organisation("acme")->id, "s@x", "s", Role::owner));
   Actor run = owner;
   run.kind = ActorKind::run;
   Actor visitor;

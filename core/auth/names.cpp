@@ -39,8 +39,9 @@ bool same_email(std::string_view a, std::string_view b) {
 }
 
 Status check_user_name(std::string_view name, std::string_view what) {
-  const bool fits = !name.empty() && name.size() <= kNameBytesMax && starts_name(name.front()) &&
-                    std::ranges::all_of(name, [](char c) { return starts_name(c) || c == '.' || c == '_' || c == '-'; });
+  const bool fits =
+      !name.empty() && name.size() <= kNameBytesMax && starts_name(name.front()) &&
+      std::ranges::all_of(name, [](char c) { return starts_name(c) || c == '.' || c == '_' || c == '-'; });
   if (!fits)
     return refuse(what, name, "it must have 1 to 64 of a-z, 0-9, '.', '_' and '-' and begin with a letter or digit");
   for (const std::string_view own : {"fused-system", "team", "public", "self"})

@@ -14,7 +14,9 @@ constexpr std::string_view kTokenPrefix = "fut_";
 constexpr std::string_view kTokenFileName = "DIR/token";  // name of the token that the file holds
 constexpr std::size_t kTokenFileBytesMax = 4'096;
 
-bool is_over(const std::optional<std::int64_t>& expires_at, std::int64_t now) { return expires_at && *expires_at <= now; }
+bool is_over(const std::optional<std::int64_t>& expires_at, std::int64_t now) {
+  return expires_at && *expires_at <= now;
+}
 
 std::string without_line_end(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
@@ -69,20 +71,21 @@ Status People::load() {
   FUSED_CHECK(database_.query("SELECT id, name FROM organisation", {}, [&](const Row& row) {
     organisations_.emplace(row.text(0), Organisation{row.text(0), row.text(1)});
   }));
-  FUSED_CHECK(database_.query("SELECT id, organisation_id, email, username, role, enabled, created_at FROM user", {},
-                              [&](const Row& row) {
-                                User user{row.text(0), row.text(1), organisations_[row.text(1)].name, row.text(2),
-                                          row.text(3), parse_role(row.text(4)).value_or(Role::member),
-                                          row.integer(5) != 0, row.integer(6)};
-                                users_.emplace(row.text(0), std::move(user));
-                              }));
-  return database_.query("SELECT id, hash, user_id, name, created_at, expires_at FROM api_token", {}, [&](const Row& row) {
-    ApiToken token{row.text(0), row.text(2), row.text(3), row.integer(4), std::nullopt};
-    if (!row.is_null(5)) token.expires_at = row.integer(5);
-    keys_.emplace(row.text(1), Key{actor_of_user(users_[token.user_id]), token.expires_at});
-    hash_of_token_.emplace(token.id, row.text(1));
-    tokens_.emplace(token.id, std::move(token));
-  });
+  FUSED_CHECK(database_.query(
+      "SELECT id, organisation_id, email, username, role, enabled, created_at FROM user", {}, [&](const Row& row) {
+        User user{row.text(0),         row.text(1),   organisations_[row.text(1)].name,
+                  row.text(2),         row.text(3),   parse_role(row.text(4)).value_or(Role::member),
+                  row.integer(5) != 0, row.integer(6)};
+        users_.emplace(row.text(0), std::move(user));
+      }));
+  return database_.query("SELECT id, hash, user_id, name, created_at, expires_at FROM api_token", {},
+                         [&](const Row& row) {
+                           ApiToken token{row.text(0), row.text(2), row.text(3), row.integer(4), std::nullopt};
+                           if (!row.is_null(5)) token.expires_at = row.integer(5);
+                           keys_.emplace(row.text(1), Key{actor_of_user(users_[token.user_id]), token.expires_at});
+                           hash_of_token_.emplace(token.id, row.text(1));
+                           tokens_.emplace(token.id, std::move(token));
+                         });
 }
 
 Status People::make_first_owner() {
@@ -97,7 +100,8 @@ User People::owner_of_server() const {
   const User* first = nullptr;
   for (const auto& [id, user] : users_)
     if (user.organisation == "default" && user.role == Role::owner && user.enabled &&
-        (first == nullptr || user.created_at < first->created_at || (user.created_at == first->created_at && user.id < first->id)))
+        (first == nullptr || user.created_at < first->created_at ||
+         (user.created_at == first->created_at && user.id < first->id)))
       first = &user;
   return first == nullptr ? User{} : *first;
 }
@@ -139,7 +143,7 @@ Result<User> People::create_user(std::string_view organisation_id, std::string e
     if (users_.size() >= kUsersMax)
       return fail(ErrorKind::conflict, "there are " + std::to_string(kUsersMax) + " users, more are not kept");
     made = User{new_uuid(), organisation->first, organisation->second.name, std::move(email), std::move(username), role,
-                true, seconds_now()};
+                true,       seconds_now()};
   }
   FUSED_CHECK(data_.make_home(made.organisation, made.username));
   FUSED_CHECK(database_.run(
@@ -184,16 +188,18 @@ Result<NewApiToken> People::create_token(std::string_view user_id, std::string n
   if (!owner) return fail(ErrorKind::not_found, "no such user");
   if (!owner->enabled) return fail(ErrorKind::conflict, "user '" + owner->email + "' is disabled; enable him first");
   FUSED_CHECK(check_label(name, "token name"));
-  if (life && life->count() <= 0) return fail(ErrorKind::invalid_argument, "a token's life must be longer than 0 seconds");
+  if (life && life->count() <= 0)
+    return fail(ErrorKind::invalid_argument, "a token's life must be longer than 0 seconds");
   if (tokens(user_id).size() >= kTokensOfUserMax)
-    return fail(ErrorKind::conflict, "user '" + owner->email + "' has " + std::to_string(kTokensOfUserMax) +
-                                         " tokens; revoke one first");
+    return fail(ErrorKind::conflict,
+                "user '" + owner->email + "' has " + std::to_string(kTokensOfUserMax) + " tokens; revoke one first");
   NewApiToken fresh{{new_uuid(), owner->id, std::move(name), seconds_now(), std::nullopt}, new_token(kTokenPrefix)};
   if (life) fresh.record.expires_at = fresh.record.created_at + life->count();
   const std::string hash = sha256_hex(fresh.token);
   const Value expires = life ? Value(*fresh.record.expires_at) : Value(nullptr);
-  FUSED_CHECK(database_.run("INSERT INTO api_token (id, hash, user_id, name, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-                            {fresh.record.id, hash, owner->id, fresh.record.name, fresh.record.created_at, expires}));
+  FUSED_CHECK(
+      database_.run("INSERT INTO api_token (id, hash, user_id, name, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+                    {fresh.record.id, hash, owner->id, fresh.record.name, fresh.record.created_at, expires}));
   const std::unique_lock lock(mutex_);
   tokens_.emplace(fresh.record.id, fresh.record);
   hash_of_token_.emplace(fresh.record.id, hash);

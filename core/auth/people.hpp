@@ -52,7 +52,7 @@ struct NewApiToken {
 
 class People {
  public:
-  static constexpr std::size_t kUsersMax = 10'000;          // of the server
+  static constexpr std::size_t kUsersMax = 10'000;  // of the server
   static constexpr std::size_t kTokensOfUserMax = 1'000;
 
   // What is handed in must outlive it. The database is migrated already.
@@ -67,14 +67,15 @@ class People {
   // His tokens die, his functions stay. Enabled again, he needs new tokens. The last owner cannot be disabled.
   Result<User> set_enabled(std::string_view user_id, bool enabled);
   // `life`: nothing for no end.
-  Result<NewApiToken> create_token(std::string_view user_id, std::string name, std::optional<std::chrono::seconds> life);
+  Result<NewApiToken> create_token(std::string_view user_id, std::string name,
+                                   std::optional<std::chrono::seconds> life);
   Status revoke_token(std::string_view token_id);
 
   Actor actor_of(std::string_view token) const;  // nobody when unknown, revoked or expired
   std::optional<User> user(std::string_view id) const;
   std::optional<User> user_by_email(std::string_view email) const;
-  std::vector<User> users(std::string_view organisation_id) const;      // in order of their making
-  std::vector<ApiToken> tokens(std::string_view user_id) const;         // newest last
+  std::vector<User> users(std::string_view organisation_id) const;  // in order of their making
+  std::vector<ApiToken> tokens(std::string_view user_id) const;     // newest last
   std::optional<ApiToken> token(std::string_view id) const;
   std::optional<Organisation> organisation(std::string_view name) const;
   User owner_of_server() const;  // the one whose token lies in DIR/token
@@ -92,7 +93,7 @@ class People {
   Database& database_;
   const DataFolder& data_;
   const Clock& clock_;
-  mutable std::shared_mutex mutex_;  // of everything below
+  mutable std::shared_mutex mutex_;                                 // of everything below
   std::map<std::string, Organisation, std::less<>> organisations_;  // by id
   std::map<std::string, User, std::less<>> users_;                  // by id
   std::map<std::string, ApiToken, std::less<>> tokens_;             // by id
@@ -100,8 +101,8 @@ class People {
   std::unordered_map<std::string, Key> keys_;                       // by token hash
 };
 
-std::string_view role_name(Role role);                    // "owner", "member", "none"
-std::optional<Role> parse_role(std::string_view text);    // "owner" or "member"
+std::string_view role_name(Role role);                  // "owner", "member", "none"
+std::optional<Role> parse_role(std::string_view text);  // "owner" or "member"
 Actor actor_of_user(const User& user);
 
 }  // namespace fused

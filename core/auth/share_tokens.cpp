@@ -55,7 +55,8 @@ Status ShareTokens::start() {
   }
   if (!key) return std::unexpected(key.error());
   std::size_t length = 0;
-  if (sodium_hex2bin(key_.data(), key_.size(), key->data(), key->size(), "\n", &length, nullptr) != 0 || length != key_.size())
+  if (sodium_hex2bin(key_.data(), key_.size(), key->data(), key->size(), "\n", &length, nullptr) != 0 ||
+      length != key_.size())
     return fail(ErrorKind::conflict, (data_.path() / kKeyFile).string() +
                                          " does not hold 64 hex digits; restore it from a backup, or remove it (share "
                                          "tokens then work on but cannot be shown again)");
@@ -64,8 +65,9 @@ Status ShareTokens::start() {
       "SELECT id, hash, function_id, user_id, enabled, cache, public_read, access_scope, client_id, metadata_json,"
       " created_at, updated_at, expires_at FROM share_token",
       {}, [&](const Row& row) {
-        ShareToken token{row.text(0), row.text(2), row.text(3), row.integer(4) != 0, row.integer(5) != 0,
-                         row.integer(6) != 0, row.text(7), {}, {}, row.integer(10), row.integer(11), {}};
+        ShareToken token{
+            row.text(0), row.text(2), row.text(3), row.integer(4) != 0, row.integer(5) != 0, row.integer(6) != 0,
+            row.text(7), {},          {},          row.integer(10),     row.integer(11),     {}};
         if (!row.is_null(8)) token.client_id = row.text(8);
         if (!row.is_null(9)) token.metadata_json = row.text(9);
         if (!row.is_null(12)) token.expires_at = row.integer(12);
@@ -93,7 +95,8 @@ Result<ShareToken> ShareTokens::create(ShareToken token) {
   token.created_at = token.updated_at = seconds_now();
   FUSED_CHECK(check_token(token, token.created_at));
   if (of_function(token.function_id).size() >= kOfFunctionMax)
-    return fail(ErrorKind::conflict, "this function has " + std::to_string(kOfFunctionMax) + " share tokens; revoke one first");
+    return fail(ErrorKind::conflict,
+                "this function has " + std::to_string(kOfFunctionMax) + " share tokens; revoke one first");
   token.id = new_uuid();
   const std::string hash = sha256_hex(derived(token.id));
   FUSED_CHECK(database_.run(
@@ -118,11 +121,12 @@ Result<ShareToken> ShareTokens::update(ShareToken token) {
   token.function_id = before->function_id;
   token.user_id = before->user_id;
   token.created_at = before->created_at;
-  FUSED_CHECK(database_.run(
-      "UPDATE share_token SET enabled = ?, cache = ?, public_read = ?, access_scope = ?, client_id = ?, metadata_json = ?,"
-      " updated_at = ?, expires_at = ? WHERE id = ?",
-      {token.enabled, token.cache, token.public_read, token.access_scope, or_null(token.client_id),
-       or_null(token.metadata_json), token.updated_at, or_null(token.expires_at), token.id}));
+  FUSED_CHECK(
+      database_.run("UPDATE share_token SET enabled = ?, cache = ?, public_read = ?, access_scope = ?, client_id = ?, "
+                    "metadata_json = ?,"
+                    " updated_at = ?, expires_at = ? WHERE id = ?",
+                    {token.enabled, token.cache, token.public_read, token.access_scope, or_null(token.client_id),
+                     or_null(token.metadata_json), token.updated_at, or_null(token.expires_at), token.id}));
   const std::unique_lock lock(mutex_);
   tokens_[token.id] = token;
   return token;

@@ -25,10 +25,10 @@ namespace fused {
 struct ShareToken {
   std::string id;
   std::string function_id;
-  std::string user_id;          // who made it
+  std::string user_id;  // who made it
   bool enabled = true;
-  bool cache = true;            // results may be answered from the cache
-  bool public_read = false;     // the token lets its holder read the source, too
+  bool cache = true;         // results may be answered from the cache
+  bool public_read = false;  // the token lets its holder read the source, too
   std::string access_scope = "public";
   std::optional<std::string> client_id;
   std::optional<std::string> metadata_json;  // JSON text, kept as it came
@@ -72,8 +72,8 @@ class ShareTokens {
   const DataFolder& data_;
   const Clock& clock_;
   std::array<unsigned char, 32> key_{};
-  mutable std::shared_mutex mutex_;  // of everything below
-  std::map<std::string, ShareToken, std::less<>> tokens_;          // by id
+  mutable std::shared_mutex mutex_;                        // of everything below
+  std::map<std::string, ShareToken, std::less<>> tokens_;  // by id
   std::unordered_map<std::string, std::string> id_of_hash_;
   std::map<std::string, std::string, std::less<>> hash_of_id_;
 };

@@ -1,10 +1,9 @@
 #include "functions/function_json.hpp"
 
 #include <array>
-#include <cstdio>
-
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <cstdio>
 
 #include "base/duration.hpp"
 #include "base/ids.hpp"
@@ -21,7 +20,8 @@ constexpr std::size_t kHeadersMax = 1'000;
 std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 
 std::unexpected<Error> wrong(std::string_view member, std::string_view expected) {
-  return fail(ErrorKind::unprocessable, "the function's '" + std::string(member) + "' must be " + std::string(expected));
+  return fail(ErrorKind::unprocessable,
+              "the function's '" + std::string(member) + "' must be " + std::string(expected));
 }
 
 // Text, or nothing where the member is missing or null.
@@ -37,7 +37,8 @@ Result<std::vector<HeaderModule>> headers_of(const json::object& udf) {
   const json::value* list = udf.if_contains("headers");
   if (list == nullptr || list->is_null()) return headers;
   if (!list->is_array()) return wrong("headers", "a list");
-  if (list->get_array().size() > kHeadersMax) return wrong("headers", "a list of at most " + std::to_string(kHeadersMax));
+  if (list->get_array().size() > kHeadersMax)
+    return wrong("headers", "a list of at most " + std::to_string(kHeadersMax));
   for (const json::value& entry : list->get_array()) {
     if (!entry.is_object()) return wrong("headers", "a list of objects with 'module_name' and 'source_code'");
     HeaderModule header{FUSED_TRY(text_member(entry.get_object(), "module_name")),
@@ -58,7 +59,8 @@ Result<std::optional<std::int64_t>> cache_max_age_of(const json::object& udf) {
   }
   boost::system::error_code error;
   const auto seconds = age->to_number<std::int64_t>(error);
-  if (error || seconds < 0) return wrong("cache_max_age", "a whole number of seconds, 0 or more, or a text like \"48h\"");
+  if (error || seconds < 0)
+    return wrong("cache_max_age", "a whole number of seconds, 0 or more, or a text like \"48h\"");
   return seconds;
 }
 
@@ -123,9 +125,9 @@ std::string json_of_function(const FunctionSource& source) {
   json::array headers;
   for (const HeaderModule& header : source.headers)
     headers.push_back({{"module_name", header.module_name}, {"source_code", header.source_code}});
-  json::object udf{{"name", source.name},           {"type", "geopandas_v2"}, {"code", source.code},
-                   {"headers", std::move(headers)}, {"metadata", nullptr},    {"entrypoint", nullptr},
-                   {"cache_max_age", nullptr},      {"parameters", source.parameters}};
+  json::object udf{
+      {"name", source.name}, {"type", "geopandas_v2"}, {"code", source.code},      {"headers", std::move(headers)},
+      {"metadata", nullptr}, {"entrypoint", nullptr},  {"cache_max_age", nullptr}, {"parameters", source.parameters}};
   if (!source.entrypoint.empty()) udf["entrypoint"] = source.entrypoint;
   if (source.cache_max_age_seconds) udf["cache_max_age"] = *source.cache_max_age_seconds;
   return json::serialize(udf);
@@ -144,17 +146,19 @@ std::string code_hash_of(const FunctionSource& source) {
 }
 
 Status check_function_name(std::string_view name) {
-  if (const Status usable = check_component(name); !usable) return std::unexpected(usable.error().within("function name"));
+  if (const Status usable = check_component(name); !usable)
+    return std::unexpected(usable.error().within("function name"));
   if (name.front() == '.' || name.front() == ' ' || name.back() == ' ')
-    return fail(ErrorKind::invalid_argument, "function name '" + shown(name) + "' cannot be used: it begins with '.' or a "
-                                             "space, or ends with a space");
+    return fail(ErrorKind::invalid_argument, "function name '" + shown(name) +
+                                                 "' cannot be used: it begins with '.' or a "
+                                                 "space, or ends with a space");
   std::string_view rest = name;
   while (const auto point = next_code_point(rest)) {
     if (is_name_character(*point)) continue;
     char code[16];
     std::snprintf(code, sizeof code, "U+%04X", static_cast<unsigned>(*point));
     return fail(ErrorKind::invalid_argument, "function name '" + shown(name) + "' cannot be used: it holds " + code +
-                                             "; allowed are letters and digits, spaces and _ - . ( ) + , @ ~");
+                                                 "; allowed are letters and digits, spaces and _ - . ( ) + , @ ~");
   }
   return {};
 }

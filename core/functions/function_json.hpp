@@ -1,10 +1,9 @@
-// A function's JSON (client-protocol.md §3, `udf_body` and the `udf` of a step) → FunctionSource. The Python in it is not
-// looked at: the server never parses users' code.
+// A function's JSON (client-protocol.md §3, `udf_body` and the `udf` of a step) → FunctionSource. The Python in it is
+// not looked at: the server never parses users' code.
 #pragma once
+#include <boost/json/object.hpp>
 #include <string>
 #include <string_view>
-
-#include <boost/json/object.hpp>
 
 #include "base/result.hpp"
 #include "functions/function_source.hpp"

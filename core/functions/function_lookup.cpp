@@ -53,8 +53,8 @@ SharedSaved FunctionStore::by_email(std::string_view email, std::string_view col
   return named(collection, slug, [&](const FunctionOwner& owner) { return same_email(owner.email, email); });
 }
 
-SharedSaved FunctionStore::by_handle(std::string_view organisation, std::string_view username, std::string_view collection,
-                                     std::string_view slug) const {
+SharedSaved FunctionStore::by_handle(std::string_view organisation, std::string_view username,
+                                     std::string_view collection, std::string_view slug) const {
   return named(collection, slug, [&](const FunctionOwner& owner) {
     return owner.organisation == organisation && owner.username == username;
   });
@@ -85,7 +85,8 @@ std::size_t FunctionStore::count() const {
   return by_id_.size();
 }
 
-Result<std::string> FunctionStore::put_folder_function(const FunctionOwner& owner, FunctionSource source, std::string file) {
+Result<std::string> FunctionStore::put_folder_function(const FunctionOwner& owner, FunctionSource source,
+                                                       std::string file) {
   FUSED_CHECK(check_function_name(source.name));
   if (source.code.size() > kBodyBytesMax)
     return fail(ErrorKind::too_large, file + " has " + std::to_string(source.code.size()) + " bytes, allowed are " +
@@ -94,7 +95,8 @@ Result<std::string> FunctionStore::put_folder_function(const FunctionOwner& owne
   const SharedSaved before = by_email(owner.email, kCollection, source.name);
   const bool replaces = before && before->is_from_folder();
   if (replaces && before->file != file)
-    return fail(ErrorKind::conflict, file + ": the name '" + source.name + "' is served from " + before->file + " already");
+    return fail(ErrorKind::conflict,
+                file + ": the name '" + source.name + "' is served from " + before->file + " already");
   auto function = std::make_shared<SavedFunction>();
   const std::int64_t now = std::chrono::floor<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
   function->id = replaces ? before->id : new_uuid();

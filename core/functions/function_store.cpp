@@ -1,10 +1,9 @@
 #include "functions/function_store.hpp"
 
 #include <algorithm>
-#include <mutex>
-
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <mutex>
 
 #include "base/ids.hpp"
 #include "functions/function_json.hpp"
@@ -89,10 +88,11 @@ Status FunctionStore::start() {
 Status FunctionStore::check_draft(const FunctionDraft& draft) const {
   FUSED_CHECK(check_function_name(draft.slug));
   if (draft.collection_name != kCollection)
-    return fail(ErrorKind::not_found, "there is no collection '" + shown(draft.collection_name) + "'; the collection is '" +
-                                          std::string(kCollection) + "'");
+    return fail(ErrorKind::not_found, "there is no collection '" + shown(draft.collection_name) +
+                                          "'; the collection is '" + std::string(kCollection) + "'");
   if (draft.udf_type != "auto" && draft.udf_type != "app")
-    return fail(ErrorKind::invalid_argument, "udf_type '" + shown(draft.udf_type) + "' is unknown; it is 'auto' or 'app'");
+    return fail(ErrorKind::invalid_argument,
+                "udf_type '" + shown(draft.udf_type) + "' is unknown; it is 'auto' or 'app'");
   if (draft.udf_body.size() > kBodyBytesMax)
     return fail(ErrorKind::too_large, "the function '" + draft.slug + "' has " + std::to_string(draft.udf_body.size()) +
                                           " bytes, allowed are " + std::to_string(kBodyBytesMax));
@@ -103,7 +103,8 @@ Result<SharedSaved> FunctionStore::save_new(const FunctionOwner& owner, const Fu
                                             std::string_view saved_by) {
   FUSED_CHECK(check_draft(draft));
   FunctionSource source = FUSED_TRY(function_of_text(draft.udf_body));
-  if (const auto taken = by_email(owner.email, draft.collection_name, draft.slug)) return name_taken(draft.slug, *taken);
+  if (const auto taken = by_email(owner.email, draft.collection_name, draft.slug))
+    return name_taken(draft.slug, *taken);
   if (count() >= kFunctionsMax)
     return fail(ErrorKind::conflict, "there are " + std::to_string(kFunctionsMax) + " functions, more are not kept");
   SavedFunction function;
@@ -121,7 +122,8 @@ Result<SharedSaved> FunctionStore::save_new(const FunctionOwner& owner, const Fu
   return write(std::move(function), 1, saved_by);
 }
 
-Result<SharedSaved> FunctionStore::save_over(std::string_view id, const FunctionDraft& draft, std::string_view saved_by) {
+Result<SharedSaved> FunctionStore::save_over(std::string_view id, const FunctionDraft& draft,
+                                             std::string_view saved_by) {
   const SharedSaved before = by_id(id);
   if (!before) return not_there();
   if (before->is_from_folder()) return name_taken(before->slug, *before);
@@ -150,24 +152,26 @@ Result<SharedSaved> FunctionStore::save_over(std::string_view id, const Function
 // file that is not there.
 Result<SharedSaved> FunctionStore::write(SavedFunction function, std::int64_t number, std::string_view saved_by) {
   const WallTime now = clock_.now();
-  const std::string path = DataFolder::history(function.owner.organisation) + "/" + function.id + "/" + format_utc_date(now) +
-                           "/" + function.revision + "/" + file_time(now) + ".json";
+  const std::string path = DataFolder::history(function.owner.organisation) + "/" + function.id + "/" +
+                           format_utc_date(now) + "/" + function.revision + "/" + file_time(now) + ".json";
   FUSED_CHECK(write_history(function, number, saved_by, path));
   const Status indexed = database_.transaction([&]() -> Status {
     FUSED_CHECK(database_.run(
-        "INSERT INTO function (id, organisation, owner_id, collection_name, slug, udf_type, udf_body, allow_public_read,"
+        "INSERT INTO function (id, organisation, owner_id, collection_name, slug, udf_type, udf_body, "
+        "allow_public_read,"
         " allow_public_list, revision, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET collection_name = excluded.collection_name, slug = excluded.slug,"
         " udf_type = excluded.udf_type, udf_body = excluded.udf_body, allow_public_read = excluded.allow_public_read,"
-        " allow_public_list = excluded.allow_public_list, revision = excluded.revision, updated_at = excluded.updated_at",
+        " allow_public_list = excluded.allow_public_list, revision = excluded.revision, updated_at = "
+        "excluded.updated_at",
         {function.id, function.owner.organisation, function.owner.id, function.collection_name, function.slug,
-         function.udf_type, *function.udf_body, function.allow_public_read, function.allow_public_list, function.revision,
-         function.created_at, function.updated_at}));
-    FUSED_CHECK(database_.run(
-        "INSERT INTO revision (id, function_id, number, slug, code_hash, saved_by, saved_at, path)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        {function.revision, function.id, number, function.slug, function.source->code_hash, saved_by, function.updated_at,
-         path}));
+         function.udf_type, *function.udf_body, function.allow_public_read, function.allow_public_list,
+         function.revision, function.created_at, function.updated_at}));
+    FUSED_CHECK(
+        database_.run("INSERT INTO revision (id, function_id, number, slug, code_hash, saved_by, saved_at, path)"
+                      " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                      {function.revision, function.id, number, function.slug, function.source->code_hash, saved_by,
+                       function.updated_at, path}));
     return {};
   });
   if (!indexed) {
@@ -181,18 +185,12 @@ Result<SharedSaved> FunctionStore::write(SavedFunction function, std::int64_t nu
 
 Status FunctionStore::write_history(const SavedFunction& function, std::int64_t number, std::string_view saved_by,
                                     std::string_view path) {
-  const json::object snapshot{{"udf_id", function.id},
-                              {"revision_id", function.revision},
-                              {"revision_number", number},
-                              {"saved_at", format_utc(clock_.now())},
-                              {"saved_by", saved_by},
-                              {"owner_email", function.owner.email},
-                              {"slug", function.slug},
-                              {"collection_name", function.collection_name},
-                              {"udf_type", function.udf_type},
-                              {"code_hash", function.source->code_hash},
-                              {"code", function.source->code},
-                              {"udf_body", *function.udf_body}};
+  const json::object snapshot{{"udf_id", function.id},         {"revision_id", function.revision},
+                              {"revision_number", number},     {"saved_at", format_utc(clock_.now())},
+                              {"saved_by", saved_by},          {"owner_email", function.owner.email},
+                              {"slug", function.slug},         {"collection_name", function.collection_name},
+                              {"udf_type", function.udf_type}, {"code_hash", function.source->code_hash},
+                              {"code", function.source->code}, {"udf_body", *function.udf_body}};
   const FileDescriptor folder = FUSED_TRY(data_.files().make_folders(data_.gate(), folder_of(path)));
   return durable_write_staged(data_.gate(), data_.files().root_fd(), folder.get(), path.substr(path.rfind('/') + 1),
                               json::serialize(snapshot));
@@ -216,8 +214,8 @@ Status FunctionStore::remove(std::string_view id) {
   const SharedSaved function = by_id(id);
   if (!function) return not_there();
   if (function->is_from_folder())
-    return fail(ErrorKind::conflict, "'" + function->slug + "' is served from the file " + function->file +
-                                         "; remove that file");
+    return fail(ErrorKind::conflict,
+                "'" + function->slug + "' is served from the file " + function->file + "; remove that file");
   FUSED_CHECK(database_.run("DELETE FROM function WHERE id = ?", {id}));
   const std::unique_lock lock(mutex_);
   forget_name(*function);
@@ -227,12 +225,13 @@ Status FunctionStore::remove(std::string_view id) {
 
 Result<std::vector<Revision>> FunctionStore::revisions(std::string_view function_id) {
   std::vector<Revision> found;
-  FUSED_CHECK(database_.query(
-      "SELECT id, number, slug, code_hash, saved_by, saved_at, path FROM revision WHERE function_id = ?"
-      " ORDER BY number DESC",
-      {function_id}, [&](const Row& row) {
-        found.push_back({row.text(0), row.integer(1), row.text(2), row.text(3), row.text(4), row.integer(5), row.text(6)});
-      }));
+  FUSED_CHECK(
+      database_.query("SELECT id, number, slug, code_hash, saved_by, saved_at, path FROM revision WHERE function_id = ?"
+                      " ORDER BY number DESC",
+                      {function_id}, [&](const Row& row) {
+                        found.push_back({row.text(0), row.integer(1), row.text(2), row.text(3), row.text(4),
+                                         row.integer(5), row.text(6)});
+                      }));
   return found;
 }
 

@@ -33,12 +33,12 @@ struct SavedFunction {
   std::string id;
   std::string slug;
   std::string collection_name = "default";
-  std::string udf_type = "auto";                // "auto" or "app"
+  std::string udf_type = "auto";  // "auto" or "app"
   bool allow_public_read = false;
   bool allow_public_list = false;
   FunctionOwner owner;
-  std::string revision;                         // the newest one's id
-  std::int64_t created_at = 0;                  // seconds since 1970
+  std::string revision;         // the newest one's id
+  std::int64_t created_at = 0;  // seconds since 1970
   std::int64_t updated_at = 0;
   std::shared_ptr<const std::string> udf_body;  // JSON text, as it came
   SharedFunction source;                        // parsed from it
@@ -60,18 +60,18 @@ struct FunctionDraft {
 
 struct Revision {
   std::string id;
-  std::int64_t number = 0;   // 1 is the first save
+  std::int64_t number = 0;  // 1 is the first save
   std::string slug;
   std::string code_hash;
-  std::string saved_by;      // e-mail
+  std::string saved_by;  // e-mail
   std::int64_t saved_at = 0;
-  std::string path;          // of its history file, relative to DIR
+  std::string path;  // of its history file, relative to DIR
 };
 
 struct FunctionFilter {
-  std::string owner_id;      // "": everybody's
-  std::string organisation;  // "": every one
-  std::string udf_type;      // "app", "udf" (all that are no app), "": all
+  std::string owner_id;         // "": everybody's
+  std::string organisation;     // "": every one
+  std::string udf_type;         // "app", "udf" (all that are no app), "": all
   std::string collection_name;  // "": all
   std::size_t skip = 0;
   std::size_t limit = 300;
@@ -117,7 +117,8 @@ class FunctionStore {
  private:
   Status check_draft(const FunctionDraft& draft) const;
   Result<SharedSaved> write(SavedFunction function, std::int64_t number, std::string_view saved_by);
-  Status write_history(const SavedFunction& function, std::int64_t number, std::string_view saved_by, std::string_view path);
+  Status write_history(const SavedFunction& function, std::int64_t number, std::string_view saved_by,
+                       std::string_view path);
   void keep(SharedSaved function);
   template <class F>
   SharedSaved named(std::string_view collection, std::string_view slug, F&& owner_fits) const;

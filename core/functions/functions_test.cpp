@@ -35,10 +35,11 @@ struct Server {
       : data(*DataFolder::open(root)), database(*Database::open(data.state_db(), data.gate())) {
     init_random();
     EXPECT_TRUE(migrate(database));
-    EXPECT_TRUE(database.script(
-        "INSERT OR IGNORE INTO organisation VALUES ('o1', 'default', 1), ('o2', 'acme', 1);"
-        "INSERT OR IGNORE INTO user VALUES ('u1', 'o1', 'owner@localhost', 'owner', 'owner', 1, 1),"
-        " ('u2', 'o1', 'ann@example.org', 'ann', 'member', 1, 1), ('u3', 'o2', 'eve@acme.example', 'eve', 'owner', 1, 1)"));
+    EXPECT_TRUE(
+        database.script("INSERT OR IGNORE INTO organisation VALUES ('o1', 'default', 1), ('o2', 'acme', 1);"
+                        "INSERT OR IGNORE INTO user VALUES ('u1', 'o1', 'owner@localhost', 'owner', 'owner', 1, 1),"
+                        " ('u2', 'o1', 'ann@example.org', 'ann', 'member', 1, 1), ('u3', 'o2', 'eve@acme.example', "
+                        "'eve', 'owner', 1, 1)"));
     const Status started = functions.start();
     EXPECT_TRUE(started) << started.error().message;
   }
@@ -47,7 +48,8 @@ struct Server {
 FunctionDraft draft(std::string slug, std::string code = "@fused.udf\ndef udf(): return 1") {
   FunctionDraft made;
   made.slug = std::move(slug);
-  made.udf_body = json::serialize(json::object{{"name", "x"}, {"code", code}, {"headers", json::array()}, {"cache_max_age", 60}});
+  made.udf_body =
+      json::serialize(json::object{{"name", "x"}, {"code", code}, {"headers", json::array()}, {"cache_max_age", 60}});
   return made;
 }
 
@@ -65,10 +67,11 @@ TEST_F(Functions, a_save_is_found_every_way_and_keeps_its_body_to_the_byte) {
   const auto saved = server.functions.save_new(kMember, wanted, kMember.email);
   ASSERT_TRUE(saved) << saved.error().message;
   const std::string id = (*saved)->id;
-  for (const auto& found : {server.functions.by_id(id), server.functions.by_email("ann@example.org", "default", "tiles"),
-                            server.functions.by_email("Ann@Example.ORG", "default", "tiles"),
-                            server.functions.by_handle("default", "ann", "default", "tiles"),
-                            server.functions.in_organisation("default", "default", "tiles")}) {
+  for (const auto& found :
+       {server.functions.by_id(id), server.functions.by_email("ann@example.org", "default", "tiles"),
+        server.functions.by_email("Ann@Example.ORG", "default", "tiles"),
+        server.functions.by_handle("default", "ann", "default", "tiles"),
+        server.functions.in_organisation("default", "default", "tiles")}) {
     ASSERT_TRUE(found);
     EXPECT_EQ(found->id, id);
     EXPECT_EQ(*found->udf_body, wanted.udf_body);
@@ -130,7 +133,8 @@ TEST_F(Functions, every_save_writes_the_seeds_history_file) {
   const auto history = root / "s3/fused-users/default/fused-system/history" / first->id / "2027-01-15";
   for (const auto& saved : {first, second}) {
     std::vector<std::filesystem::path> files;
-    for (const auto& entry : std::filesystem::directory_iterator(history / saved->revision)) files.push_back(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(history / saved->revision))
+      files.push_back(entry.path());
     ASSERT_EQ(files.size(), 1u);
     EXPECT_EQ(files[0].filename(), "2027-01-15T08-00-00.000000Z.json");
     const auto snapshot = json::parse(file_text(files[0])).as_object();
@@ -231,7 +235,8 @@ TEST_F(Functions, those_of_a_folder_are_found_first_and_never_stored) {
     EXPECT_NE(after->source->code_hash, before->source->code_hash);
     EXPECT_NE(after->revision, before->revision);
     EXPECT_EQ(function_of_text(*after->udf_body)->code, "changed");
-    EXPECT_EQ(server.functions.put_folder_function(kOwner, source, "/f/deep/hello.py").error().kind, ErrorKind::conflict);
+    EXPECT_EQ(server.functions.put_folder_function(kOwner, source, "/f/deep/hello.py").error().kind,
+              ErrorKind::conflict);
     EXPECT_EQ(server.functions.save_over(*id, draft("hello"), "").error().kind, ErrorKind::conflict);
     EXPECT_EQ(server.functions.remove(*id).error().kind, ErrorKind::conflict);
     EXPECT_EQ(server.functions.save_new(kOwner, draft("hello"), "").error().kind, ErrorKind::conflict);
@@ -239,7 +244,8 @@ TEST_F(Functions, those_of_a_folder_are_found_first_and_never_stored) {
     server.functions.remove_folder_function("u1", "hello");
     EXPECT_EQ(server.functions.by_email("owner@localhost", "default", "hello")->source->code, "saved");
     source.code = "caf\xe9";
-    EXPECT_EQ(server.functions.put_folder_function(kOwner, source, "/f/hello.py").error().kind, ErrorKind::unprocessable);
+    EXPECT_EQ(server.functions.put_folder_function(kOwner, source, "/f/hello.py").error().kind,
+              ErrorKind::unprocessable);
     source.code = "ok";
     ASSERT_TRUE(server.functions.put_folder_function(kOwner, source, "/f/hello.py"));
   }
@@ -247,12 +253,37 @@ TEST_F(Functions, those_of_a_folder_are_found_first_and_never_stored) {
 }
 
 TEST(FunctionNames, letters_of_any_script_pass_and_what_breaks_paths_urls_or_eyes_does_not) {
-  for (const std::string name : {"udf", "Get_Isochrone-2", "größe", "都市", "a b", "v1.2", "x@y", "Überblick (alt)", "ª"})
+  for (const std::string name :
+       {"udf", "Get_Isochrone-2", "größe", "都市", "a b", "v1.2", "x@y", "Überblick (alt)", "ª"})
     EXPECT_TRUE(check_function_name(name)) << name;
-  const std::vector<std::string> refused{
-      "", ".", "..", ".hidden", "../x", "a/b", "a\\b", std::string("a\0b", 3), "a\nb", " a", "a ", "a?b", "a#b", "a%2fb",
-      "a:b", "a*b", "a\"b", "<b>", "rocket🚀", "heart❤️", "a\u200bb", "a\u202eb", "a\u00a0b", "\ufeffa",
-      std::string(256, 'a'), std::string(300, 'a'), "\xff", "a\u2028b"};
+  const std::vector<std::string> refused{"",
+                                         ".",
+                                         "..",
+                                         ".hidden",
+                                         "../x",
+                                         "a/b",
+                                         "a\\b",
+                                         std::string("a\0b", 3),
+                                         "a\nb",
+                                         " a",
+                                         "a ",
+                                         "a?b",
+                                         "a#b",
+                                         "a%2fb",
+                                         "a:b",
+                                         "a*b",
+                                         "a\"b",
+                                         "<b>",
+                                         "rocket🚀",
+                                         "heart❤️",
+                                         "a\u200bb",
+                                         "a\u202eb",
+                                         "a\u00a0b",
+                                         "\ufeffa",
+                                         std::string(256, 'a'),
+                                         std::string(300, 'a'),
+                                         "\xff",
+                                         "a\u2028b"};
   for (const auto& name : refused) {
     const Status status = check_function_name(name);
     ASSERT_FALSE(status) << shown(name);
@@ -270,11 +301,12 @@ TEST_F(Functions, a_bad_draft_is_refused_by_name_and_leaves_nothing) {
     return saved ? ErrorKind::internal : saved.error().kind;
   };
   EXPECT_EQ(kind(draft("a/b")), ErrorKind::invalid_argument);
-  for (const std::string body : {"", "[]", "\"text\"", "{", "{}", R"({"code": 1})", R"({"code": "a\u0000b"})", "{\"code\": \"\xff\"}",
-                                 R"({"code": "\ud800"})", R"({"code": "", "headers": 1})", R"({"code": "", "headers": [1]})",
-                                 R"({"code": "", "headers": [{"source_code": "x"}]})", R"({"code": "", "entrypoint": 1})",
-                                 R"({"code": "", "parameters": []})", R"({"code": "", "cache_max_age": -1})",
-                                 R"({"code": "", "cache_max_age": 1.5})", R"({"code": "", "cache_max_age": "3 weeks"})"}) {
+  for (const std::string body :
+       {"", "[]", "\"text\"", "{", "{}", R"({"code": 1})", R"({"code": "a\u0000b"})", "{\"code\": \"\xff\"}",
+        R"({"code": "\ud800"})", R"({"code": "", "headers": 1})", R"({"code": "", "headers": [1]})",
+        R"({"code": "", "headers": [{"source_code": "x"}]})", R"({"code": "", "entrypoint": 1})",
+        R"({"code": "", "parameters": []})", R"({"code": "", "cache_max_age": -1})",
+        R"({"code": "", "cache_max_age": 1.5})", R"({"code": "", "cache_max_age": "3 weeks"})"}) {
     FunctionDraft bad = draft("a");
     bad.udf_body = body;
     EXPECT_EQ(kind(bad), ErrorKind::unprocessable) << shown(body);

@@ -15,8 +15,8 @@
 namespace fused {
 namespace {
 
-constexpr std::array<std::string_view, 5> kFolders{
-    "mount/fused-system/logs", "mount/fused-system/cached_data", "scratch", "journal", "s3/fused-users"};
+constexpr std::array<std::string_view, 5> kFolders{"mount/fused-system/logs", "mount/fused-system/cached_data",
+                                                   "scratch", "journal", "s3/fused-users"};
 
 std::string first_line(std::string text) {
   if (const auto end = text.find('\n'); end != text.npos) text.resize(end);
@@ -44,8 +44,9 @@ Status check_new_folder(const PathResolver& files, const std::filesystem::path& 
   for (const std::string& name : FUSED_TRY(files.list(""))) {
     if (name.starts_with(kTemporaryPrefix) || std::ranges::find(known, name) != known.end()) continue;
     if (name == "state.db")
-      return fail(ErrorKind::conflict, root.string() + " holds state.db but no VERSION: it is damaged; restore the file "
-                                                       "VERSION from a backup (this server writes '" +
+      return fail(ErrorKind::conflict, root.string() +
+                                           " holds state.db but no VERSION: it is damaged; restore the file "
+                                           "VERSION from a backup (this server writes '" +
                                            std::to_string(kDataVersion) + "')");
     return fail(ErrorKind::conflict, root.string() + " is not a data folder: it holds '" + shown(name) +
                                          "' and no VERSION; give --data an empty folder or one that does not exist");

@@ -16,9 +16,9 @@ TEST(DataFolder, makes_what_is_missing_for_its_owner_alone_and_opens_again) {
     const auto data = DataFolder::open(root);
     ASSERT_TRUE(data) << data.error().message;
     EXPECT_EQ(data->path(), root);
-    for (const auto& path : {data->path(), data->mount(), data->logs(), data->cached_data(), data->s3(), data->scratch(),
-                             data->journal()}) {
-      struct stat facts {};
+    for (const auto& path : {data->path(), data->mount(), data->logs(), data->cached_data(), data->s3(),
+                             data->scratch(), data->journal()}) {
+      struct stat facts{};
       ASSERT_EQ(::stat(path.c_str(), &facts), 0) << path;
       EXPECT_EQ(facts.st_mode & 07777, 0700u) << path;
     }
@@ -93,14 +93,16 @@ TEST(DataFolder, a_start_that_was_killed_early_does_not_hinder_the_next) {
 
 TEST(DataFolder, secrets_that_came_back_readable_for_others_are_made_private) {
   TestFolder folder;
-  { ASSERT_TRUE(DataFolder::open(folder / "data")); }
+  {
+    ASSERT_TRUE(DataFolder::open(folder / "data"));
+  }
   for (const char* name : {"token", "share-key", "state.db"}) {
     put_file(folder / "data" / name, "");
     ASSERT_EQ(::chmod((folder / "data" / name).c_str(), 0644), 0);
   }
   ASSERT_TRUE(DataFolder::open(folder / "data"));
   for (const char* name : {"token", "share-key", "state.db"}) {
-    struct stat facts {};
+    struct stat facts{};
     ASSERT_EQ(::stat((folder / "data" / name).c_str(), &facts), 0);
     EXPECT_EQ(facts.st_mode & 07777, 0600u) << name;
   }

@@ -48,10 +48,10 @@ std::unexpected<Error> Database::failure(std::string_view what) {
   switch (code & 0xff) {
     case SQLITE_FULL:
       return fail(ErrorKind::storage_full, message + "; free some space on the disk of the data folder", detail);
-    case SQLITE_BUSY: case SQLITE_LOCKED:
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
       return fail(ErrorKind::conflict, message + "; another process has the file open: close it", detail);
-    case SQLITE_NOTADB:
-      return fail(ErrorKind::internal, message + "; restore state.db from a backup", detail);
+    case SQLITE_NOTADB: return fail(ErrorKind::internal, message + "; restore state.db from a backup", detail);
     case SQLITE_CORRUPT:
       gate_->close(message);
       return fail(ErrorKind::internal, message + "; restore state.db from a backup", detail);
@@ -72,8 +72,9 @@ Result<Database> Database::open(const std::filesystem::path& file, WriteGate& ga
   if (sqlite3_open_v2(file.c_str(), &database.connection_, flags, nullptr) != SQLITE_OK)
     return database.failure("cannot open");
   sqlite3_busy_timeout(database.connection_, kBusyMs);
-  FUSED_CHECK(database.script("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                              "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"));
+  FUSED_CHECK(
+      database.script("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                      "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"));
   std::string mode;
   FUSED_CHECK(database.query("PRAGMA journal_mode", {}, [&](const Row& row) { mode = row.text(0); }));
   if (mode != "wal")

@@ -1,6 +1,6 @@
-// DIR/state.db: one SQLite connection, used on one thread only (storage/state_thread.hpp). It holds the file exclusively,
-// so that no other process can write or checkpoint it: SQLite before 3.51.3 may lose commits when two connections do.
-// Everything committed is on disk (WAL, synchronous=FULL) before commit() returns.
+// DIR/state.db: one SQLite connection, used on one thread only (storage/state_thread.hpp). It holds the file
+// exclusively, so that no other process can write or checkpoint it: SQLite before 3.51.3 may lose commits when two
+// connections do. Everything committed is on disk (WAL, synchronous=FULL) before commit() returns.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -22,8 +22,8 @@ namespace fused {
 class Row {
  public:
   explicit Row(sqlite3_stmt* statement) : statement_(statement) {}
-  std::string text(int column) const;         // "" for NULL
-  std::int64_t integer(int column) const;     // 0 for NULL
+  std::string text(int column) const;      // "" for NULL
+  std::int64_t integer(int column) const;  // 0 for NULL
   bool is_null(int column) const;
 
  private:
@@ -50,8 +50,8 @@ class Value {
 
 class Database {
  public:
-  // Creates the file (mode 0600) when it is missing. Refused with what to do: a file that is not a database, one that is
-  // damaged, one that another process holds. The gate is closed by I/O errors and damage.
+  // Creates the file (mode 0600) when it is missing. Refused with what to do: a file that is not a database, one that
+  // is damaged, one that another process holds. The gate is closed by I/O errors and damage.
   static Result<Database> open(const std::filesystem::path& file, WriteGate& gate);
   Database(Database&&) noexcept;
   Database& operator=(Database&&) noexcept;

@@ -36,7 +36,7 @@ TEST_F(DatabaseTest, keeps_text_numbers_and_nothing) {
     seen.push_back(row.text(0) + "|" + std::to_string(row.integer(1)) + "|" + (row.is_null(2) ? "null" : row.text(2)));
   }));
   EXPECT_EQ(seen, (std::vector<std::string>{with_nul + "|2|c", "x|1152921504606846976|null"}));
-  struct stat facts {};
+  struct stat facts{};
   ASSERT_EQ(::stat(file.c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 07777, 0600u);
 }
@@ -136,7 +136,8 @@ TEST_F(DatabaseTest, migrates_from_every_earlier_number_to_the_same_schema_and_k
     ASSERT_TRUE(status) << status.error().message;
     EXPECT_EQ(schema_of(database), schema_of(fresh)) << from;
     std::int64_t organisations = 0;
-    ASSERT_TRUE(database.query("SELECT count(*) FROM organisation", {}, [&](const Row& row) { organisations = row.integer(0); }));
+    ASSERT_TRUE(database.query("SELECT count(*) FROM organisation", {},
+                               [&](const Row& row) { organisations = row.integer(0); }));
     EXPECT_EQ(organisations, from >= 1 ? 1 : 0);
     ASSERT_TRUE(migrate(database)) << "a second time does nothing";
   }

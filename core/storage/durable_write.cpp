@@ -38,8 +38,8 @@ Status sync_descriptor(WriteGate& gate, int descriptor, std::string_view what) {
 
 Status sync_folder(WriteGate& gate, int folder_fd) { return sync_descriptor(gate, folder_fd, "a folder"); }
 
-Status durable_write_staged(WriteGate& gate, int staging_fd, int folder_fd, std::string_view name, std::string_view bytes,
-                            mode_t mode) {
+Status durable_write_staged(WriteGate& gate, int staging_fd, int folder_fd, std::string_view name,
+                            std::string_view bytes, mode_t mode) {
   FUSED_CHECK(gate.check());
   FUSED_CHECK(check_component(name));
   const std::string final_name(name);

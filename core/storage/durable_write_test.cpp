@@ -27,7 +27,7 @@ TEST_F(DurableWrite, writes_and_replaces_a_file_readable_by_its_owner_alone) {
   ASSERT_TRUE(durable_write(gate, fd.get(), "token", "one"));
   ASSERT_TRUE(durable_write(gate, fd.get(), "token", "two"));
   EXPECT_EQ(file_text(folder / "token"), "two");
-  struct stat facts {};
+  struct stat facts{};
   ASSERT_EQ(::stat((folder / "token").c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 07777, 0600u);
   EXPECT_EQ(entries(), 1u);
@@ -93,7 +93,8 @@ TEST_F(DurableWrite, may_stage_in_another_folder_even_on_another_file_system) {
 }
 
 TEST_F(DurableWrite, refuses_a_name_that_leads_elsewhere) {
-  for (const std::string name : {"", ".", "..", "a/b", "../x", "a\\b"}) EXPECT_FALSE(durable_write(gate, fd.get(), name, "x"));
+  for (const std::string name : {"", ".", "..", "a/b", "../x", "a\\b"})
+    EXPECT_FALSE(durable_write(gate, fd.get(), name, "x"));
   EXPECT_EQ(entries(), 0u);
 }
 

@@ -7,9 +7,8 @@ namespace fused {
 namespace {
 
 // Times are seconds since 1970 (UTC) as whole numbers; token hashes are SHA-256 in hex; NULL expiry is "never".
-constexpr std::array<const char*, 3> kSteps{
-    // 1: who there is
-    R"sql(
+constexpr std::array<const char*, 3> kSteps{// 1: who there is
+                                            R"sql(
 CREATE TABLE organisation (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
 CREATE TABLE user (
@@ -22,8 +21,8 @@ CREATE TABLE api_token (
   name TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER) STRICT;
 CREATE INDEX api_token_user ON api_token(user_id);
 )sql",
-    // 2: saved functions and what they were
-    R"sql(
+                                            // 2: saved functions and what they were
+                                            R"sql(
 CREATE TABLE function (
   id TEXT PRIMARY KEY, organisation TEXT NOT NULL, owner_id TEXT NOT NULL REFERENCES user(id),
   collection_name TEXT NOT NULL, slug TEXT NOT NULL, udf_type TEXT NOT NULL, udf_body TEXT NOT NULL,
@@ -35,8 +34,8 @@ CREATE TABLE revision (
   slug TEXT NOT NULL, code_hash TEXT NOT NULL, saved_by TEXT NOT NULL, saved_at INTEGER NOT NULL, path TEXT NOT NULL,
   UNIQUE (function_id, number)) STRICT;
 )sql",
-    // 3: share tokens
-    R"sql(
+                                            // 3: share tokens
+                                            R"sql(
 CREATE TABLE share_token (
   id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, function_id TEXT NOT NULL REFERENCES function(id) ON DELETE CASCADE,
   user_id TEXT NOT NULL REFERENCES user(id), enabled INTEGER NOT NULL, cache INTEGER NOT NULL,
@@ -51,14 +50,15 @@ int newest_schema() { return static_cast<int>(kSteps.size()); }
 
 Status migrate(Database& database, int target) {
   int number = -1;
-  FUSED_CHECK(database.query("PRAGMA user_version", {}, [&](const Row& row) { number = static_cast<int>(row.integer(0)); }));
+  FUSED_CHECK(
+      database.query("PRAGMA user_version", {}, [&](const Row& row) { number = static_cast<int>(row.integer(0)); }));
   if (number > newest_schema())
     return fail(ErrorKind::conflict, "state.db has schema " + std::to_string(number) + ", this server knows up to " +
                                          std::to_string(newest_schema()) +
                                          "; start the newer server that wrote it, or restore a backup");
   for (; number < target; ++number) {
-    const std::string step = kSteps.at(static_cast<std::size_t>(number)) +
-                             ("PRAGMA user_version=" + std::to_string(number + 1));
+    const std::string step =
+        kSteps.at(static_cast<std::size_t>(number)) + ("PRAGMA user_version=" + std::to_string(number + 1));
     Status status = database.transaction([&] { return database.script(step); });
     if (!status)
       return std::unexpected(status.error().within("cannot bring state.db to schema " + std::to_string(number + 1)));

@@ -36,8 +36,10 @@ FileDescriptor open_beneath(int root, const std::string& path, int flags, mode_t
 std::unexpected<Error> open_failed(std::string_view path, int error_number) {
   const std::string name = "'" + shown(path) + "'";
   switch (error_number) {
-    case ENOENT: case ENOTDIR: return fail(ErrorKind::not_found, name + " does not exist");
-    case EXDEV: case ELOOP: return fail(ErrorKind::invalid_argument, name + " leads out of its folder");
+    case ENOENT:
+    case ENOTDIR: return fail(ErrorKind::not_found, name + " does not exist");
+    case EXDEV:
+    case ELOOP: return fail(ErrorKind::invalid_argument, name + " leads out of its folder");
     case ENAMETOOLONG: return fail(ErrorKind::invalid_argument, name + " is too long a path");
     default: return fail_errno("cannot open " + name, error_number);
   }
@@ -57,7 +59,8 @@ std::string shown(std::string_view value) {
   std::string_view rest = value;
   while (!rest.empty() && value.size() - rest.size() < bytes_max) {
     std::string_view after = rest;
-    const bool readable = next_code_point(after).has_value() && !has_control(rest.substr(0, rest.size() - after.size()));
+    const bool readable =
+        next_code_point(after).has_value() && !has_control(rest.substr(0, rest.size() - after.size()));
     if (readable) {
       text += rest.substr(0, rest.size() - after.size());
       rest = after;
@@ -78,7 +81,8 @@ Status check_component(std::string_view name) {
   if (name.empty()) return refuse("it is empty");
   if (name == "." || name == "..") return refuse("'.' and '..' are not names");
   if (name.size() > kComponentBytesMax)
-    return refuse("it has " + std::to_string(name.size()) + " bytes, allowed are " + std::to_string(kComponentBytesMax));
+    return refuse("it has " + std::to_string(name.size()) + " bytes, allowed are " +
+                  std::to_string(kComponentBytesMax));
   if (name.find('/') != name.npos || name.find('\\') != name.npos) return refuse("it holds a '/' or a backslash");
   if (!is_utf8(name)) return refuse("it is not valid UTF-8");
   if (has_control(name)) return refuse("it holds a control character");
@@ -87,7 +91,8 @@ Status check_component(std::string_view name) {
 
 Status check_relative_path(std::string_view path) {
   if (path.size() > kPathBytesMax)
-    return fail(ErrorKind::invalid_argument, "path '" + shown(path) + "' is longer than " + std::to_string(kPathBytesMax));
+    return fail(ErrorKind::invalid_argument,
+                "path '" + shown(path) + "' is longer than " + std::to_string(kPathBytesMax));
   if (path.starts_with('/'))
     return fail(ErrorKind::invalid_argument, "path '" + shown(path) + "' begins with '/': paths here are relative");
   for (std::size_t begin = 0;;) {
@@ -104,8 +109,9 @@ Result<PathResolver> PathResolver::open(const std::filesystem::path& root) {
   if (!folder) return fail_errno("cannot open the folder " + root.string(), errno);
   if (!open_beneath(folder.get(), ".", O_PATH | O_DIRECTORY, 0)) {
     if (errno == ENOSYS || errno == EPERM)
-      return fail(ErrorKind::internal, "this kernel offers no openat2 (Linux 5.6 or newer is needed, and a container's "
-                                       "filter must allow it); without it paths cannot be kept inside their folder");
+      return fail(ErrorKind::internal,
+                  "this kernel offers no openat2 (Linux 5.6 or newer is needed, and a container's "
+                  "filter must allow it); without it paths cannot be kept inside their folder");
     return fail_errno("openat2 on " + root.string(), errno);
   }
   return PathResolver(std::move(folder));
@@ -185,8 +191,8 @@ Result<bool> PathResolver::remove(WriteGate& gate, std::string_view path) const 
   FUSED_CHECK(check_relative_path(path));
   FUSED_CHECK(gate.check());
   const auto [parent_path, name] = split_last(path);
-  FileDescriptor parent = open_beneath(root_.get(), parent_path.empty() ? "." : std::string(parent_path),
-                                       O_RDONLY | O_DIRECTORY, 0);
+  FileDescriptor parent =
+      open_beneath(root_.get(), parent_path.empty() ? "." : std::string(parent_path), O_RDONLY | O_DIRECTORY, 0);
   if (!parent && errno == ENOENT) return false;
   if (!parent) return open_failed(path, errno);
   const std::string own(name);

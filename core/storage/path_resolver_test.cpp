@@ -23,10 +23,29 @@ struct Resolver : testing::Test {
 };
 
 TEST_F(Resolver, refuses_every_malformed_path_and_names_it) {
-  const std::vector<std::string> refused{
-      "", ".", "..", "/", "/etc/passwd", "../secret", "a/../../secret", "a/..", "./a", "a//b", "a/", "a\\..\\b",
-      "..\\secret", "nul\0byte"s, "line\nbreak", "\x7f", "c1\xc2\x85", "\xff\xfe", "\xc0\xae\xc0\xae/secret", "a/\xed\xa0\x80",
-      std::string(256, 'a'), "a/" + std::string(300, 'b'), std::string(5'000, 'a')};
+  const std::vector<std::string> refused{"",
+                                         ".",
+                                         "..",
+                                         "/",
+                                         "/etc/passwd",
+                                         "../secret",
+                                         "a/../../secret",
+                                         "a/..",
+                                         "./a",
+                                         "a//b",
+                                         "a/",
+                                         "a\\..\\b",
+                                         "..\\secret",
+                                         "nul\0byte"s,
+                                         "line\nbreak",
+                                         "\x7f",
+                                         "c1\xc2\x85",
+                                         "\xff\xfe",
+                                         "\xc0\xae\xc0\xae/secret",
+                                         "a/\xed\xa0\x80",
+                                         std::string(256, 'a'),
+                                         "a/" + std::string(300, 'b'),
+                                         std::string(5'000, 'a')};
   for (const auto& path : refused) {
     const auto file = files.open_file(path, O_RDONLY);
     ASSERT_FALSE(file) << shown(path);
@@ -40,9 +59,9 @@ TEST_F(Resolver, refuses_every_malformed_path_and_names_it) {
 }
 
 TEST_F(Resolver, accepts_what_looks_odd_but_is_one_name) {
-  const std::vector<std::string> accepted{"...", "..a", "a b", "ü@example.org", "名前", "%2e%2e", std::string(255, 'a')};
-  for (const auto& path : accepted)
-    EXPECT_TRUE(files.open_file(path, O_RDWR | O_CREAT)) << path;
+  const std::vector<std::string> accepted{
+      "...", "..a", "a b", "ü@example.org", "名前", "%2e%2e", std::string(255, 'a')};
+  for (const auto& path : accepted) EXPECT_TRUE(files.open_file(path, O_RDWR | O_CREAT)) << path;
 }
 
 TEST_F(Resolver, no_symbolic_link_leads_out) {

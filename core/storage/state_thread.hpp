@@ -17,9 +17,9 @@ class StateThread {
   StateThread() : thread_(1) {}
   ~StateThread() { finish(); }
 
-  // Runs `work` on the thread, in the order of the calls, and resumes the caller where it waited. `work` must not throw.
-  // What it has begun is finished even when the waiting coroutine is gone: it must own what it uses or refer to stores
-  // that outlive the thread.
+  // Runs `work` on the thread, in the order of the calls, and resumes the caller where it waited. `work` must not
+  // throw. What it has begun is finished even when the waiting coroutine is gone: it must own what it uses or refer to
+  // stores that outlive the thread.
   template <class F, class R = std::invoke_result_t<F>>
   boost::asio::awaitable<R> run(F work) {
     co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>&, void(R)>(

@@ -13,9 +13,9 @@ namespace fused {
 // Any thread. One for each data folder, handed to everything that writes below it.
 class WriteGate {
  public:
-  Status check() const;                // unavailable (503) with the first reason, once closed
+  Status check() const;                 // unavailable (503) with the first reason, once closed
   void close(std::string_view reason);  // the first reason counts
-  std::string reason() const;          // "" while open; /health shows it
+  std::string reason() const;           // "" while open; /health shows it
 
  private:
   std::atomic<bool> closed_ = false;

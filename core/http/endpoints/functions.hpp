@@ -30,8 +30,8 @@ struct GetFunction {
   StateParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
-// GET udf/…/by-slug/{slug}, of {collection} or "default": of a user by {email} or {handle}, of the team, or public. There
-// are no public functions on this server: that list is empty.
+// GET udf/…/by-slug/{slug}, of {collection} or "default": of a user by {email} or {handle}, of the team, or public.
+// There are no public functions on this server: that list is empty.
 struct GetFunctionByName {
   enum class Of { email, handle, team, everybody };
   StateParts& parts;

@@ -1,4 +1,5 @@
-// The endpoints of functions, share tokens and people, through the real route list and the real stores, without a socket.
+// The endpoints of functions, share tokens and people, through the real route list and the real stores, without a
+// socket.
 #include <gtest/gtest.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -51,11 +52,11 @@ struct StateEndpoints : testing::Test {
     owner = file_text(folder / "data/token");
     owner.pop_back();
     member = call("POST", "/api/v1/users", owner, R"({"email":"ann@example.org","username":"ann"})").text("token");
-    stranger = std::string(call("POST", "/api/v1/organisations", owner,
-                                R"({"name":"acme","email":"eve@acme.example","username":"eve"})")
-                               .body.at("owner")
-                               .at("token")
-                               .as_string());
+    stranger = std::string(
+        call("POST", "/api/v1/organisations", owner, R"({"name":"acme","email":"eve@acme.example","username":"eve"})")
+            .body.at("owner")
+            .at("token")
+            .as_string());
     run = runs.begin(authenticator.actor_of(owner));
   }
 
@@ -102,7 +103,8 @@ struct StateEndpoints : testing::Test {
     return call("POST", "/server/v1/udf/new", token, draft(slug)).text("id");
   }
   std::string share(std::string_view token, std::string_view function_id) {
-    return call("POST", "/server/v1/udf-access-token/new", token, json::serialize(json::object{{"udf_id", function_id}}))
+    return call("POST", "/server/v1/udf-access-token/new", token,
+                json::serialize(json::object{{"udf_id", function_id}}))
         .text("token");
   }
 };
@@ -155,13 +157,14 @@ TEST_F(StateEndpoints, a_taken_name_is_409_with_a_detail_and_bad_input_says_what
     std::string body;
     int status;
   };
-  for (const auto& bad : {Case{"", 400}, Case{"[]", 400}, Case{"{", 400}, Case{R"({"slug":1})", 400}, Case{R"({"slug":"x"})", 400},
-                          Case{R"({"slug":"x","udf_body":{}})", 400}, Case{R"({"slug":"x","udf_body":"{}"})", 422},
-                          Case{R"({"slug":"x","udf_body":"no json"})", 422}, Case{draft("a/b"), 400}, Case{draft(".."), 400},
-                          Case{draft("🚀"), 400}, Case{draft(std::string(300, 'x')), 400},
-                          Case{R"({"slug":"x","udf_body":"{\"code\":\"\"}","collection_id":"canvas"})", 404},
-                          Case{R"({"slug":"x","udf_body":"{\"code\":\"\"}","udf_type":"x"})", 400},
-                          Case{R"({"slug":"x","udf_body":"{\"code\":\"\"}","allow_public_read":"yes"})", 400}}) {
+  for (const auto& bad :
+       {Case{"", 400}, Case{"[]", 400}, Case{"{", 400}, Case{R"({"slug":1})", 400}, Case{R"({"slug":"x"})", 400},
+        Case{R"({"slug":"x","udf_body":{}})", 400}, Case{R"({"slug":"x","udf_body":"{}"})", 422},
+        Case{R"({"slug":"x","udf_body":"no json"})", 422}, Case{draft("a/b"), 400}, Case{draft(".."), 400},
+        Case{draft("🚀"), 400}, Case{draft(std::string(300, 'x')), 400},
+        Case{R"({"slug":"x","udf_body":"{\"code\":\"\"}","collection_id":"canvas"})", 404},
+        Case{R"({"slug":"x","udf_body":"{\"code\":\"\"}","udf_type":"x"})", 400},
+        Case{R"({"slug":"x","udf_body":"{\"code\":\"\"}","allow_public_read":"yes"})", 400}}) {
     const auto answer = call("POST", "/server/v1/udf/new", member, bad.body);
     EXPECT_EQ(answer.status, bad.status) << bad.body.substr(0, 80) << json::serialize(answer.body);
     EXPECT_NE(answer.text("message"), "");
@@ -184,9 +187,10 @@ TEST_F(StateEndpoints, a_member_changes_his_own_an_owner_all_of_the_organisation
 
 TEST_F(StateEndpoints, a_share_token_is_made_listed_changed_and_revoked) {
   const std::string id = save(member, "tiles");
-  const auto made = call("POST", "/server/v1/udf-access-token/new", member,
-                         R"({"udf_email":"ann@example.org","udf_slug":"tiles","client_id":"local","metadata_json":{"a":[1]},)"
-                         R"("public_read":null,"access_scope":null,"cache":true,"enabled":true,"expires_in":"24h"})");
+  const auto made =
+      call("POST", "/server/v1/udf-access-token/new", member,
+           R"({"udf_email":"ann@example.org","udf_slug":"tiles","client_id":"local","metadata_json":{"a":[1]},)"
+           R"("public_read":null,"access_scope":null,"cache":true,"enabled":true,"expires_in":"24h"})");
   ASSERT_EQ(made.status, 200) << json::serialize(made.body);
   const std::string token = made.text("token");
   EXPECT_EQ(made.text("udf_id"), id);
@@ -214,7 +218,9 @@ TEST_F(StateEndpoints, a_share_token_is_made_listed_changed_and_revoked) {
   EXPECT_EQ(call("DELETE", one, member).status, 200);
   EXPECT_FALSE(shares.valid(token));
   EXPECT_EQ(call("GET", one, member).status, 404);
-  EXPECT_EQ(call("POST", "/server/v1/udf-access-token/new", stranger, json::serialize(json::object{{"udf_id", id}})).status, 404);
+  EXPECT_EQ(
+      call("POST", "/server/v1/udf-access-token/new", stranger, json::serialize(json::object{{"udf_id", id}})).status,
+      404);
   EXPECT_EQ(call("POST", "/server/v1/udf-access-token/new", member, "{}").status, 400);
 }
 
@@ -226,7 +232,8 @@ TEST_F(StateEndpoints, a_share_token_shows_the_source_to_the_organisation_and_to
     EXPECT_EQ(call("GET", path, visitor).status, 404);
   const auto unknown = call("GET", "/server/v1/udf/shared/by-token/fsh_" + std::string(64, '0'));
   EXPECT_EQ(json::serialize(call("GET", path).body), json::serialize(unknown.body)) << "nothing is learnt by asking";
-  ASSERT_EQ(call("POST", "/server/v1/udf-access-token/by-token/" + token, owner, R"({"public_read":true})").status, 200);
+  ASSERT_EQ(call("POST", "/server/v1/udf-access-token/by-token/" + token, owner, R"({"public_read":true})").status,
+            200);
   EXPECT_EQ(call("GET", path).text("slug"), "a");
 }
 
@@ -243,7 +250,8 @@ TEST_F(StateEndpoints, people_see_who_they_are_and_owners_make_users_and_tokens)
   EXPECT_EQ(me.text("email"), "ann@example.org");
   EXPECT_EQ(me.text("execution_environment_id"), "default");
   EXPECT_EQ(call("GET", "/server/v1/user/self", run).text("email"), "owner@localhost");
-  EXPECT_EQ(call("GET", "/server/v1/realtime-instance/available", member).body, json::parse(R"([{"client_id":"local","preference_rank":0}])"));
+  EXPECT_EQ(call("GET", "/server/v1/realtime-instance/available", member).body,
+            json::parse(R"([{"client_id":"local","preference_rank":0}])"));
   EXPECT_EQ(call("GET", "/server/v1/execution-env/self", member).text("id"), "default");
   EXPECT_EQ(call("GET", "/server/v1/execution-env/token", member).body.as_string(), member);
   EXPECT_EQ(call("GET", "/server/v1/execution-env/token", run).status, 403);
@@ -272,7 +280,8 @@ TEST_F(StateEndpoints, people_see_who_they_are_and_owners_make_users_and_tokens)
   EXPECT_EQ(call("POST", "/api/v1/users/" + id, owner, R"({"enabled":false})").body.at("enabled"), false);
   EXPECT_EQ(call("GET", "/server/v1/user/self", member).status, 401);
   EXPECT_EQ(call("POST", "/api/v1/users/" + id, owner, "{}").status, 400);
-  EXPECT_EQ(call("POST", "/api/v1/organisations", stranger, R"({"name":"x","email":"x@x","username":"x"})").status, 403);
+  EXPECT_EQ(call("POST", "/api/v1/organisations", stranger, R"({"name":"x","email":"x@x","username":"x"})").status,
+            403);
 }
 
 // Every row, as everybody: who has no right gets a refusal of the one shape and changes nothing.
@@ -281,8 +290,11 @@ TEST_F(StateEndpoints, every_route_refuses_nobody_and_visitors_and_shows_strange
   const std::string token = share(owner, id);
   const auto fill = [&](std::string pattern) {
     const std::pair<std::string_view, std::string> values[] = {
-        {"{id}", id}, {"{email}", "owner@localhost"}, {"{handle}", "owner"}, {"{collection}", "default"}, {"{slug}", "secret"},
-        {"{token}", token}, {"{name}", "default"}, {"{revision}", functions.by_id(id)->revision}, {"{token_id}", "x"}};
+        {"{id}", id},          {"{email}", "owner@localhost"},
+        {"{handle}", "owner"}, {"{collection}", "default"},
+        {"{slug}", "secret"},  {"{token}", token},
+        {"{name}", "default"}, {"{revision}", functions.by_id(id)->revision},
+        {"{token_id}", "x"}};
     for (const auto& [name, value] : values)
       if (const auto at = pattern.find(name); at != pattern.npos) pattern.replace(at, name.size(), value);
     return pattern;

@@ -1,10 +1,9 @@
 #include "http/endpoints/state_parts.hpp"
 
-#include <charconv>
-#include <ctime>
-
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <charconv>
+#include <ctime>
 
 #include "base/duration.hpp"
 #include "storage/path_resolver.hpp"
@@ -88,7 +87,8 @@ Result<std::optional<std::optional<std::int64_t>>> expiry_of(const BodyObject& b
   return std::nullopt;
 }
 
-Result<std::size_t> whole_number_of(const Request& request, std::string_view name, std::size_t fallback, std::size_t max) {
+Result<std::size_t> whole_number_of(const Request& request, std::string_view name, std::size_t fallback,
+                                    std::size_t max) {
   const std::string* text = request.query.find(name);
   if (text == nullptr) return fallback;
   std::size_t number = 0;

@@ -1,12 +1,11 @@
 // What the endpoints of functions, share tokens and people work on, and the few helpers they share.
 #pragma once
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include <boost/json/object.hpp>
-#include <boost/json/value.hpp>
 
 #include "auth/people.hpp"
 #include "auth/share_tokens.hpp"
@@ -46,14 +45,15 @@ class BodyObject {
 // Nothing at all where neither is named.
 Result<std::optional<std::optional<std::int64_t>>> expiry_of(const BodyObject& body, std::int64_t now);
 // 0 … max of the query; invalid_argument otherwise.
-Result<std::size_t> whole_number_of(const Request& request, std::string_view name, std::size_t fallback, std::size_t max);
+Result<std::size_t> whole_number_of(const Request& request, std::string_view name, std::size_t fallback,
+                                    std::size_t max);
 std::string path_value_of(const Request& request, std::string_view name);
 
-std::string utc_text(std::int64_t seconds);                                // 2026-11-21T10:15:30Z
+std::string utc_text(std::int64_t seconds);  // 2026-11-21T10:15:30Z
 boost::json::value utc_or_null(const std::optional<std::int64_t>& seconds);
 std::int64_t seconds_now(const Clock& clock);
 
-Reply json_reply(const boost::json::value& value, int status = 200);       // never cached: it is state
+Reply json_reply(const boost::json::value& value, int status = 200);  // never cached: it is state
 Reply error_reply(const Error& error, const Request& request);
 // The reply to a Result: `to_json` of its value, or its error.
 template <class T, class F>

@@ -32,10 +32,13 @@ void add_functions(std::vector<Route>& rows, StateParts& parts) {
                     named.operation + "_in_collection"});
     rows.push_back({get, named.prefix + "/by-slug/{slug}", Access::run_or_user, get_it, named.operation});
   }
-  rows.push_back({get, udf + "/shared/by-token/{token}", Access::share_path, GetSharedFunction{parts}, "get_shared_function"});
+  rows.push_back(
+      {get, udf + "/shared/by-token/{token}", Access::share_path, GetSharedFunction{parts}, "get_shared_function"});
   rows.push_back({get, udf + "/self", Access::run_or_user, ListFunctions{parts, Whose::own}, "list_own_functions"});
-  rows.push_back({get, udf + "/exec-env/self", Access::run_or_user, ListFunctions{parts, Whose::team}, "list_team_functions"});
-  rows.push_back({get, udf + "/public", Access::run_or_user, ListFunctions{parts, Whose::everybody}, "list_public_functions"});
+  rows.push_back(
+      {get, udf + "/exec-env/self", Access::run_or_user, ListFunctions{parts, Whose::team}, "list_team_functions"});
+  rows.push_back(
+      {get, udf + "/public", Access::run_or_user, ListFunctions{parts, Whose::everybody}, "list_public_functions"});
   rows.push_back({get, "/server/v1/code-proxy/by-url", Access::run_or_user, RefuseCodeProxy{}, "code_proxy"});
   const std::string own = "/api/v1/functions/{id}/revisions";
   rows.push_back({get, own, Access::run_or_user, ListRevisions{parts}, "list_revisions"});
@@ -71,7 +74,8 @@ void add_people(std::vector<Route>& rows, StateParts& parts) {
   const std::string users = "/api/v1/users";
   rows.push_back({get, v1 + "/user/self", Access::run_or_user, WhoAmI{parts}, "who_am_i"});
   rows.push_back({get, v1 + "/realtime-instance", Access::run_or_user, ListInstances{}, "list_instances"});
-  rows.push_back({get, v1 + "/realtime-instance/available", Access::run_or_user, ListInstances{}, "list_available_instances"});
+  rows.push_back(
+      {get, v1 + "/realtime-instance/available", Access::run_or_user, ListInstances{}, "list_available_instances"});
   rows.push_back({get, v1 + "/execution-env/self", Access::run_or_user, GetEnvironment{parts}, "get_environment"});
   rows.push_back({get, v1 + "/execution-env/token", Access::signed_in, GetEnvironmentToken{}, "get_environment_token"});
   rows.push_back({get, users, Access::signed_in, ListUsers{parts}, "list_users"});
@@ -79,8 +83,10 @@ void add_people(std::vector<Route>& rows, StateParts& parts) {
   rows.push_back({post, users + "/{id}", Access::owner, UpdateUser{parts}, "update_user", kSmallBody});
   rows.push_back({get, users + "/{id}/tokens", Access::signed_in, ListApiTokens{parts}, "list_tokens"});
   rows.push_back({post, users + "/{id}/tokens", Access::signed_in, CreateApiToken{parts}, "create_token", kSmallBody});
-  rows.push_back({delete_, users + "/{id}/tokens/{token_id}", Access::signed_in, RevokeApiToken{parts}, "revoke_token"});
-  rows.push_back({post, "/api/v1/organisations", Access::owner, CreateOrganisation{parts}, "create_organisation", kSmallBody});
+  rows.push_back(
+      {delete_, users + "/{id}/tokens/{token_id}", Access::signed_in, RevokeApiToken{parts}, "revoke_token"});
+  rows.push_back(
+      {post, "/api/v1/organisations", Access::owner, CreateOrganisation{parts}, "create_organisation", kSmallBody});
 }
 
 }  // namespace
