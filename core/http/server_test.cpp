@@ -99,11 +99,21 @@ TEST_F(ServerTest, ChunkedBodiesAreReadWhole) {
 }
 
 TEST_F(ServerTest, ARequestMayArriveByteByByte) {
-  RawClient client(server.port());
-  const std::string request =
-      "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
-  for (const char c : request) client.send({&c, 1});
-  EXPECT_EQ(client.receive().body, "abc");
+  const std::string head = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const auto& [chunks, body] :
+       std::vector<std::pair<std::string, std::string>>{{"3\r\nabc\r\n0\r\n\r\n", "abc"},
+                                                        {"0\r\n\r\n", ""},
+                                                        {"0\r\nT: x\r\n\r\n", ""},
+                                                        {"1\r\na\r\n0;b\r\nT: x\r\n\r\n", "a"}}) {
+    RawClient client(server.port());
+    for (const char c : head + chunks) {
+      client.send({&c, 1});
+      server.on_server([] {});  // time for it to see this byte alone
+    }
+    const auto reply = client.receive();
+    EXPECT_EQ(reply.status, 200) << chunks;
+    EXPECT_EQ(reply.body, body);
+  }
 }
 
 TEST_F(ServerTest, ContinueIsSaidBeforeTheBodyAndOnlyWhereItIsWanted) {
