@@ -15,6 +15,7 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
+constexpr auto kBlankLook = std::chrono::milliseconds(500);  // a run that waits for a fork looks again so often, unasked
 constexpr auto kBlankWait = std::chrono::seconds(60);
 
 std::string seconds_text(std::int64_t milliseconds) {
@@ -67,6 +68,7 @@ void Pool::stop() {
   tick_.cancel();
   for (const auto& [number, worker] : workers_) worker->kill(RunEnd::cancelled, "the server is stopping");
   zygote_.stop();
+  cleaner_.join();
 }
 
 // A top-level run starts only while the processes that suspended parents hold leave room for their children.
@@ -95,9 +97,9 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
   }
   ticket.has_slot_ = true;
   auto taken = co_await take_worker(order, ticket);
+  const SharedWorker worker = taken ? *taken : nullptr;
   RunReply reply;
-  if (taken && !ticket.cancelled_) {
-    const SharedWorker worker = *taken;
+  if (worker && !ticket.cancelled_) {
     ticket.worker_ = worker;
     if (order.fresh) throw_away_.insert(worker->number());
     const std::uint64_t number_of_run = next_run_++;
@@ -108,13 +110,15 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     running_.erase(worker->number());
     ticket.worker_.reset();
   } else if (ticket.cancelled_) {
-    if (taken) (*taken)->set_state((*taken)->key().empty() ? WorkerState::blank : WorkerState::idle);
+    if (worker) worker->set_state(worker->runs() == 0 ? WorkerState::blank : WorkerState::idle);
     reply = {.end = ticket.cancelled_->first, .message = ticket.cancelled_->second};
   }
   if (std::exchange(ticket.has_slot_, false)) {
-    --slots_used_;
-    give_slot();
+    // The slot is free when the worker is: the next run of its owner shall find it warm, not fork another.
+    if (worker && worker->state() == WorkerState::cleaning) slot_of_cleaning_.insert(worker->number());
+    else --slots_used_;
   }
+  give_slot();
   if (!taken && !ticket.cancelled_) co_return std::unexpected(taken.error());
   co_return reply;
 }
@@ -143,11 +147,13 @@ asio::awaitable<Result<Pool::SharedWorker>> Pool::take_worker(const RunOrder& or
         replace(worker);
         break;
       }
-    Completion<bool> blank;
+    asio::steady_timer blank(io_, kBlankLook);
     blank_waiters_.push_back(&blank);
     refill();
-    const bool there = co_await blank.wait();
-    if (!there || ticket.cancelled_ || stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
+    boost::system::error_code ignored;
+    co_await blank.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    std::erase(blank_waiters_, &blank);
+    if (ticket.cancelled_ || stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
     if (std::chrono::steady_clock::now() > deadline)
       co_return fail(ErrorKind::unavailable, "no worker could be started within 60 s; see the server's log");
   }
@@ -208,12 +214,13 @@ void Pool::on_clean(int number, const std::string& why) {
   worker->set_state(WorkerState::idle);
   const auto idle = std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.second->state() == WorkerState::idle; });
   const bool thrown = throw_away_.erase(number) > 0;
+  if (slot_of_cleaning_.erase(number)) --slots_used_;
   if (!why.empty()) spdlog::info("worker {} is replaced after {} runs: {}", number, worker->runs(), why);
   if (!why.empty() || thrown || worker->runs() >= options_.worker_runs_max || idle > options_.workers) {
     replace(worker);
-    return;
+  } else {
+    wake_waiter();  // a run that waits for a fork is better served by a warm worker that is free now
   }
-  wake_waiter();  // a run that waits for a fork is better served by a warm worker that is free now
   give_slot();
 }
 
@@ -221,7 +228,7 @@ void Pool::wake_waiter() {
   if (blank_waiters_.empty()) return;
   auto* waiter = blank_waiters_.front();
   blank_waiters_.erase(blank_waiters_.begin());
-  waiter->set(true);
+  waiter->cancel();
 }
 
 void Pool::replace(const SharedWorker& worker) {
@@ -231,13 +238,18 @@ void Pool::replace(const SharedWorker& worker) {
 }
 
 void Pool::on_dead(int number) {
-  std::error_code ignored;
-  std::filesystem::remove_all(scratch_of(number), ignored);
+  // A function may have left a hundred thousand files; the event loop does not wait for them.
+  asio::post(cleaner_, [scratch = scratch_of(number)] {
+    std::error_code ignored;
+    std::filesystem::remove_all(scratch, ignored);
+  });
   const auto found = workers_.find(number);
   if (found == workers_.end()) return;
   const bool unborn = found->second->report().empty();
   workers_.erase(found);
   throw_away_.erase(number);
+  if (slot_of_cleaning_.erase(number)) --slots_used_;
+  give_slot();
   ++lost_;
   if (stopping_) return;
   if (!unborn) return refill();

@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/json/object.hpp>
 #include <filesystem>
 #include <memory>
@@ -97,8 +98,9 @@ class Pool {
   Zygote zygote_;
   Watch watch_;
   boost::asio::steady_timer tick_;
+  boost::asio::thread_pool cleaner_{1};            // removes the scratch of workers that ended
   std::unordered_map<int, SharedWorker> workers_;
-  std::vector<Completion<bool>*> blank_waiters_;
+  std::vector<boost::asio::steady_timer*> blank_waiters_;
   struct Running {
     std::uint64_t run = 0;
     SteadyTime since{};
@@ -106,6 +108,7 @@ class Pool {
   };
   std::unordered_map<int, Running> running_;      // by worker number
   std::unordered_set<int> throw_away_;            // fresh runs: replaced after it
+  std::unordered_set<int> slot_of_cleaning_;      // workers whose run is over and whose slot is not free yet
   int slots_used_ = 0;
   int next_number_ = 1;
   std::uint64_t next_run_ = 1;

@@ -88,6 +88,8 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int) -> N
         os.makedirs(scratch, mode=0o700, exist_ok=True)
         report = setup.enter_sandbox(sandbox)
         setup.set_environment(sandbox, scratch)
+        if report.get("mount") in ("namespace", "link"):
+            os.environ["FUSED_MOUNT"] = "/mount"
         setup.new_random_numbers()
         setup.set_threads(threads)
         setup.answer_where_you_are()
