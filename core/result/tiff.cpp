@@ -107,7 +107,9 @@ std::string metadata_xml(const std::vector<std::pair<std::string, std::string>>&
     xml += "  <Item name=\"";
     append_xml_text(xml, name);
     xml += "\" domain=\"fused\">";
-    append_xml_text(xml, value);
+    std::string escaped;
+    append_xml_text(escaped, value);
+    append_xml_text(xml, escaped);  // GDAL writes values escaped twice and so reads them
     xml += "</Item>\n";
   }
   return xml + "</GDALMetadata>\n";

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from .formats import archive, objects, rasters, tables, values
+from .formats import archive, families, geometry, objects, rasters, tables, values
 from .formats.base import (
     CONTENT_TYPES,
     RESULT_BYTES_MAX,
@@ -19,6 +18,7 @@ from .formats.base import (
     ResultTooLarge,
     Unsuited,
     canonical,
+    remembered_by_type,
     type_name,
 )
 
@@ -61,10 +61,10 @@ def encode(
     return _listed(value, request)
 
 
-# --- what kind of value -------------------------------------------------------------------------------------------------
+# --- what kind of value
 
 
-@lru_cache(maxsize=4096)
+@remembered_by_type
 def _kind_of_type(kind: type) -> str | None:
     """None where the type alone does not tell."""
     if rasters.family(kind) is not None:  # first: an xarray Dataset is a Mapping too
@@ -77,7 +77,7 @@ def _kind_of_type(kind: type) -> str | None:
         return "text"
     if issubclass(kind, bytes | bytearray | memoryview | io.BytesIO):
         return "bytes"
-    if tables.family(kind) is not None:
+    if families.family(kind) is not None:
         return "table"
     return objects.family(kind) or "simple"
 
@@ -105,7 +105,7 @@ def _needs_archive(value: Any, depth: int) -> bool:
     return kind not in ("simple", "text", "none")
 
 
-# --- choosing -----------------------------------------------------------------------------------------------------------
+# --- choosing
 
 
 def _listed(value: Any, request: Request, in_given_order: bool = False) -> Encoded:
@@ -206,11 +206,11 @@ def _default(value: Any, request: Request) -> Encoded:
 
 
 def _has_geometry(value: Any) -> bool:
-    return tables.family(type(value)) in ("geopandas", "shapely")
+    return families.family(type(value)) in ("geopandas", "shapely")
 
 
 def _by_dtype(value: Any, dtype_out: dict[str, str], request: Request) -> Encoded:
-    """The older client's question: one format for tables, one for arrays; it reads nothing else but what it asked for."""
+    """The older client's question: one format for tables, one for arrays; nothing else does it read."""
     kind = _kind(value)
     request.for_client = True
     asked = {name: canonical(text) for name, text in dtype_out.items() if text}
@@ -235,7 +235,7 @@ def _by_dtype(value: Any, dtype_out: dict[str, str], request: Request) -> Encode
     return Encoded(CONTENT_TYPES["parquet"], "none", b"", note=note)
 
 
-# --- refusing -----------------------------------------------------------------------------------------------------------
+# --- refusing
 
 
 def _possible(prepared: Any, kind: str, request: Request) -> list[str]:
@@ -258,7 +258,7 @@ def _possible(prepared: Any, kind: str, request: Request) -> list[str]:
 
 def _table_formats(value: Any, request: Request) -> list[str]:
     try:
-        tables.in_degrees(tables.normal(value), "geojson")
+        geometry.in_degrees(tables.normal(value), "geojson")
     except Unsuited:
         return list(tables.TABLE_FORMATS)
     return [name for name in tables.GEO_FORMATS if name != "mvt" or request.tile is not None]
@@ -270,4 +270,6 @@ def _no_format(value: Any, prepared: Any, kind: str, request: Request, why: list
     possible = _possible(prepared, kind, request)
     asked = ", ".join(request.formats) or "none"
     reason = f" ({why[0]})" if why else ""
-    return NoFormat(f"a {type_name(value)} cannot be sent as {asked}{reason}; possible are {', '.join(possible)}", possible)
+    return NoFormat(
+        f"a {type_name(value)} cannot be sent as {asked}{reason}; possible are {', '.join(possible)}", possible
+    )

@@ -75,7 +75,13 @@ VALUES: dict[str, Any] = {
     "`None`": lambda: None,
     "`int`, `float`, `bool`": lambda: 2.5,
     "`datetime`, `date`, `Timestamp`, `UUID`, `Decimal`, enum": lambda: pd.Timestamp("2024-01-02T03:04:05"),
-    "`list`, `tuple`, `set`, `dict` of such": lambda: [1, {"a": np.int64(3)}, {2}, datetime.date(2024, 1, 1), uuid.UUID(int=1)],
+    "`list`, `tuple`, `set`, `dict` of such": lambda: [
+        1,
+        {"a": np.int64(3)},
+        {2},
+        datetime.date(2024, 1, 1),
+        uuid.UUID(int=1),
+    ],
     "`dict` that is GeoJSON": lambda: {"type": "Point", "coordinates": [1, 2]},
     "`dict` with tables, arrays or bytes": lambda: {"table": pd.DataFrame({"x": [1]}), "n": 3},
     "`str`": lambda: "hello",
@@ -85,7 +91,9 @@ VALUES: dict[str, Any] = {
     "`DataFrame`, `Series`, `Index`": lambda: pd.DataFrame({"x": [1, 2], "s": ["a", None]}),
     "`GeoDataFrame`, `GeoSeries`, shapely geometry": geo_table,
     "pyarrow `Table`, `RecordBatch`, `Array`": lambda: pa.table({"a": [1, 2]}),
-    "polars `DataFrame`, `LazyFrame`, `Series`": lambda: pl.DataFrame({"a": [1], "c": pl.Series(["u"], dtype=pl.Categorical)}),
+    "polars `DataFrame`, `LazyFrame`, `Series`": lambda: pl.DataFrame(
+        {"a": [1], "c": pl.Series(["u"], dtype=pl.Categorical)}
+    ),
     "`ndarray`, a picture": lambda: np.zeros((6, 7, 3), np.uint8),
     "`ndarray`, one dimension": lambda: np.arange(3),
     "`ndarray`, other dtypes": lambda: np.array(["2024-01-01"], "M8[D]"),

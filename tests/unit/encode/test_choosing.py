@@ -23,7 +23,13 @@ def asked(value, *formats, **others):
 
 
 def test_names_of_formats_may_be_written_in_other_ways():
-    for name, expected in {"JPG": "jpeg", ".tif": "tiff", "Excel": "xlsx", "arrow": "feather", "geoparquet": "parquet"}.items():
+    for name, expected in {
+        "JPG": "jpeg",
+        ".tif": "tiff",
+        "Excel": "xlsx",
+        "arrow": "feather",
+        "geoparquet": "parquet",
+    }.items():
         value = np.zeros((8, 8, 3), np.uint8) if expected in ("jpeg", "tiff") else pd.DataFrame({"a": [1]})
         assert asked(value, name).format == expected
 
@@ -67,7 +73,7 @@ def test_the_older_client_gets_an_empty_body_and_a_note_for_what_it_cannot_read(
     assert (encoded.status, encoded.body) == (200, b"")
     assert "int" in encoded.note
     assert encode(3, [], dtype_out={"vector": "json", "raster": "tiff"}).body == b"3"
-    assert encode(pd.DataFrame({"a": [1]}), [], dtype_out={"vector": "geojson,json".split(",")[1]}).format == "json"
+    assert encode(pd.DataFrame({"a": [1]}), [], dtype_out={"vector": ["geojson", "json"][1]}).format == "json"
 
 
 def test_text_is_a_page_unless_json_was_asked():
@@ -92,7 +98,14 @@ def test_a_table_with_geometry_on_a_tile_is_a_vector_tile_unless_asked_otherwise
 
 
 def test_a_dict_of_results_is_an_archive_whose_members_say_what_they_are():
-    value = {"table": geo_table(), "n": np.int64(3), "array": np.arange(4), "page": "<b>", "inner": {"x": pd.Series([1])}, "raw": b"\0"}
+    value = {
+        "table": geo_table(),
+        "n": np.int64(3),
+        "array": np.arange(4),
+        "page": "<b>",
+        "inner": {"x": pd.Series([1])},
+        "raw": b"\0",
+    }
     encoded = asked(value, *CLIENT_LIST)
     archive = zipfile.ZipFile(io.BytesIO(encoded.body))
     assert archive.testzip() is None
@@ -174,7 +187,8 @@ def test_nothing_heavy_is_imported_to_encode_simple_values():
     code = (
         "import sys; from fused._worker.encode import encode; encode({'a': [1, {2}]}, ['json'], format_from='query');"
         "encode('x', []); encode(b'x', ['json']);"
-        "print([m for m in ('pandas', 'geopandas', 'shapely', 'pyarrow', 'PIL', 'xarray', 'polars', 'matplotlib') if m in sys.modules])"
+        "heavy = ('pandas', 'geopandas', 'shapely', 'pyarrow', 'PIL', 'xarray', 'polars', 'matplotlib');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
     assert done.stdout.strip() == "[]"

@@ -31,16 +31,19 @@ def table_of(*shapes, **columns) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns or {"n": range(len(shapes))}, geometry=list(shapes), crs=4326)
 
 
-# --- GeoJSON ------------------------------------------------------------------------------------------------------------
+# --- GeoJSON
 
 
 def test_geojson_is_a_feature_collection_that_geopandas_reads_back():
     table = table_of(
-        shapely.Point(1.5, -2), shapely.Point(1, 2, 3), shapely.LineString([(0, 0), (1, 1)]),
+        shapely.Point(1.5, -2),
+        shapely.Point(1, 2, 3),
+        shapely.LineString([(0, 0), (1, 1)]),
         shapely.Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(1, 1), (1, 2), (2, 2)]]),
-        shapely.MultiPoint([(0, 0), (1, 1)]), shapely.MultiLineString([[(0, 0), (1, 1)], [(2, 2), (3, 3)]]),
+        shapely.MultiPoint([(0, 0), (1, 1)]),
+        shapely.MultiLineString([[(0, 0), (1, 1)], [(2, 2), (3, 3)]]),
         shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(20, 20, 30, 30)]),
-    )  # fmt: skip
+    )
     back = gpd.read_file(io.BytesIO(body(table, "geojson")))
     assert back.crs.to_epsg() in (4326, 4979)
     for ours, theirs in zip(back.geometry, table.geometry, strict=True):
@@ -67,22 +70,34 @@ def test_geojson_has_at_most_seven_decimals_and_no_noise():
 
 def test_geojson_is_in_degrees_whatever_the_table_is_in():
     table = table_of(shapely.Point(12.5, 41.9)).to_crs(32633)
-    assert json.loads(body(table, "geojson"))["features"][0]["geometry"]["coordinates"] == pytest.approx([12.5, 41.9], abs=1e-6)
+    assert json.loads(body(table, "geojson"))["features"][0]["geometry"]["coordinates"] == pytest.approx(
+        [12.5, 41.9], abs=1e-6
+    )
     unknown = gpd.GeoDataFrame(geometry=[shapely.Point(1, 2)])
     assert json.loads(body(unknown, "geojson"))["features"][0]["geometry"]["coordinates"] == [1, 2]
 
 
 def test_geojson_properties_keep_nulls_big_integers_dates_and_nested_values():
     table = table_of(
-        shapely.Point(0, 0), None, shapely.Point(math.nan, 1) if False else shapely.Point(),
-        big=[2**63 - 1, 1, 2], nan=[1.5, np.nan, np.inf], when=pd.to_datetime(["2024-01-01", None, None]),
-        nested=[{"a": [1, {"b": None}]}, [1, "x"], None], other=[shapely.Point(5, 6), None, None], id=["a", None, "c"],
-    )  # fmt: skip
+        shapely.Point(0, 0),
+        None,
+        shapely.Point(math.nan, 1) if False else shapely.Point(),
+        big=[2**63 - 1, 1, 2],
+        nan=[1.5, np.nan, np.inf],
+        when=pd.to_datetime(["2024-01-01", None, None]),
+        nested=[{"a": [1, {"b": None}]}, [1, "x"], None],
+        other=[shapely.Point(5, 6), None, None],
+        id=["a", None, "c"],
+    )
     features = json.loads(body(table, "geojson"))["features"]
     assert features[0]["properties"] == {
-        "big": 2**63 - 1, "nan": 1.5, "when": "2024-01-01T00:00:00", "nested": {"a": [1, {"b": None}]},
-        "other": {"type": "Point", "coordinates": [5, 6]}, "id": "a",
-    }  # fmt: skip
+        "big": 2**63 - 1,
+        "nan": 1.5,
+        "when": "2024-01-01T00:00:00",
+        "nested": {"a": [1, {"b": None}]},
+        "other": {"type": "Point", "coordinates": [5, 6]},
+        "id": "a",
+    }
     assert features[0]["id"] == "a"
     assert "id" not in features[1]
     assert features[1]["properties"]["nan"] is features[2]["properties"]["nan"] is None
@@ -100,14 +115,21 @@ coordinates = st.tuples(st.floats(-180, 180), st.floats(-89, 89))
 points = st.builds(shapely.Point, coordinates)
 lines = st.builds(shapely.LineString, st.lists(coordinates, min_size=2, max_size=8))
 polygons = st.builds(shapely.Polygon, st.lists(coordinates, min_size=4, max_size=9))
-shapes = st.one_of(points, lines, polygons, st.builds(shapely.GeometryCollection, st.lists(st.one_of(points, lines, polygons), max_size=3)))
+shapes = st.one_of(
+    points,
+    lines,
+    polygons,
+    st.builds(shapely.GeometryCollection, st.lists(st.one_of(points, lines, polygons), max_size=3)),
+)
 values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers(), max_size=2))
 
 
 @FEW
 @given(st.lists(st.tuples(shapes, values), min_size=1, max_size=4))
 def test_geojson_of_anything_is_valid_and_within_a_centimetre(rows):
-    table = gpd.GeoDataFrame({"v": pd.Series([value for _, value in rows], dtype=object)}, geometry=[shape for shape, _ in rows], crs=4326)
+    table = gpd.GeoDataFrame(
+        {"v": pd.Series([value for _, value in rows], dtype=object)}, geometry=[shape for shape, _ in rows], crs=4326
+    )
     features = json.loads(body(table, "geojson").decode("utf-8"))["features"]
     for feature, (shape, value) in zip(features, rows, strict=True):
         back = shapely.get_coordinates(shapely.geometry.shape(feature["geometry"]))
@@ -119,7 +141,7 @@ def test_geojson_of_anything_is_valid_and_within_a_centimetre(rows):
             assert feature["properties"]["v"] == value
 
 
-# --- vector tiles -------------------------------------------------------------------------------------------------------
+# --- vector tiles
 
 
 def tile_of(table, z, x, y):
@@ -130,29 +152,53 @@ def tile_of(table, z, x, y):
 def test_tile_bounds_are_those_of_mercantile():
     for z, x, y in [(0, 0, 0), (1, 1, 1), (10, 163, 395), (24, 2**24 - 1, 0), (18, 1234, 4321)]:
         bounds = mercantile.bounds(x, y, z)
-        assert _native.tile_bounds(z, x, y) == pytest.approx((bounds.west, bounds.south, bounds.east, bounds.north), abs=1e-9)
+        assert _native.tile_bounds(z, x, y) == pytest.approx(
+            (bounds.west, bounds.south, bounds.east, bounds.north), abs=1e-9
+        )
 
 
 def test_a_tile_has_the_layer_udf_with_typed_attributes():
     table = table_of(
-        shapely.Point(0, 0), id=[7], i=[-3], u=np.array([2**64 - 1], "uint64"), f=[1.5], s=["ü"], b=[True], none=[None], nan=[np.nan],
-        when=pd.to_datetime(["2024-01-01"]), nested=[{"a": 1}], c=pd.Categorical(['x"y']), f32=np.array([0.5], "float32"),
-    )  # fmt: skip
+        shapely.Point(0, 0),
+        id=[7],
+        i=[-3],
+        u=np.array([2**64 - 1], "uint64"),
+        f=[1.5],
+        s=["ü"],
+        b=[True],
+        none=[None],
+        nan=[np.nan],
+        when=pd.to_datetime(["2024-01-01"]),
+        nested=[{"a": 1}],
+        c=pd.Categorical(['x"y']),
+        f32=np.array([0.5], "float32"),
+    )
     layer = tile_of(table, 0, 0, 0)
     assert (layer["extent"], layer["version"]) == (EXTENT, 2)
     (feature,) = layer["features"]
     assert feature["id"] == 7
     assert feature["properties"] == {
-        "id": 7, "i": -3, "u": 2**64 - 1, "f": 1.5, "s": "ü", "b": True, "when": "2024-01-01T00:00:00", "nested": '{"a":1}',
-        "c": 'x"y', "f32": 0.5,
-    }  # fmt: skip
+        "id": 7,
+        "i": -3,
+        "u": 2**64 - 1,
+        "f": 1.5,
+        "s": "ü",
+        "b": True,
+        "when": "2024-01-01T00:00:00",
+        "nested": '{"a":1}',
+        "c": 'x"y',
+        "f32": 0.5,
+    }
     assert feature["geometry"] == {"type": "Point", "coordinates": [2048, 2048]}
 
 
 def test_a_tile_without_features_is_an_empty_body():
     assert body(table_of(shapely.Point(100, 50)), "mvt", tile=(4, 0, 0)) == b""
     assert body(table_of(shapely.Point(), None), "mvt", tile=(0, 0, 0)) == b""
-    assert encode(table_of(None), ["mvt"], format_from="query", tile=(0, 0, 0)).content_type == "application/vnd.mapbox-vector-tile"
+    assert (
+        encode(table_of(None), ["mvt"], format_from="query", tile=(0, 0, 0)).content_type
+        == "application/vnd.mapbox-vector-tile"
+    )
 
 
 def test_what_lies_outside_the_buffer_is_left_out_and_lines_are_cut():
@@ -243,7 +289,9 @@ def test_the_clipped_area_is_the_area_inside_the_tile():
     west, south, east, north = mercantile.xy_bounds(x, y, z)
     unit = (east - west) / EXTENT
     window = shapely.box(west - BUFFER * unit, south - BUFFER * unit, east + BUFFER * unit, north + BUFFER * unit)
-    expected = {n: shape.intersection(window).area / unit**2 for n, shape in zip(table["n"], table.geometry, strict=True)}
+    expected = {
+        n: shape.intersection(window).area / unit**2 for n, shape in zip(table["n"], table.geometry, strict=True)
+    }
     layer = tile_of(table.to_crs(4326), z, x, y)
     found = {f["properties"]["n"]: shapely.geometry.shape(f["geometry"]).area for f in layer["features"]}
     for n, area in expected.items():
@@ -260,8 +308,11 @@ def test_tiles_of_anything_decode_and_hold_valid_polygons_within_the_buffer(rows
         check_polygons(layer)
 
 
+mercator_points = points.filter(lambda point: abs(point.y) < 85.05)
+
+
 @FEW
-@given(points, st.integers(0, 24))
+@given(mercator_points, st.integers(0, 24))
 def test_a_point_is_in_the_tile_that_mercantile_puts_it_in(point, z):
     tile = mercantile.tile(point.x, point.y, z)
     (feature,) = tile_of(table_of(point), tile.z, tile.x, tile.y)["features"]

@@ -12,7 +12,9 @@ def _rows(first_heading: str) -> tuple[list[str], dict[str, list[str]]]:
     """Column names and rows of the table whose header's second cell is ``first_heading``."""
     lines = MATRIX.read_text().splitlines()
     start = next(at for at, line in enumerate(lines) if line.startswith(f"| value | {first_heading} |"))
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:] if line.startswith("|") or line]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:] if line.startswith("|") or line
+    ]
     end = next(at for at, row in enumerate(cells) if len(row) != len(cells[0]))
     return cells[0][1:], {row[0]: row[1:] for row in cells[2:end]}
 

@@ -20,7 +20,11 @@ def encode(value: Mapping[Any, Any], request: Request, member: Callable[[Any, Re
         raise NotSerialisable(f"the value is nested deeper than {DEPTH_MAX} dicts of results, or contains itself")
     formats = [name for name in request.formats if name != "zip"] if len(request.formats) > 1 else []
     inner = Request(
-        formats or ["npy", "tiff", "parquet", "json"], request.tile, request.async_client, request.bytes_max, request.depth + 1
+        formats or ["npy", "tiff", "parquet", "json"],
+        request.tile,
+        request.async_client,
+        request.bytes_max,
+        request.depth + 1,
     )
     out = io.BytesIO()
     files: dict[str, dict[str, str]] = {}

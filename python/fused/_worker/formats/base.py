@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 RESULT_BYTES_MAX = 512 << 20
 
@@ -108,6 +109,49 @@ def canonical(name: str) -> str:
         return name
     lower = name.strip().lower().lstrip(".")
     return _ALIASES.get(lower, lower)
+
+
+_Answer = TypeVar("_Answer")
+_LIBRARIES = frozenset(
+    {
+        "PIL",
+        "altair",
+        "builtins",
+        "collections",
+        "datetime",
+        "decimal",
+        "fastapi",
+        "folium",
+        "geopandas",
+        "io",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "plotly",
+        "polars",
+        "pyarrow",
+        "pydeck",
+        "shapely",
+        "starlette",
+        "uuid",
+        "xarray",
+    }
+)
+
+
+def remembered_by_type(ask: Callable[[type], _Answer]) -> Callable[[type], _Answer]:
+    """Asks once a type of a library; the function's own types each time, for keeping one would keep it alive."""
+    known: dict[type, _Answer] = {}
+
+    def answer(kind: type) -> _Answer:
+        if kind in known:
+            return known[kind]
+        found = ask(kind)
+        if kind.__module__.partition(".")[0] in _LIBRARIES:
+            known[kind] = found
+        return found
+
+    return answer
 
 
 def type_name(value: Any) -> str:

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from . import tables
+from . import columns, tables
 from .base import CONTENT_TYPES, Encoded, Request, Unsuited
 
 _XLSX_ROWS_MAX = 1_048_575  # and the header line
@@ -35,8 +35,8 @@ def encode(table: Any, name: str, request: Request) -> Encoded:
         body, rows, schema = PAGE.format(frame.to_html(escape=True, border=0)).encode(), len(frame), None
     else:
         text_request = Request(["json"], bytes_max=request.bytes_max)
-        native, _ = tables.make_frame(table, "json", text_request)
-        records = json.loads(bytes(tables._write(native, "json", "", text_request)))
+        native, _ = columns.make_frame(table, "json", text_request)
+        records = json.loads(bytes(tables.write(native, "json", "", text_request)))
         names = list(records[0]) if records else _names(table)
         body = _xlsx(table, names, records) if name == "xlsx" else _xml(names, records)
         rows, schema = native.rows, native.schema
@@ -62,8 +62,8 @@ def text_of(value: Any) -> str:
 
 def _xlsx(table: Any, names: list[str], records: list[dict[str, Any]]) -> bytes:
     try:
-        from openpyxl import Workbook
-        from openpyxl.cell import WriteOnlyCell
+        from openpyxl import Workbook  # type: ignore[import-untyped]
+        from openpyxl.cell import WriteOnlyCell  # type: ignore[import-untyped]
     except ImportError:
         raise Unsuited("xlsx needs the package openpyxl, which is not installed") from None
     if len(records) > _XLSX_ROWS_MAX or len(names) > _XLSX_COLUMNS_MAX:

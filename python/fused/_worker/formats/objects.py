@@ -6,24 +6,44 @@ import base64
 import html
 import io
 import json
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from . import rasters, values
-from .base import CONTENT_TYPES, Encoded, NotSerialisable, Request, Unsuited, type_name
+from .base import CONTENT_TYPES, Encoded, NotSerialisable, Request, Unsuited, remembered_by_type, type_name
 
 TEXT_FORMATS = ("html", "json", "txt", "csv", "xml", "svg", "geojson")
 _FIGURE_FORMATS = ("png", "svg", "jpeg", "webp", "tiff", "html")
 _IMAGES = ("png", "jpeg", "webp", "gif", "tiff")
 _GEOJSON_TYPES = frozenset(
-    "FeatureCollection Feature Point MultiPoint LineString MultiLineString Polygon MultiPolygon GeometryCollection".split()
+    [
+        "FeatureCollection",
+        "Feature",
+        "Point",
+        "MultiPoint",
+        "LineString",
+        "MultiLineString",
+        "Polygon",
+        "MultiPolygon",
+        "GeometryCollection",
+    ]
 )
 _HOP_BY_HOP = frozenset(
-    "connection content-length keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
+    [
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
 )
 
 
-# --- text and bytes -----------------------------------------------------------------------------------------------------
+# --- text and bytes
 
 
 def text_formats(text: str) -> list[str]:
@@ -126,12 +146,12 @@ def encode_bytes(data: bytes, name: str | None, request: Request) -> Encoded:
     raise Unsuited(f"these bytes are {known[0]}, not {name}")
 
 
-# --- pages and figures --------------------------------------------------------------------------------------------------
+# --- pages and figures
 
 
-@lru_cache(maxsize=4096)
+@remembered_by_type
 def family(kind: type) -> str | None:
-    """"response", "figure" (draws itself into files), "page" (has HTML), or None."""
+    """ "response", "figure" (draws itself into files), "page" (has HTML), or None."""
     for base in kind.__mro__:
         package = base.__module__.partition(".")[0]
         name = base.__name__
@@ -229,7 +249,7 @@ def encode_figure(value: Any, name: str, request: Request) -> Encoded:
 FIGURE_FORMATS = list(_FIGURE_FORMATS)
 
 
-# --- responses ----------------------------------------------------------------------------------------------------------
+# --- responses
 
 
 def encode_response(value: Any) -> Encoded:
@@ -238,7 +258,9 @@ def encode_response(value: Any) -> Encoded:
     content_type = headers.pop("content-type", None) or value.media_type or "application/octet-stream"
     kept = {name: text for name, text in headers.items() if name not in _HOP_BY_HOP}
     body = _response_body(value)
-    name = next((known for known, text in CONTENT_TYPES.items() if text.split(";")[0] == content_type.split(";")[0]), "bin")
+    name = next(
+        (known for known, text in CONTENT_TYPES.items() if text.split(";")[0] == content_type.split(";")[0]), "bin"
+    )
     return Encoded(content_type, name, body, status=int(value.status_code), headers=kept)
 
 
@@ -250,9 +272,8 @@ def _response_body(value: Any) -> bytes:
         return body.encode()
     path = getattr(value, "path", None)
     if path is not None:
-        with open(path, "rb") as file:
-            return file.read()
-    parts = getattr(value, "body_iterator", None)
+        return Path(path).read_bytes()
+    parts: Any = getattr(value, "body_iterator", None)
     if parts is None:
         raise NotSerialisable(f"a {type_name(value)} has neither body, path nor body_iterator")
     if hasattr(parts, "__aiter__"):

@@ -6,11 +6,17 @@ import json
 import sys
 from typing import Any
 
-_TEXT_NAMES = {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "str", "metadata": {"encoding": "UTF-8"}}
+_TEXT_NAMES = {
+    "name": None,
+    "field_name": None,
+    "pandas_type": "unicode",
+    "numpy_type": "str",
+    "metadata": {"encoding": "UTF-8"},
+}
 
 
 def describe(columns: list[tuple[str, str, Any]], index: list[Any], column_names: list[str | None]) -> str:
-    """``columns``: (name or None, field name, dtype or the categories). ``index``: field names or a range's description."""
+    """``columns``: (name or None, field name, dtype). ``index``: field names, or the description of a range."""
     return json.dumps(
         {
             "index_columns": index,
@@ -29,7 +35,7 @@ def range_index(index: Any) -> dict[str, Any]:
 
 
 def zone_text(zone: Any) -> str:
-    """The zone as Arrow names it: that of the tz database, or an offset alone (a ``datetime.timezone`` is ``UTC+05:00``)."""
+    """The zone as Arrow names it: of the tz database, or an offset alone (a ``datetime.timezone`` is ``UTC+05:00``)."""
     text = str(zone)
     return text[3:] if text.startswith(("UTC+", "UTC-")) else text
 
@@ -41,9 +47,17 @@ def _column(name: str | None, field_name: str, dtype: Any) -> dict[str, Any]:
     if class_name == "CategoricalDtype":
         count = len(dtype.categories)
         codes = "int8" if count < 128 else "int16" if count < 32768 else "int32"
-        described |= {"pandas_type": "categorical", "numpy_type": codes, "metadata": {"num_categories": count, "ordered": dtype.ordered}}
+        described |= {
+            "pandas_type": "categorical",
+            "numpy_type": codes,
+            "metadata": {"num_categories": count, "ordered": dtype.ordered},
+        }
     elif class_name == "DatetimeTZDtype":
-        described |= {"pandas_type": "datetimetz", "numpy_type": f"datetime64[{dtype.unit}]", "metadata": {"timezone": zone_text(dtype.tz)}}
+        described |= {
+            "pandas_type": "datetimetz",
+            "numpy_type": f"datetime64[{dtype.unit}]",
+            "metadata": {"timezone": zone_text(dtype.tz)},
+        }
     elif class_name == "GeometryDtype":
         described |= {"pandas_type": "bytes", "numpy_type": "object"}
     elif kind == "M":

@@ -6,14 +6,22 @@ import base64
 import io
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ... import _native
 from . import values
-from .base import CONTENT_TYPES, Encoded, NotSerialisable, Request, ResultTooLarge, Unsuited, type_name
+from .base import (
+    CONTENT_TYPES,
+    Encoded,
+    NotSerialisable,
+    Request,
+    ResultTooLarge,
+    Unsuited,
+    remembered_by_type,
+    type_name,
+)
 
 FORMATS = ("png", "tiff", "npy", "jpeg", "webp", "gif", "apng", "svg", "html", "json")
 _PILLOW = {"jpeg": "JPEG", "webp": "WEBP", "gif": "GIF"}
@@ -30,7 +38,7 @@ class Raster:
     image: Any = None  # the PIL image it came from
 
 
-@lru_cache(maxsize=4096)
+@remembered_by_type
 def family(kind: type) -> str | None:
     for base in kind.__mro__:
         package = base.__module__.partition(".")[0]
@@ -156,8 +164,7 @@ def _npy(array: Any) -> Any:
 
 
 def _tiff(raster: Raster, for_viewers: bool) -> Any:
-    """The last two axes are height and width, which keeps every array as it is. Viewers get pictures with their channels
-    last as bands of height × width instead."""
+    """Height and width are the last two axes, which keeps any array as it is; ``for_viewers`` channels become bands."""
     array = raster.array
     if for_viewers and array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[0] > 4:
         array = array.transpose(2, 0, 1)
@@ -186,7 +193,7 @@ def _tiff(raster: Raster, for_viewers: bool) -> Any:
     )
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------------
+# --- pictures
 
 
 def _png(raster: Raster) -> tuple[Any, str | None]:
@@ -194,7 +201,13 @@ def _png(raster: Raster) -> tuple[Any, str | None]:
     if image is not None and image.mode == "P":
         return _native.encode_png(np.asarray(image), _palette(image)), None
     array = raster.array
-    if array.dtype == np.uint8 and array.ndim == 3 and 1 <= array.shape[2] <= 4 and array.shape[0] > 4 and type(array) is np.ndarray:
+    if (
+        array.dtype == np.uint8
+        and array.ndim == 3
+        and 1 <= array.shape[2] <= 4
+        and array.shape[0] > 4
+        and type(array) is np.ndarray
+    ):
         return _native.encode_png(array), None  # the hot path: no questions left
     pixels, note = to_pixels(array, keep_16=True)
     return _native.encode_png(pixels), note
@@ -216,7 +229,7 @@ def _palette(image: Any) -> bytes:
 
 def to_pixels(array: Any, keep_16: bool) -> tuple[Any, str | None]:
     """(height, width) or (height, width, 1–4) of uint8 (or uint16), and what was changed on the way."""
-    note = None
+    note: str | None = None
     if array.ndim > 3:
         note = f"an array of {array.ndim} dimensions was cut to its first image"
     array = _channels_last(_three_dimensions(array))
@@ -230,13 +243,13 @@ def to_pixels(array: Any, keep_16: bool) -> tuple[Any, str | None]:
     elif array.dtype == np.uint8 or (keep_16 and array.dtype == np.uint16):
         pass
     elif kind in "ui":
-        array, scaled = _stretched(array, None)
-        note = _joined(note, scaled)
+        array, change = _stretched(array, None)
+        note = _joined(note, change)
     elif kind == "f":
         missing = ~np.isfinite(array)
         hidden = missing if hidden is None else hidden | missing
-        array, scaled = _from_float(array, hidden)
-        note = _joined(note, scaled)
+        array, maybe_change = _from_float(array, hidden)
+        note = _joined(note, maybe_change)
     else:
         raise Unsuited(f"an array of {array.dtype} is no picture; use npy, tiff or json")
     if hidden is not None and hidden.any():
@@ -259,10 +272,10 @@ def _channels_last(array: Any) -> Any:
     if array.ndim == 2:
         return array
     if array.shape[0] in (1, 2, 3, 4) and (array.shape[2] not in (1, 2, 3, 4) or array.shape[0] in (1, 3)):
-        array = np.ma.transpose(array, (1, 2, 0)) if isinstance(array, np.ma.MaskedArray) else array.transpose(1, 2, 0)
+        array = array.transpose(1, 2, 0)
     elif array.shape[2] not in (1, 2, 3, 4):
         raise Unsuited(
-            f"an array of shape {list(array.shape)} has no axis of 1 to 4 channels, first or last; choose bands or use tiff"
+            f"an array of shape {list(array.shape)} has no axis of 1 to 4 channels, first or last; choose bands or tiff"
         )
     return array[..., 0] if array.shape[2] == 1 else array
 
@@ -312,7 +325,9 @@ def _images(raster: Raster, animated: bool) -> tuple[list[Any], str | None]:
         pixels, note = to_pixels(array, keep_16=False)
         return [image_module.fromarray(np.ascontiguousarray(pixels))], note
     frames = [to_pixels(frame, keep_16=False) for frame in array]
-    return [image_module.fromarray(np.ascontiguousarray(pixels)) for pixels, _ in frames], frames[0][1] if frames else None
+    return [image_module.fromarray(np.ascontiguousarray(pixels)) for pixels, _ in frames], frames[0][
+        1
+    ] if frames else None
 
 
 def _pillow_module() -> Any:
@@ -370,9 +385,10 @@ def from_bytes(data: bytes, name: str, request: Request) -> Encoded:
     try:
         image = _pillow_module().open(io.BytesIO(data))
         if image.width * image.height > _CONVERTED_PIXELS_MAX:
-            raise Unsuited(f"a picture of {image.width} × {image.height} pixels is not converted; ask for its own format")
+            raise Unsuited(
+                f"a picture of {image.width} × {image.height} pixels is not converted; ask for its own format"
+            )
         raster = to_raster(image)
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
         raise Unsuited(f"the bytes begin like a picture but cannot be read: {error}") from None
     return encode(raster, name, request)
-

@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
     if found is not _NOTHING:
         return found
     raise NotSerialisable(
-        f"a value of type {type_name(value)} cannot be written as JSON; return numbers, text, lists, dicts, tables or arrays"
+        f"a value of type {type_name(value)} cannot be written as JSON; return numbers, text, lists, tables or arrays"
     )
 
 
@@ -157,9 +157,9 @@ def _of_pandas(value: Any) -> Any:
 
 
 def _of_tables(value: Any) -> Any:
-    from . import tables
+    from . import families, tables
 
-    if tables.is_table(value):
+    if families.is_table(value):
         return bytes(tables.records(value))
     for method in ("to_numpy", "to_dict", "tolist", "as_py"):
         found = getattr(value, method, None)
@@ -170,4 +170,8 @@ def _of_tables(value: Any) -> Any:
 
 def is_missing(value: Any) -> bool:
     """None, NaN, NaT, pandas.NA: what a cell of a table without a value holds."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or type(value).__name__ in ("NAType", "NaTType")
+    )
