@@ -28,6 +28,7 @@ constexpr int kShareOfTime = 20;  // a dear measurement may take a twentieth of 
 constexpr std::size_t kPidsMax = 8192;
 constexpr auto kSharedEvery = std::chrono::milliseconds(200);
 constexpr std::int64_t kBlockBytes = 512;
+constexpr int kDepthMax = 64;
 
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
@@ -138,8 +139,9 @@ std::int64_t own_tmpfs_bytes(pid_t pid, const char* folder) {
   return static_cast<std::int64_t>(about.f_blocks - about.f_bfree) * static_cast<std::int64_t>(about.f_bsize);
 }
 
-// Without following links; a folder that vanishes while it is read is skipped.
-void walk(int folder_descriptor, Walk& sum) {
+// Without following links; a folder that vanishes while it is read is skipped. A tree deeper than kDepthMax counts as too
+// many files: every level holds one of the server's descriptors.
+void walk(int folder_descriptor, Walk& sum, int depth) {
   const Folder folder(::fdopendir(folder_descriptor));
   if (!folder) {
     ::close(folder_descriptor);
@@ -153,8 +155,12 @@ void walk(int folder_descriptor, Walk& sum) {
     ++sum.files;
     sum.bytes += about.st_blocks * kBlockBytes;
     if (!S_ISDIR(about.st_mode)) continue;
+    if (depth >= kDepthMax) {
+      sum.files = sum.files_max + 1;
+      return;
+    }
     const int inner = ::openat(::dirfd(folder.get()), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (inner >= 0) walk(inner, sum);
+    if (inner >= 0) walk(inner, sum, depth + 1);
   }
 }
 
@@ -257,7 +263,7 @@ void GroupWatch::walk_scratch() {
   const auto begin = Clock::now();
   Walk sum{0, 0, limits_.disk_written_bytes, limits_.files_made};
   const int folder = ::open(scratch_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (folder >= 0) walk(folder, sum);
+  if (folder >= 0) walk(folder, sum, 0);
   last_.scratch_bytes = sum.bytes;
   last_.scratch_files = sum.files;
   const auto end = Clock::now();

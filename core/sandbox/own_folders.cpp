@@ -3,8 +3,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include "sandbox/machine.hpp"
 #include "sandbox/sandbox.hpp"
@@ -12,7 +14,8 @@
 namespace fused {
 namespace {
 
-constexpr int kDepthMax = 512;  // deeper trees stay, and count as left
+constexpr int kDepthMax = 32;      // every level holds a descriptor, of which a run may have left few
+constexpr int kPassesMax = 1'000;  // each brings a deeper tree kDepthMax levels nearer
 
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
@@ -20,25 +23,36 @@ struct CloseFolder {
 
 bool is_dot(const char* name) { return std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0; }
 
+struct Emptying {
+  int top;        // what lies too deep is moved up into it
+  int moved = 0;  // names it has been given
+};
+
 // Takes the descriptor. Counts what could not be removed.
-int empty_folder(int descriptor, int depth) {
+int empty_folder(int descriptor, int depth, Emptying& all) {
   const std::unique_ptr<DIR, CloseFolder> folder(::fdopendir(descriptor));
   if (!folder) {
     ::close(descriptor);
     return 1;
   }
   int left = 0;
+  const int at = ::dirfd(folder.get());
   while (const dirent* entry = ::readdir(folder.get())) {
-    const int at = ::dirfd(folder.get());
-    if (is_dot(entry->d_name) || ::unlinkat(at, entry->d_name, 0) == 0) continue;
-    if (::unlinkat(at, entry->d_name, AT_REMOVEDIR) == 0) continue;
-    int inner = ::openat(at, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (inner < 0 && ::fchmodat(at, entry->d_name, 0700, 0) == 0) {  // a run may have closed its folder to itself
-      inner = ::openat(at, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const char* name = entry->d_name;
+    if (is_dot(name) || ::unlinkat(at, name, 0) == 0 || ::unlinkat(at, name, AT_REMOVEDIR) == 0) continue;
+    int inner = ::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (inner < 0 && ::fchmodat(at, name, 0700, 0) == 0) {  // a run may have closed its folder to itself
+      inner = ::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     if (inner >= 0) ::fchmod(inner, 0700);
-    const int beneath = inner < 0 ? 1 : depth < kDepthMax ? empty_folder(inner, depth + 1) : (::close(inner), 1);
-    if (::unlinkat(at, entry->d_name, AT_REMOVEDIR) != 0) left += beneath > 0 ? beneath : 1;
+    if (inner >= 0 && depth >= kDepthMax) {
+      ::close(inner);
+      const auto aside = ".fused-deep-" + std::to_string(++all.moved);
+      if (::renameat(at, name, all.top, aside.c_str()) == 0) continue;
+      inner = -1;
+    }
+    const int beneath = inner < 0 ? 1 : empty_folder(inner, depth + 1, all);
+    if (::unlinkat(at, name, AT_REMOVEDIR) != 0) left += std::max(beneath, 1);
   }
   return left;
 }
@@ -56,7 +70,15 @@ int empty_own_folders() {
       continue;
     }
     ::fchmod(folder, 0700);
-    left += empty_folder(folder, 0);
+    Emptying all{folder};
+    int here = 0;
+    for (int pass = 0; pass < kPassesMax; ++pass) {
+      const int before = all.moved;
+      here = empty_folder(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0, all);
+      if (all.moved == before) break;
+    }
+    ::close(folder);
+    left += here;
   }
   return left;
 }
