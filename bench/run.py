@@ -1,0 +1,274 @@
+"""`make bench`: our server and the peer on this machine in one run, five times in turn; medians and the ratio.
+
+    python bench/run.py [http|code|start|memory ...]
+
+Needs wrk. The peer's packages (fastapi, uvicorn, pillow, geopandas) are installed into bench/.venv-peer at the first run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "3"))
+PEER_PYTHON = HERE / ".venv-peer/bin/python"
+CODE = (
+    "import geopandas as gpd, pandas as pd, shapely\ndef udf():\n    # {i}\n    return pd.DataFrame({{'x': [{i}]}})\n"
+)
+
+
+def prepare_peer() -> None:
+    if not PEER_PYTHON.exists():
+        subprocess.run([sys.executable, "-m", "uv", "venv", "-q", str(PEER_PYTHON.parent.parent)], check=True)
+        packages = ["fastapi", "uvicorn[standard]", "pillow", "geopandas", "pyarrow"]
+        subprocess.run(
+            [sys.executable, "-m", "uv", "pip", "install", "-q", "-p", str(PEER_PYTHON), *packages], check=True
+        )
+
+
+def wait_for(url: str, headers: dict[str, str] | None = None, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=5).read()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+class Ours:
+    name = "fused-server"
+
+    def __init__(self, data: Path, port: int) -> None:
+        command = [
+            str(ROOT / "python/fused/bin/fused-server"),
+            str(HERE / "functions"),
+            "--data",
+            str(data),
+            "--port",
+            str(port),
+            "--log-level",
+            "warn",
+            "--workers",
+            "2",
+        ]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for(f"http://127.0.0.1:{port}/health")
+        self.base = f"http://127.0.0.1:{port}"
+        self.headers = {"Authorization": "Bearer " + (data / "token").read_text().strip()}
+        for _ in range(12):
+            for kind in ("tiny", "gdf", "tile"):
+                wait_for(self.url(kind), self.headers)
+
+    def url(self, kind: str) -> str:
+        extension = {"tiny": "json", "gdf": "parquet", "tile": "png"}[kind]
+        return f"{self.base}/api/v1/run/owner@localhost/{kind}.{extension}"
+
+    def run_code(self, code: str, fresh: bool = False) -> None:
+        step = json.dumps({"type": "udf", "udf": {"name": "new", "code": code}})
+        body = json.dumps({"step_config": step, "format": "json"}).encode()
+        headers = {
+            **self.headers,
+            "Content-Type": "application/json",
+            **({"Fused-Fresh-Worker": "true"} if fresh else {}),
+        }
+        urllib.request.urlopen(
+            urllib.request.Request(self.base + "/server/v1/realtime/local/api/v1/run/udf", body, headers)
+        ).read()
+
+
+class Peer:
+    name = "FastAPI pool"
+
+    def __init__(self, port: int) -> None:
+        command = [
+            str(PEER_PYTHON),
+            "-m",
+            "uvicorn",
+            "fastapi_pool:app",
+            "--port",
+            str(port),
+            "--log-level",
+            "error",
+            "--no-access-log",
+        ]
+        self.process = subprocess.Popen(command, cwd=HERE / "peers")
+        self.base = f"http://127.0.0.1:{port}"
+        self.headers: dict[str, str] = {}
+        for kind in ("tiny", "gdf", "tile"):
+            wait_for(self.url(kind))
+
+    def url(self, kind: str) -> str:
+        return f"{self.base}/run/{kind}"
+
+    def run_code(self, code: str, fresh: bool = False) -> None:
+        urllib.request.urlopen(urllib.request.Request(self.base + "/code", code.encode())).read()
+
+
+def cpu_seconds(pid: int) -> float:
+    total = 0.0
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+            total += times.user + times.system
+        except psutil.Error:
+            pass
+    return total
+
+
+def load(target: Ours | Peer, kind: str, connections: int) -> dict[str, float]:
+    headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
+    before = cpu_seconds(target.process.pid)
+    out = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *headers, target.url(kind)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    spent = cpu_seconds(target.process.pid) - before
+    requests = int(re.search(r"(\d+) requests in", out)[1])
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
+    assert not bad, f"{target.name} {kind}: {bad[0]}"
+    return {
+        "req/s": float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),
+        "p50 ms": milliseconds(out, "50%"),
+        "p99 ms": milliseconds(out, "99%"),
+        "cpu ms": spent * 1e3 / requests,
+    }
+
+
+def milliseconds(out: str, row: str) -> float:
+    value, unit = re.search(row + r"\s+([\d.]+)(us|ms|s)", out).groups()
+    return float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+
+
+@contextmanager
+def both() -> Iterator[tuple[Ours, Peer]]:
+    prepare_peer()
+    with tempfile.TemporaryDirectory() as folder:
+        ours, peer = Ours(Path(folder) / "data", 9341), Peer(9342)
+        try:
+            yield ours, peer
+        finally:
+            for target in (ours, peer):
+                target.process.terminate()
+                target.process.wait(40)
+
+
+def show(title: str, ours: list[float], peer: list[float], higher_is_better: bool) -> None:
+    a, b = statistics.median(ours), statistics.median(peer)
+    ratio = statistics.median(x / y if higher_is_better else y / x for x, y in zip(ours, peer, strict=True))
+    print(f"{title:34} ours {a:10.3f}   peer {b:10.3f}   ratio {ratio:6.2f}", flush=True)
+
+
+def bench_http() -> None:
+    with both() as (ours, peer):
+        for kind in ("tiny", "gdf", "tile"):
+            for connections in (1, 8, 64):
+                pairs = [(load(ours, kind, connections), load(peer, kind, connections)) for _ in range(RUNS)]
+                for figure in ("req/s", "p50 ms", "p99 ms", "cpu ms"):
+                    show(
+                        f"{kind} at {connections}: {figure}",
+                        [a[figure] for a, _ in pairs],
+                        [b[figure] for _, b in pairs],
+                        figure == "req/s",
+                    )
+
+
+def bench_code() -> None:
+    """New code to its first result, in a warm worker and in a fresh one."""
+    with both() as (ours, peer):
+        times: dict[str, list[float]] = {"warm": [], "fresh": [], "peer": []}
+        for i in range(20 * RUNS):
+            code = CODE.format(i=f"{i}{uuid.uuid4().int % 10**9}")
+            for name, call in (
+                ("warm", lambda c: ours.run_code(c)),
+                ("fresh", lambda c: ours.run_code(c, fresh=True)),
+                ("peer", peer.run_code),
+            ):
+                begin = time.perf_counter()
+                call(code.replace("# ", f"# {name} "))
+                times[name].append((time.perf_counter() - begin) * 1e3)
+                time.sleep(0.03)  # the pool makes the next fresh worker meanwhile
+        for name in ("warm", "fresh"):
+            show(
+                f"new code, {name} worker: p50 ms",
+                [statistics.median(times[name])],
+                [statistics.median(times["peer"])],
+                False,
+            )
+
+
+def bench_start() -> None:
+    """From exec to the first answer of /health; the peer to its first answer."""
+    prepare_peer()
+    ours = []
+    for i in range(RUNS):
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.perf_counter()
+            process = subprocess.Popen(
+                [
+                    str(ROOT / "python/fused/bin/fused-server"),
+                    "--data",
+                    folder + "/data",
+                    "--port",
+                    str(9350 + i),
+                    "--log-level",
+                    "warn",
+                ],
+                stdout=subprocess.PIPE,
+            )
+            process.stdout.readline()
+            ours.append((time.perf_counter() - begin) * 1e3)
+            process.terminate()
+            process.wait(40)
+    print(f"{'exec to ready: ms':34} ours {statistics.median(ours):10.3f}   (goal 50)")
+
+
+def bench_memory() -> None:
+    """Proportional set size of the server, the zygote and its workers after each has served."""
+    with both() as (ours, peer):
+        for target in (ours, peer):
+            load(target, "gdf", 8)
+            time.sleep(1)
+            total = sum(
+                p.memory_full_info().pss
+                for p in [
+                    psutil.Process(target.process.pid),
+                    *psutil.Process(target.process.pid).children(recursive=True),
+                ]
+            )
+            print(f"{'PSS after Parquet load: MiB':34} {target.name} {total / 2**20:.0f}")
+
+
+BENCHES = {
+    "http": bench_http,
+    "code": bench_code,
+    "start": bench_start,
+    "memory": bench_memory,
+    "overload": bench_overload,
+}
+
+if __name__ == "__main__":
+    print(f"{os.cpu_count()} cores, {RUNS} runs of {SECONDS} s in turn, {time.strftime('%Y-%m-%d')}")
+    for name in sys.argv[1:] or BENCHES:
+        print(f"\n== {name}")
+        BENCHES[name]()
