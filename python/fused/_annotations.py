@@ -1,4 +1,4 @@
-"""What an annotation asks for: a reader from text or JSON value to that type. Heavy packages are imported when one is met."""
+"""What an annotation asks for: a reader from text or JSON value to its type. Heavy packages come when one is met."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Reader(NamedTuple):
     from_tile: Callable[[int, int, int], Any] | None = None
 
 
-# --- text and numbers --------------------------------------------------------------------------------------------------
+# --- text and numbers -----------------------------------------------------------------------------------------------
 
 
 def read_str(value: Any) -> str:
@@ -97,7 +97,7 @@ def read_json(value: Any) -> Any:
         raise Unreadable("nested too deeply") from None
 
 
-# --- time --------------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------------------------
 
 _MILLISECONDS_FROM = 2e10  # an epoch number above it (the year 2603) is in milliseconds
 
@@ -160,7 +160,7 @@ def read_timedelta(value: Any) -> dt.timedelta:
     import pandas
 
     span = pandas.Timedelta(value)
-    if span is pandas.NaT:
+    if pandas.isna(span):
         raise Unreadable
     return span.to_pytimedelta()
 
@@ -173,7 +173,7 @@ def read_timestamp(value: Any) -> Any:
     return pandas.Timestamp(_from_epoch(value))
 
 
-# --- tables and geometry -----------------------------------------------------------------------------------------------
+# --- tables and geometry --------------------------------------------------------------------------------------------
 
 
 def read_dataframe(value: Any) -> Any:
@@ -220,7 +220,8 @@ def _by_class(module: str, name: str) -> Callable[[Any], Any] | None:
     root = module.partition(".")[0]
     if root == "pandas":
         return {
-            "DataFrame": read_dataframe, "Series": read_series, "Timestamp": read_timestamp, "Timedelta": read_timedelta,
+            "DataFrame": read_dataframe, "Series": read_series, "Timestamp": read_timestamp,
+            "Timedelta": read_timedelta,
         }.get(name)  # fmt: skip
     if root == "geopandas":
         return {"GeoDataFrame": _places.to_frame, "GeoSeries": _places.to_geoseries}.get(name)
@@ -237,7 +238,7 @@ _PLAIN: dict[Any, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-# --- annotations -------------------------------------------------------------------------------------------------------
+# --- annotations ----------------------------------------------------------------------------------------------------
 
 UNTOUCHED = Reader(None, "any value", from_tile=_places.frame_of_tile)
 
@@ -246,7 +247,9 @@ def name_of(annotation: Any) -> str:
     """An annotation as people write it."""
     if isinstance(annotation, type) and not typing.get_args(annotation):
         module = annotation.__module__
-        plain = module in ("builtins", "uuid", "datetime", "decimal", "pathlib", "enum") or module.startswith("fused_udf_")
+        plain = module in ("builtins", "uuid", "datetime", "decimal", "pathlib", "enum") or module.startswith(
+            "fused_udf_"
+        )
         return annotation.__qualname__ if plain else f"{module.partition('.')[0]}.{annotation.__qualname__}"
     return re.sub(r"\b(typing|collections\.abc|fused_udf_\w+)\.", "", str(annotation))
 
@@ -283,7 +286,9 @@ def _class(kind: type) -> Reader:
     if kind is TileXYZ:
         return _place("TileXYZ")
     if issubclass(kind, enum.Enum):
-        return Reader(lambda value: _read_enum(kind, value), f"{kind.__name__} ({', '.join(map(str, kind.__members__))})")
+        return Reader(
+            lambda value: _read_enum(kind, value), f"{kind.__name__} ({', '.join(map(str, kind.__members__))})"
+        )
     if issubclass(kind, dict):  # TypedDict
         return Reader(_read_dict, name_of(kind))
     for base in kind.__mro__:
@@ -322,7 +327,9 @@ def _many(kind: type, inner: tuple[Any, ...], name: str) -> Reader:
         if fixed:
             if len(values) != len(readers):
                 raise Unreadable(f"{len(values)} values where {len(readers)} are asked for")
-            return tuple(item if each is None or item is None else each(item) for each, item in zip(readers, values, strict=True))
+            return tuple(
+                item if each is None or item is None else each(item) for each, item in zip(readers, values, strict=True)
+            )
         each = readers[0] if readers else None
         return kind(values) if each is None else kind([item if item is None else each(item) for item in values])
 
@@ -375,12 +382,14 @@ def _literal(choices: tuple[Any, ...]) -> Reader:
     readers = [(choice, reader_of(type(choice)).read) for choice in choices]
 
     def read(value: Any) -> Any:
-        for choice, each in readers:
+        for choice in choices:
             if type(value) is type(choice) and value == choice:
                 return choice
         for choice, each in readers:
             try:
-                if choice == (value if each is None else each(value)) and not (isinstance(choice, bool) and value in (0, 1)):
+                if choice == (value if each is None else each(value)) and not (
+                    isinstance(choice, bool) and value in (0, 1)
+                ):
                     return choice
             except (Unreadable, ValueError, TypeError):
                 continue
@@ -422,7 +431,7 @@ def _union(choices: tuple[Any, ...]) -> Reader:
     )
 
 
-# --- annotations that are text -----------------------------------------------------------------------------------------
+# --- annotations that are text --------------------------------------------------------------------------------------
 
 
 class Resolver:

@@ -1,8 +1,8 @@
 """From what a request carries to what a function's annotations ask for: one plan a function, made once.
 
 Values come as text (a query string) or as JSON values (a body, ``parameters=``); both are read the same way, and None
-passes through. A name that is given twice counts by its last value, unless its annotation is a list, tuple or set. Names
-that the function does not have are dropped, unless it takes ``**kwargs``.
+passes through. A name that is given twice counts by its last value, unless its annotation is a list, tuple or set.
+Names that the function does not have are dropped, unless it takes ``**kwargs``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Parameter:
     """One parameter of a function, as it is read."""
 
     __slots__ = (
-        "annotation", "default", "fresh_default", "from_tile", "is_many", "is_place", "kind", "name", "read", "required", "wanted",
+        "annotation", "default", "fresh_default", "from_tile", "is_many", "is_place", "kind", "name", "read",
+        "required", "wanted",
     )  # fmt: skip
 
     def __init__(self, parameter: inspect.Parameter, reader: Reader) -> None:
@@ -97,13 +98,13 @@ class Binder:
     ) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments for one call.
 
-        ``typed`` wins over ``query``, both over ``beneath`` (the defaults that were saved with the function); ``tile`` is
-        ``(z, x, y)``. InvalidParameter where a value cannot be read.
+        ``typed`` wins over ``query``, both over ``beneath`` (the defaults that were saved with the function);
+        ``tile`` is ``(z, x, y)``. InvalidParameter where a value cannot be read.
         """
         given: dict[str, Any] = dict(beneath) if beneath else {}
         if query:
             pairs = query if isinstance(query, list) else list(query)
-            texts: dict[str, Any] = dict(pairs)  # type: ignore[arg-type]
+            texts: dict[str, Any] = dict(pairs)
             if len(texts) != len(pairs):
                 self._gather(pairs, texts)
             given.update(texts)
@@ -113,12 +114,20 @@ class Binder:
         arguments: dict[str, Any] = {}
         for name, value in given.items():
             read = reads.get(name, self)
-            if read is None or value is None and read is not self:
+            if read is None or (value is None and read is not self):
                 arguments[name] = value
             elif read is not self:
                 try:
                     arguments[name] = read(value)  # type: ignore[operator]
-                except (Unreadable, ValueError, TypeError, OverflowError, ArithmeticError, LookupError, AttributeError) as error:
+                except (
+                    Unreadable,
+                    ValueError,
+                    TypeError,
+                    OverflowError,
+                    ArithmeticError,
+                    LookupError,
+                    AttributeError,
+                ) as error:
                     raise self._invalid(self.parameters[name], value, error) from None
             elif self.rest is not None:
                 arguments[name] = self._read_rest(name, value)
@@ -151,11 +160,15 @@ class Binder:
         try:
             return rest.read(value)
         except (Unreadable, ValueError, TypeError, OverflowError, ArithmeticError, LookupError) as error:
-            raise InvalidParameter(name, value, rest.wanted, str(error) if isinstance(error, Unreadable) else "") from None
+            raise InvalidParameter(
+                name, value, rest.wanted, str(error) if isinstance(error, Unreadable) else ""
+            ) from None
 
     @staticmethod
     def _invalid(parameter: Parameter, value: Any, error: Exception) -> InvalidParameter:
-        return InvalidParameter(parameter.name, value, parameter.wanted, str(error) if isinstance(error, Unreadable) else "")
+        return InvalidParameter(
+            parameter.name, value, parameter.wanted, str(error) if isinstance(error, Unreadable) else ""
+        )
 
     def _split(self, arguments: dict[str, Any]) -> list[Any]:
         # Python takes these by position only, so those before the last that was given need their defaults spelled out.

@@ -1,4 +1,4 @@
-"""Boxes, geometries and tiles as parameters: from GeoJSON, WKT, four numbers or a tile's numbers to what is asked for."""
+"""Boxes, geometries and tiles as parameters: from GeoJSON, WKT, four numbers or a tile's numbers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _tile_at(longitude: float, latitude: float, z: int) -> tuple[int, int]:
     return max(0, min(n - 1, math.floor(x))), max(0, min(n - 1, math.floor(y)))
 
 
-# --- from a tile -------------------------------------------------------------------------------------------------------
+# --- from a tile ----------------------------------------------------------------------------------------------------
 
 
 def list_of_tile(z: int, x: int, y: int) -> list[float]:
@@ -72,7 +72,7 @@ def _frame(geometry: Any, tile: TileXYZ) -> Any:
     return geopandas.GeoDataFrame(columns, geometry=[geometry], crs="EPSG:4326")
 
 
-# --- from what a request carries ---------------------------------------------------------------------------------------
+# --- from what a request carries ------------------------------------------------------------------------------------
 
 
 def _parse(value: Any) -> Any:

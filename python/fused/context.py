@@ -57,22 +57,26 @@ def get_header(name: str) -> str | None:
 
 def get_user_email() -> str | None:
     """Who asked for this run."""
-    return _value("user_email")
+    found: str | None = _value("user_email")
+    return found
 
 
 def get_owner_email() -> str | None:
     """Who owns the function; the run has this user's rights to files."""
-    return _value("owner_email")
+    found: str | None = _value("owner_email")
+    return found
 
 
 def get_execution_environment_id() -> str | None:
     """The organisation's id."""
-    return _value("execution_environment_id")
+    found: str | None = _value("execution_environment_id")
+    return found
 
 
 def get_realtime_client_id() -> str | None:
     """The id under which clients know this server's workers."""
-    return _value("realtime_client_id", _value("execution_environment_id"))
+    found: str | None = _value("realtime_client_id", _value("execution_environment_id"))
+    return found
 
 
 def get_recursion_factor() -> int:
@@ -82,7 +86,8 @@ def get_recursion_factor() -> int:
 
 def get_share_token() -> str | None:
     """The share token by which this run was asked for, or None."""
-    return _value("share_token")
+    found: str | None = _value("share_token")
+    return found
 
 
 def is_shared() -> bool:
@@ -92,13 +97,15 @@ def is_shared() -> bool:
 
 def get_session_token() -> str | None:
     """The session token by which this run was asked for, or None."""
-    return _value("session_token")
+    found: str | None = _value("session_token")
+    return found
 
 
 def get_run_id() -> str | None:
     """The run's id, which is the name of its folder in the logs."""
     run = get_global_context()
-    return None if run is None else run.run_id
+    found: str | None = None if run is None else run.run_id
+    return found
 
 
 def get_parameters() -> dict[str, Any]:

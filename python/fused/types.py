@@ -42,7 +42,13 @@ Tile = Annotated["geopandas.GeoDataFrame", Place("Tile")]
 TileGDF = Annotated["geopandas.GeoDataFrame", Place("TileGDF")]
 ViewportGDF = Annotated["geopandas.GeoDataFrame", Place("ViewportGDF")]
 
-_ERRORS = ("UdfRuntimeError", "UdfSerializationError", "UdfTimeoutError", "UdfSelfRecursionError", "JobPoolTailTimeoutError")
+_ERRORS = (
+    "UdfRuntimeError",
+    "UdfSerializationError",
+    "UdfTimeoutError",
+    "UdfSelfRecursionError",
+    "JobPoolTailTimeoutError",
+)
 
 
 def __getattr__(name: str) -> Any:

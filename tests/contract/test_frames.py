@@ -24,8 +24,10 @@ def pair(nonce: int = 42) -> tuple[Connection, Connection]:
 
 def test_sizes_are_those_of_the_description() -> None:
     assert HEAD.size == VECTORS["head_bytes"]
-    assert INLINE_BODY_MAX == VECTORS["inline_body_bytes_max"]
-    assert {kind.name.lower(): kind.value for kind in Kind} == {head["kind"]: head["kind_number"] for head in VECTORS["heads"]}
+    assert VECTORS["inline_body_bytes_max"] == INLINE_BODY_MAX
+    assert {kind.name.lower(): kind.value for kind in Kind} == {
+        head["kind"]: head["kind_number"] for head in VECTORS["heads"]
+    }
 
 
 @pytest.mark.parametrize("head", VECTORS["heads"], ids=lambda head: head["kind"])

@@ -9,7 +9,6 @@ from typing import Any
 from .connection import Closed, Connection, to_json
 from .frames import Kind
 
-
 # Of the whole process, so that a late reply to an earlier run's request is never taken for one of the next.
 _numbers = itertools.count(1)
 
@@ -25,7 +24,11 @@ class Channel:
         self._broken: str | None = None
 
     def request(
-        self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes | bytearray | memoryview = b""
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | bytearray | memoryview = b"",
     ) -> tuple[int, dict[str, str], Any]:
         """Sends one request and waits for its reply: ``(status, headers, body)``; the body is bytes-like.
 

@@ -11,7 +11,6 @@ import types
 from typing import Any
 
 MODULE_PREFIX = "fused_udf_"
-_FUTURES_OFF = True  # our own `from __future__` lines must not leak into a function's text
 
 
 class InvalidCode(Exception):
@@ -47,10 +46,11 @@ class Source:
         self.filename = file_name(name)
         self.module_name = module_name
         self.entry = remember_lines(self.filename, text)
-        tree = compile(text, self.filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=_FUTURES_OFF)
+        tree = compile(text, self.filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)  # not our own __future__
+        assert isinstance(tree, ast.Module)
         self.imports = imported_modules(tree)
         self.keep = only_defines(tree)
-        self.code = compile(tree, self.filename, "exec", dont_inherit=_FUTURES_OFF)
+        self.code = compile(tree, self.filename, "exec", dont_inherit=True)
 
     def execute(self) -> types.ModuleType:
         """Runs the body in a new module, which is in ``sys.modules`` (dataclasses, pickle and pydantic look there)."""
@@ -68,14 +68,16 @@ def load(text: str, name: str, key: str) -> Source:
     try:
         return Source(text, name, MODULE_PREFIX + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16])
     except SyntaxError as error:
-        raise InvalidCode(f"{type(error).__name__}: {error.msg} ({file_name(name)}, line {error.lineno})", error.lineno) from error
+        raise InvalidCode(
+            f"{type(error).__name__}: {error.msg} ({file_name(name)}, line {error.lineno})", error.lineno
+        ) from error
     except (ValueError, UnicodeEncodeError) as error:  # NUL, lone surrogates
         raise InvalidCode(f"the function's text is not Python source: {error}") from error
     except (RecursionError, MemoryError) as error:
         raise InvalidCode("the function's text is nested too deeply for Python's compiler") from error
 
 
-# --- what a text may do and still be kept ------------------------------------------------------------------------------
+# --- what a text may do and still be kept ---------------------------------------------------------------------------
 
 _IMMUTABLE_NAMES = frozenset({"True", "False", "None"})
 
@@ -83,8 +85,8 @@ _IMMUTABLE_NAMES = frozenset({"True", "False", "None"})
 def only_defines(tree: ast.Module) -> bool:
     """Does the body do no more than import and define: then executing it again would change nothing, and it is kept.
 
-    Anything else at the top (a value that is computed, a container that a run could fill, a call) makes a new module for
-    every run, so that no run sees what an earlier one left in it.
+    Anything else at the top (a value that is computed, a container that a run could fill, a call) makes a new module
+    for every run, so that no run sees what an earlier one left in it.
     """
     return all(_only_defines(node) for node in tree.body)
 
@@ -159,7 +161,7 @@ def imported_modules(tree: ast.Module) -> tuple[str, ...]:
     return tuple(names)
 
 
-# --- entry point -------------------------------------------------------------------------------------------------------
+# --- entry point ----------------------------------------------------------------------------------------------------
 
 
 def is_udf(value: Any) -> bool:

@@ -27,7 +27,7 @@ def _refuse(value: object) -> Any:
 
 
 # Taken now: a function may replace names in the json module, and our frames must stay whole.
-_scan = JSONDecoder().scan_once
+_scan = JSONDecoder().scan_once  # type: ignore[attr-defined]
 _encoder = c_make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, True)
 
 

@@ -14,9 +14,11 @@ TRACEBACK_CHARACTERS_MAX = 256 << 10
 _PACKAGES = {
     "Bio": "biopython", "Crypto": "pycryptodome", "OpenSSL": "pyOpenSSL", "PIL": "pillow", "attr": "attrs",
     "bs4": "beautifulsoup4", "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "docx": "python-docx",
-    "dotenv": "python-dotenv", "ee": "earthengine-api", "fitz": "PyMuPDF", "git": "GitPython", "google": "google-cloud-storage",
+    "dotenv": "python-dotenv", "ee": "earthengine-api", "fitz": "PyMuPDF", "git": "GitPython",
+    "google": "google-cloud-storage",
     "jose": "python-jose", "jwt": "PyJWT", "kneed": "kneed", "magic": "python-magic", "mpl_toolkits": "matplotlib",
-    "osgeo": "GDAL", "pptx": "python-pptx", "psycopg2": "psycopg2-binary", "rio_tiler": "rio-tiler", "shapefile": "pyshp",
+    "osgeo": "GDAL", "pptx": "python-pptx", "psycopg2": "psycopg2-binary", "rio_tiler": "rio-tiler",
+    "shapefile": "pyshp",
     "skimage": "scikit-image", "sklearn": "scikit-learn", "slugify": "python-slugify", "yaml": "PyYAML", "zmq": "pyzmq",
 }  # fmt: skip
 

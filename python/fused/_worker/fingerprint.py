@@ -1,13 +1,15 @@
 """Whether a run left a trace in its process: what can be put back is, for anything else the worker is replaced.
 
-Compared after every run, in some twenty microseconds when nothing was changed: process (``core/native/fingerprint.hpp``),
-interpreter settings (``interpreter.py``), names in modules and classes (``names.py``), children, threads and descriptors
-(``processes.py``), random numbers, streams, scratch. The audit hooks of ``sys.addaudithook`` cannot be seen nor removed.
+Compared after every run,
+in some twenty microseconds when nothing was changed: process (``core/native/fingerprint.hpp``),
+interpreter settings (``interpreter.py``), names in modules and classes (``names.py``), children, threads and
+descriptors (``processes.py``), random numbers, streams, scratch. The audit hooks of ``sys.addaudithook`` cannot be
+seen nor removed.
 """
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import ctypes
 import importlib
 import importlib.util
@@ -42,7 +44,9 @@ _REASONS = {
     SCRATCH: "its scratch folder was removed",
     CONFINEMENT: "it confined itself further",
 }  # fmt: skip
-_PUT_BACK_NATIVELY = WORKING_DIRECTORY | UMASK | ENVIRONMENT | LOCALE | LIMITS | SCHEDULING | SIGNALS | TIMERS | ROUNDING | SCRATCH
+_PUT_BACK_NATIVELY = (
+    WORKING_DIRECTORY | UMASK | ENVIRONMENT | LOCALE | LIMITS | SCHEDULING | SIGNALS | TIMERS | ROUNDING | SCRATCH
+)
 
 _REAL_TIME = tuple(range(int(signal.SIGRTMIN), int(signal.SIGRTMAX) + 1))
 _getsignal = _signal.getsignal  # without the enumeration that signal.getsignal wraps around it
@@ -62,7 +66,9 @@ class Fingerprint:
     def begin(self) -> None:
         """What is now is clean. Called once, when the worker is set up."""
         flags = os.O_RDONLY | os.O_CLOEXEC
-        files = [_open(path, flags) for path in ("/proc/self/stat", "/proc/self/status", "/proc/self/task", "/proc/self/fd")]
+        files = [
+            _open(path, flags) for path in ("/proc/self/stat", "/proc/self/status", "/proc/self/task", "/proc/self/fd")
+        ]
         self._descriptor_folder = files[3]
         self._mount_points = max(0, _native.empty_own_folders())
         own = [os.open(path, flags | os.O_DIRECTORY) for path in self._folders]
@@ -169,11 +175,11 @@ def _restore_python_signals(kept: dict[int, Any]) -> None:
 
 
 class _RandomState:
-    """The generators behind ``random`` and ``numpy.random``: a run that used or seeded them does not decide the next."""
+    """The generators of ``random`` and ``numpy.random``: a run that used or seeded them does not decide the next."""
 
     def watch(self, watch_memory: Callable[[int, int], None]) -> None:
         self.is_watched = False
-        inner = random._inst  # type: ignore[attr-defined]
+        inner = random._inst
         address = id(inner) + object.__basicsize__
         index = inner.getstate()[1]
         # CPython keeps the position and then the 624 numbers behind the object's head.

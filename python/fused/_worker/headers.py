@@ -27,7 +27,9 @@ class HeaderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """The file names of the modules; InvalidCode where one has no name that can be imported."""
         for header in headers:
             name = header.get("module_name") or ""
-            if not all(part.isidentifier() for part in name.split(".")) or not isinstance(header.get("source_code"), str):
+            if not all(part.isidentifier() for part in name.split(".")) or not isinstance(
+                header.get("source_code"), str
+            ):
                 raise InvalidCode(f"header module {name!r}: a module's name is an identifier, its source text")
         return frozenset(file_name(header["module_name"]) for header in headers)
 

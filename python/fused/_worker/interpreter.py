@@ -31,8 +31,16 @@ class InterpreterState:
         self._handler_count = len(_HANDLERS)
 
     @staticmethod
-    def _watched_lists() -> tuple[list[Any], ...]:
-        return (sys.path, sys.meta_path, sys.path_hooks, warnings.filters, gc.callbacks, logging.root.handlers, logging.root.filters)
+    def _watched_lists() -> tuple[Any, ...]:
+        return (
+            sys.path,
+            sys.meta_path,
+            sys.path_hooks,
+            warnings.filters,
+            gc.callbacks,
+            logging.root.handlers,
+            logging.root.filters,
+        )
 
     def loggers(self) -> list[dict[str, Any]]:
         """The attributes of every logger there is, to be watched for changes."""
@@ -41,18 +49,25 @@ class InterpreterState:
     @staticmethod
     def _read() -> tuple[Any, ...]:
         return (
-            sys.gettrace(), sys.getprofile(), sys.getrecursionlimit(), sys.getswitchinterval(), sys.get_asyncgen_hooks(),
+            sys.gettrace(), sys.getprofile(), sys.getrecursionlimit(), sys.getswitchinterval(),
+            sys.get_asyncgen_hooks(),
             sys.get_coroutine_origin_tracking_depth(), sys.get_int_max_str_digits(), gc.isenabled(), gc.get_threshold(),
-            gc.get_debug(), threading.gettrace(), threading.getprofile(), threading.stack_size(), tracemalloc.is_tracing(),
+            gc.get_debug(), threading.gettrace(), threading.getprofile(), threading.stack_size(),
+            tracemalloc.is_tracing(),
             _DECIMAL.prec, _DECIMAL.rounding, _DECIMAL.Emin, _DECIMAL.Emax, _DECIMAL.capitals, _DECIMAL.clamp,
-            logging.root.level, logging.root.disabled, logging.Logger.manager.disable, sys.path, sys.meta_path, sys.path_hooks,
+            logging.root.level, logging.root.disabled, logging.Logger.manager.disable, sys.path, sys.meta_path,
+            sys.path_hooks,
             warnings.filters, sys.dont_write_bytecode,
         )  # fmt: skip
 
     @property
     def is_same(self) -> bool:
         """Nothing was changed; the attributes of loggers are watched elsewhere."""
-        if self._read() != self._flat or len(_KNOWN_LOGGERS) != self._logger_count or len(_HANDLERS) != self._handler_count:
+        if (
+            self._read() != self._flat
+            or len(_KNOWN_LOGGERS) != self._logger_count
+            or len(_HANDLERS) != self._handler_count
+        ):
             return False
         return all(found == copy for found, copy in self._lists)
 
@@ -76,7 +91,7 @@ class InterpreterState:
             tracemalloc.stop()
         for name, value in zip(("prec", "rounding", "Emin", "Emax", "capitals", "clamp"), flat[14:20], strict=True):
             setattr(_DECIMAL, name, value)
-        sys.path, sys.meta_path, sys.path_hooks, warnings.filters = flat[23:27]  # type: ignore[assignment]
+        sys.path, sys.meta_path, sys.path_hooks, warnings.filters = flat[23:27]
         sys.dont_write_bytecode = flat[27]
         for found, copy in self._lists:
             found[:] = copy

@@ -1,4 +1,4 @@
-"""The names in preloaded modules, their main classes and the dictionaries of settings: seen when changed, and put back."""
+"""Names in preloaded modules, their main classes and dictionaries of settings: seen when changed, and put back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from .code import MODULE_PREFIX
 # Roots whose modules are watched with their classes; of everything else that is loaded only the modules.
 CLASSES_OF = frozenset({
     "fused", "geopandas", "pandas", "pyarrow", "pyogrio", "pyproj", "shapely", "xarray", "rasterio", "PIL", "numpy",
-    "collections", "contextlib", "datetime", "decimal", "io", "json", "logging", "pathlib", "pickle", "random", "socket",
+    "collections", "contextlib", "datetime", "decimal", "io", "json", "logging", "pathlib", "pickle", "random",
+    "socket",
     "subprocess", "tempfile", "threading", "traceback", "urllib", "uuid", "warnings",
 })  # fmt: skip
 # Public state that libraries fill by themselves is left; this is a user's choice although its name looks private.
@@ -27,7 +28,18 @@ _CHOICES = {("asyncio.events", "_event_loop_policy"), ("json", "_default_encoder
 _PRIMITIVE = (type(None), bool, int, float, str, bytes, tuple, frozenset)
 _NEVER = frozenset({"__builtins__", "__cached__", "__doc__", "__spec__", "__loader__"})
 _MISSING = object()
-_NEEDED = ("builtins", "json", "json.encoder", "json.decoder", "socket", "struct", "traceback", "linecache", "contextlib", "threading")
+_NEEDED = (
+    "builtins",
+    "json",
+    "json.encoder",
+    "json.decoder",
+    "socket",
+    "struct",
+    "traceback",
+    "linecache",
+    "contextlib",
+    "threading",
+)
 
 
 def trusted_folders() -> tuple[str, ...]:
@@ -184,7 +196,11 @@ def _is_needed_by_us(owner: Any) -> bool:
 def _restore_module(module: types.ModuleType, names: dict[str, Any], copy: dict[str, Any]) -> None:
     for name, old in copy.items():
         new = names.get(name, _MISSING)
-        if new is not old and name not in _NEVER and (new is _MISSING or _must_be_put_back(module.__name__, name, old, new)):
+        if (
+            new is not old
+            and name not in _NEVER
+            and (new is _MISSING or _must_be_put_back(module.__name__, name, old, new))
+        ):
             names[name] = old
     for name in [name for name in names if name not in copy]:
         if not _may_stay(module, name, names[name]):

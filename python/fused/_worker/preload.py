@@ -40,8 +40,12 @@ def warm() -> None:
 
     from fused._worker.encode import encode
 
-    table = pandas.DataFrame({"n": [1, 2], "x": [0.5, 1.5], "label": ["a", "b"], "at": pandas.to_datetime(["2024-01-01"] * 2)})
-    places = geopandas.GeoDataFrame({"n": [1, 2]}, geometry=[shapely.Point(1, 2), shapely.box(0, 0, 1, 1)], crs="EPSG:4326")
+    table = pandas.DataFrame(
+        {"n": [1, 2], "x": [0.5, 1.5], "label": ["a", "b"], "at": pandas.to_datetime(["2024-01-01"] * 2)}
+    )
+    places = geopandas.GeoDataFrame(
+        {"n": [1, 2]}, geometry=[shapely.Point(1, 2), shapely.box(0, 0, 1, 1)], crs="EPSG:4326"
+    )
     for value, formats in (
         ({"n": 1}, ["json"]),
         (table, ["json"]),
@@ -55,4 +59,4 @@ def warm() -> None:
     ):
         encode(value, formats, tile=None)
     encode(places, ["mvt"], tile=(0, 0, 0))
-    places.to_crs(3857).total_bounds  # noqa: B018  (opens PROJ's database)
+    places.to_crs(3857).total_bounds

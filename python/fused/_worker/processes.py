@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 from fused import _native
 
@@ -57,7 +58,7 @@ def _native_thread_names() -> list[tuple[str, bool]]:
     for thread in os.listdir("/proc/self/task"):
         if int(thread) == own:
             continue
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/stat", "rb") as file:
+        with contextlib.suppress(OSError), Path(f"/proc/self/task/{thread}/stat").open("rb") as file:
             name, _, rest = file.read().partition(b"(")[2].rpartition(b")")
             found.append((name.decode(errors="replace"), rest.split()[0] in (b"R", b"D")))
     return found

@@ -12,7 +12,7 @@ LINES_MAX = 20_000
 
 
 class LineProfile:
-    """Counts while it is entered. A line's time holds that of what it calls; a called function's lines count as well."""
+    """Counts while it is entered. A line's time holds that of what it calls, whose lines count as well."""
 
     def __init__(self, filename: str, lines: list[str]) -> None:
         self._filename = filename
@@ -29,7 +29,7 @@ class LineProfile:
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code

@@ -20,14 +20,26 @@ from .headers import HeaderFinder, forget_lines
 from .profile import LineProfile
 from .streams import Streams
 
-KEPT_FUNCTIONS_MAX = 256       # compiled; the texts of all are kept, for the server sends each only once
+KEPT_FUNCTIONS_MAX = 256  # compiled; the texts of all are kept, for the server sends each only once
 KEPT_TEXT_CHARACTERS_MAX = 64 << 20
 
 
 class Function:
     """A function this worker knows: its text, and the entry point once the body was executed."""
 
-    __slots__ = ("_seen", "binder", "call", "entry", "files", "headers", "key", "module", "new_imports", "source", "udf")
+    __slots__ = (
+        "_seen",
+        "binder",
+        "call",
+        "entry",
+        "files",
+        "headers",
+        "key",
+        "module",
+        "new_imports",
+        "source",
+        "udf",
+    )
 
     def __init__(self, udf: dict[str, Any], key: str) -> None:
         self.udf = udf
@@ -69,7 +81,11 @@ class Function:
 
     def _parts(self) -> list[Any]:
         assert self.module is not None
-        own = [value for value in vars(self.module).values() if getattr(value, "__module__", None) == self.source.module_name]
+        own = [
+            value
+            for value in vars(self.module).values()
+            if getattr(value, "__module__", None) == self.source.module_name
+        ]
         functions = [code.raw_function(value) for value in own]
         return [self.module, *(part for part in functions if isinstance(part, type | types.FunctionType))]
 
@@ -206,6 +222,7 @@ class _Run:
         return contextvars.Context().run(_call, function.call, positional, named)
 
     def _profiled(self, function: Function, positional: list[Any], named: dict[str, Any]) -> Any:
+        assert function.call is not None
         self.profile = LineProfile(function.source.filename, function.source.entry[2])
         with self.profile:
             return contextvars.Context().run(_call, function.call, positional, named)
@@ -260,9 +277,10 @@ class _Run:
         outcome = "user_error"
         if isinstance(error, MemoryError):
             outcome = "out_of_memory"
-        elif isinstance(error, ModuleNotFoundError | SyntaxError) and (self.function is None or self.function.call is None):
-            outcome = "invalid_code"
-        elif isinstance(error, ModuleNotFoundError):
+        elif (
+            isinstance(error, ModuleNotFoundError | SyntaxError)
+            and (self.function is None or self.function.call is None)
+        ) or isinstance(error, ModuleNotFoundError):
             outcome = "invalid_code"
         filename = self.function.source.filename if self.function is not None else ""
         files = self.function.files if self.function is not None else frozenset()

@@ -1,4 +1,4 @@
-"""What a forked child does before it reads its first frame: descriptors, session, sandbox, environment, random numbers."""
+"""What a forked child does before its first frame: descriptors, session, sandbox, environment, random numbers."""
 
 from __future__ import annotations
 
@@ -131,12 +131,16 @@ def set_blas_threads(threads: int) -> None:
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return
-    folder = os.path.join(os.path.dirname(os.path.dirname(numpy.__file__)), "numpy.libs")
+    folder = os.path.join(os.path.dirname(os.path.dirname(str(numpy.__file__))), "numpy.libs")
     names = os.listdir(folder) if os.path.isdir(folder) else []
     for name in names:
         if "openblas" in name:
             library = ctypes.CDLL(os.path.join(folder, name))
-            for function in ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads", "openblas_set_num_threads"):
+            for function in (
+                "scipy_openblas_set_num_threads64_",
+                "scipy_openblas_set_num_threads",
+                "openblas_set_num_threads",
+            ):
                 if hasattr(library, function):
                     getattr(library, function)(threads)
                     break

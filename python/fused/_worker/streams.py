@@ -1,7 +1,7 @@
 """``sys.stdout`` and ``sys.stderr`` of a function: text over descriptors 1 and 2, which the server reads.
 
-What C libraries and child processes write goes to the same descriptors. Which of the two streams Python wrote to, and how
-much at a time, is kept in order, so that the log can show both as they came.
+What C libraries and child processes write goes to the same descriptors. Which of the two streams Python wrote to, and
+how much at a time, is kept in order, so that the log can show both as they came.
 """
 
 from __future__ import annotations

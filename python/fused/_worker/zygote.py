@@ -1,7 +1,7 @@
-"""The preloaded Python that workers are forked from: ``python -m fused._worker.zygote``, control socket on descriptor 3.
+"""The preloaded Python that workers are forked from: ``python -m fused._worker.zygote``, control socket on 3.
 
-It runs no user code and sees no data. It has one thread whenever it forks. It ends when the control socket closes, and its
-workers end with it.
+It runs no user code and sees no data. It has one thread whenever it forks. It ends when the control socket closes,
+and its workers end with it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from . import setup
@@ -22,8 +23,9 @@ from . import setup
 CONTROL = 3
 MESSAGE_BYTES_MAX = 64 << 10
 
-# Threads that may live in the zygote, by the name the kernel shows, each with the reason why a fork without it is sound.
-# None is needed today: Arrow's jemalloc would start `jemalloc_bg_thd`, which JE_ARROW_MALLOC_CONF keeps from starting.
+# Threads that may live in the zygote, by the name the kernel shows, each with the reason why a fork without it is
+# sound. None is needed today: Arrow's jemalloc would start `jemalloc_bg_thd`, which JE_ARROW_MALLOC_CONF keeps from
+# starting.
 ALLOWED_THREADS: dict[str, str] = {}
 
 _SETTINGS = {
@@ -46,7 +48,7 @@ def forget_environment() -> None:
     kept = {name: os.environ[name] for name in setup.KEPT_VARIABLES if name in os.environ}
     os.environ.clear()
     os.environ.update(kept)  # copies on the heap, so that the first ones are no longer in use
-    with open("/proc/self/stat") as file:
+    with Path("/proc/self/stat").open() as file:
         fields = file.read().rpartition(")")[2].split()
     start, end = int(fields[47]), int(fields[48])  # env_start and env_end, the 50th and 51st with pid and name
     if 0 < start < end:
@@ -73,7 +75,7 @@ def check_threads() -> None:
     names = []
     for thread in os.listdir("/proc/self/task"):
         if int(thread) != own:
-            with open(f"/proc/self/task/{thread}/comm") as file:
+            with Path(f"/proc/self/task/{thread}/comm").open() as file:
                 names.append(file.read().strip())
     strange = [name for name in names if name not in ALLOWED_THREADS]
     if strange:

@@ -11,11 +11,14 @@ from worker_harness import TestWorker, TestZygote
 
 DRAW = (
     "import os, random, uuid, tempfile, numpy\ndef udf():\n"
-    "    return [random.random(), float(numpy.random.rand()), float(numpy.random.default_rng().random()), uuid.uuid4().hex,\n"
+    "    return [random.random(), float(numpy.random.rand()), "
+    "float(numpy.random.default_rng().random()), uuid.uuid4().hex,\n"
+    ""
     "            os.path.basename(tempfile.mktemp())]\n"
 )
 WORK = """
-import numpy, pandas, geopandas, shapely, pyogrio, pyproj, pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq, io
+import io, numpy, pandas, geopandas, shapely, pyogrio, pyproj
+import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
 
 def udf():
     matrix = numpy.arange(250_000.0).reshape(500, 500)
@@ -30,7 +33,8 @@ def udf():
     frame.to_file("points.gpkg")
     read = pyogrio.read_dataframe("points.gpkg")
     east = pyproj.Transformer.from_crs(4326, 3857, always_xy=True).transform(1, 1)[0]
-    return [bool(product[-1, -1] > 0), grouped, filtered, back, len(read), round(east), round(float(numpy.linalg.det(numpy.eye(300))))]
+    ones = round(float(numpy.linalg.det(numpy.eye(300))))
+    return [bool(product[-1, -1] > 0), grouped, filtered, back, len(read), round(east), ones]
 """
 EXPECTED = [True, [sum(range(0, 100_000, 2)), sum(range(1, 100_000, 2))], 9, 100_000, 10, 111319, 1]
 
@@ -63,7 +67,10 @@ def test_they_work_behind_the_sandbox_too_and_the_worker_stays_clean(zygote: Tes
         result = worker.run(WORK)
         assert result.value == EXPECTED
         assert result.replace is None
-    children = "import subprocess\ndef udf():\n    subprocess.Popen(['sh', '-c', 'setsid sleep 100 & sleep 100'])\n    return 1\n"
+    children = (
+        "import subprocess\ndef udf():\n"
+        "    subprocess.Popen(['sh', '-c', 'setsid sleep 100 & sleep 100'])\n    return 1\n"
+    )
     assert worker.run(children).replace is None
     here = "import os\ndef udf():\n    return sorted(p for p in os.listdir('/proc') if p.isdigit())\n"
     if worker.ready["pid_namespace"]:
@@ -82,7 +89,7 @@ def test_a_worker_holds_nothing_of_the_zygotes_surroundings(tmp_path: Path) -> N
         "    return [dict(os.environ), open('/proc/self/environ').read(), fds]\n"
     )
     environment, first, descriptors = worker.run(code).value
-    with open(f"/proc/{zygote.process.pid}/environ") as file:
+    with Path(f"/proc/{zygote.process.pid}/environ").open() as file:
         assert "planted-secret" not in file.read()
     assert "planted-secret" not in repr(environment)
     assert "planted-secret" not in first
@@ -99,7 +106,12 @@ def test_an_order_that_cannot_be_carried_out_is_answered_and_the_zygote_goes_on(
     order = {"op": "fork", "worker": 9_999, "nonce": "1", "sandbox": {"isolation": "some"}}
     socket.send_fds(zygote.control, [json.dumps(order).encode()], [theirs.fileno(), write, write])
     assert "isolation" in zygote.wait_for("fork_failed", 9_999)["message"]
-    order = {"op": "fork", "worker": 10_000, "nonce": "1", "sandbox": {"isolation": "none", "data": "relative", "scratch": "/x"}}
+    order = {
+        "op": "fork",
+        "worker": 10_000,
+        "nonce": "1",
+        "sandbox": {"isolation": "none", "data": "relative", "scratch": "/x"},
+    }
     socket.send_fds(zygote.control, [json.dumps(order).encode()], [theirs.fileno(), write, write])
     assert zygote.wait_for("forked", 10_000)["pid"] > 0
     assert zygote.wait_for("exited", 10_000)["status"] == 1 << 8
@@ -126,5 +138,5 @@ def test_memory_of_zygote_and_two_workers(tmp_path: Path) -> None:
 
 
 def _proportional_mib(pid: int) -> float:
-    with open(f"/proc/{pid}/smaps_rollup") as file:
+    with Path(f"/proc/{pid}/smaps_rollup").open() as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024

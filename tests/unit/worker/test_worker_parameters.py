@@ -1,4 +1,5 @@
-"""Every annotation that a parameter may have, as text of a query and as JSON value: what it becomes or how it is refused."""
+# ruff: noqa: UP006, UP007, UP045  (the old spellings are tested)
+"""Every annotation of a parameter, as text of a query and as JSON value: what it becomes or how it is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ UserId = NewType("UserId", int)
 NOW = dt.datetime(2024, 5, 6, 7, 8, 9)
 POINT = shapely.Point(1, 2)
 COLLECTION = json.dumps(
-    {"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"a": 1}, "geometry": POINT.__geo_interface__}]}
+    {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "properties": {"a": 1}, "geometry": POINT.__geo_interface__}],
+    }
 )
 
 
@@ -55,40 +59,53 @@ def read(annotation: Any, value: Any) -> Any:
     ("annotation", "value", "expected"),
     [
         (str, "x", "x"), (str, "", ""), (str, 3, "3"), (str, True, "true"), (str, [1], "[1]"),
-        (int, "42", 42), (int, " -7 ", -7), (int, "010", 10), (int, 3.0, 3), (int, True, 1), (int, "9" * 100, int("9" * 100)),
+        (int, "42", 42), (int, " -7 ", -7), (int, "010", 10), (int, 3.0, 3), (int, True, 1),
+        (int, "9" * 100, int("9" * 100)),
         (float, "1.5", 1.5), (float, "1e3", 1000.0), (float, "inf", float("inf")), (float, 2, 2.0),
         (bool, "false", False), (bool, "FALSE", False), (bool, "False", False), (bool, "true", True), (bool, "0", True),
         (bool, "no", True), (bool, "", False), (bool, 0, False), (bool, 1, True), (bool, False, False),
         (bytes, "é", "é".encode()), (complex, "1+2j", 1 + 2j), (Path, "/a/b", Path("/a/b")),
-        (list, "[1, 2]", [1, 2]), (list, [1, 2], [1, 2]), (list[int], '["1", 2]', [1, 2]), (typing.List[int], "[1]", [1]),
+        (list, "[1, 2]", [1, 2]), (list, [1, 2], [1, 2]), (list[int], '["1", 2]', [1, 2]), (typing.List[int],
+        "[1]", [1]),
         (list[list[float]], "[[1], [2]]", [[1.0], [2.0]]), (list[int], "[null, 1]", [None, 1]),
-        (dict, '{"a": 1}', {"a": 1}), (dict[str, int], '{"a": "1"}', {"a": 1}), (typing.Dict[int, str], '{"1": 2}', {1: "2"}),
-        (tuple, "[1, 2]", (1, 2)), (tuple[int, str], '[1, 2]', (1, "2")), (tuple[int, ...], '["1", "2", "3"]', (1, 2, 3)),
+        (dict, '{"a": 1}', {"a": 1}), (dict[str, int], '{"a": "1"}', {"a": 1}),
+        (typing.Dict[int, str], '{"1": 2}', {1: "2"}),
+        (tuple, "[1, 2]", (1, 2)), (tuple[int, str], '[1, 2]', (1, "2")), (tuple[int, ...], '["1", "2", "3"]',
+        (1, 2, 3)),
         (set, "[1, 1]", {1}), (set[int], '["1"]', {1}), (frozenset, "[1]", frozenset({1})),
         (Iterable, "[1]", [1]), (Sequence[int], '["1"]', [1]), (Mapping[str, int], '{"a": "1"}', {"a": 1}),
         (uuid.UUID, "5a3c8a526f0e4b629b0b3f1a5d1e4a11", uuid.UUID("5a3c8a526f0e4b629b0b3f1a5d1e4a11")),
         (decimal.Decimal, "1.10", decimal.Decimal("1.10")),
         (dt.datetime, "2024-05-06T07:08:09", NOW), (dt.datetime, "2024-05-06T07:08:09Z", NOW.replace(tzinfo=dt.UTC)),
-        (dt.datetime, "1714979289", NOW.replace(tzinfo=dt.UTC)), (dt.datetime, 1714979289000, NOW.replace(tzinfo=dt.UTC)),
-        (dt.date, "2024-05-06", NOW.date()), (dt.date, "2024-05-06T23:00:00", NOW.date()), (dt.date, 1714979289, NOW.date()),
+        (dt.datetime, "1714979289", NOW.replace(tzinfo=dt.UTC)),
+        (dt.datetime, 1714979289000, NOW.replace(tzinfo=dt.UTC)),
+        (dt.date, "2024-05-06", NOW.date()), (dt.date, "2024-05-06T23:00:00", NOW.date()),
+        (dt.date, 1714979289, NOW.date()),
         (dt.time, "07:08:09", NOW.time()), (dt.time, "25689", NOW.time()), (dt.time, "2024-05-06T07:08:09", NOW.time()),
         (dt.timedelta, "90", dt.timedelta(seconds=90)), (dt.timedelta, "2h", dt.timedelta(hours=2)),
-        (dt.timedelta, "PT1H", dt.timedelta(hours=1)), (dt.timedelta, "1 days 00:00:01", dt.timedelta(days=1, seconds=1)),
+        (dt.timedelta, "PT1H", dt.timedelta(hours=1)),
+        (dt.timedelta, "1 days 00:00:01", dt.timedelta(days=1, seconds=1)),
         (pd.Timestamp, "2024-05-06", pd.Timestamp("2024-05-06")), (pd.Timestamp, 0, pd.Timestamp(0, tz="UTC")),
         (Literal["a", 1], "a", "a"), (Literal["a", 1], "1", 1), (Literal["a", 1], 1, 1), (Literal[True, "x"], "x", "x"),
         (Colour, "red", Colour.RED), (Colour, "2", Colour.TWO), (Colour, "TWO", Colour.TWO), (Size, "1", Size.SMALL),
-        (Optional[int], "3", 3), (Optional[int], "null", None), (Optional[int], "", None), (Optional[str], "null", "null"),
+        (Optional[int], "3", 3), (Optional[int], "null", None), (Optional[int], "", None), (Optional[str],
+        "null", "null"),
         (int | None, "None", None), (Union[int, str], "3", 3), (Union[int, str], "x", "x"), (Union[str, int], "3", "3"),
         (int | list[int], "[1]", [1]), (float | int, 3, 3), (Optional[list[int]], '["1"]', [1]),
         (Annotated[int, "anything"], "3", 3), (UserId, "3", 3), (Any, "3", "3"), (object, [1], [1]),
-        ("int", "3", 3), ("Optional[int]", "3", 3), ("list[int] | None", '["1"]', [1]), ("dt.date", "2024-05-06", NOW.date()),
+        ("int", "3", 3), ("Optional[int]", "3", 3), ("list[int] | None", '["1"]', [1]),
+        ("dt.date", "2024-05-06", NOW.date()),
         ("fused.types.Bounds", "[1,2,3,4]", [1, 2, 3, 4]), ("nowhere.Bounds", "1,2,3,4", [1, 2, 3, 4]),
-        ("nowhere.Unknown", "x", "x"), (fused.types.Bounds, "[1,2,3,4]", [1, 2, 3, 4]), (fused.types.Bounds, [1, 2, 3, 4], [1, 2, 3, 4]),
-        (fused.types.Bounds, "POLYGON ((0 0, 2 0, 2 3, 0 0))", [0, 0, 2, 3]), (fused.types.Bounds, COLLECTION, [1, 2, 1, 2]),
+        ("nowhere.Unknown", "x", "x"), (fused.types.Bounds, "[1,2,3,4]", [1, 2, 3, 4]),
+        (fused.types.Bounds, [1, 2, 3, 4], [1, 2, 3, 4]),
+        (fused.types.Bounds, "POLYGON ((0 0, 2 0, 2 3, 0 0))", [0, 0, 2, 3]),
+        (fused.types.Bounds, COLLECTION, [1, 2, 1, 2]),
         (fused.types.Bbox, "1,2,3,4", shapely.box(1, 2, 3, 4)), (fused.types.TileXYZ, "[1,2,3]", (1, 2, 3)),
-        (fused.types.TileXYZ, '{"x": 1, "y": 2, "z": 3}', (1, 2, 3)), (fused.types.TileXYZ, "[0.1,0.1,1,1]", (128, 127, 8)),
+        (fused.types.TileXYZ, '{"x": 1, "y": 2, "z": 3}', (1, 2, 3)), (fused.types.TileXYZ, "[0.1,0.1,1,1]",
+        (128, 127, 8)),
         (shapely.Point, "POINT (1 2)", POINT), (shapely.Point, json.dumps(POINT.__geo_interface__), POINT),
-        (shapely.geometry.base.BaseGeometry, "POINT (1 2)", POINT), (shapely.Polygon, "[1,2,3,4]", shapely.box(1, 2, 3, 4)),
+        (shapely.geometry.base.BaseGeometry, "POINT (1 2)", POINT),
+        (shapely.Polygon, "[1,2,3,4]", shapely.box(1, 2, 3, 4)),
         ("Polygon", "[1,2,3,4]", shapely.box(1, 2, 3, 4)),
     ],
 )  # fmt: skip
@@ -101,14 +118,20 @@ def test_a_value_is_read_as_its_annotation(annotation: Any, value: Any, expected
 @pytest.mark.parametrize(
     ("annotation", "value"),
     [
-        (int, "x"), (int, "1.5"), (int, 1.5), (int, ""), (int, "1_000"), (int, [1]), (int, "9" * 5000), (float, "1,5"), (float, "1_0"),
-        (list, "abc"), (list, '{"a": 1}'), (list, "[" * 100_000), (list[int], '["x"]'), (dict, "[1]"), (dict[str, int], '{"a": "x"}'),
+        (int, "x"), (int, "1.5"), (int, 1.5), (int, ""), (int, "1_000"), (int, [1]), (int, "9" * 5000),
+        (float, "1,5"), (float, "1_0"),
+        (list, "abc"), (list, '{"a": 1}'), (list, "[" * 100_000), (list[int], '["x"]'), (dict, "[1]"),
+        (dict[str, int], '{"a": "x"}'),
         (tuple[int, str], "[1]"), (tuple[int], "[1, 2]"), (set[int], '["x"]'), (uuid.UUID, "x"), (decimal.Decimal, "x"),
-        (dt.datetime, "yesterday"), (dt.datetime, "nan"), (dt.datetime, "1e300"), (dt.date, "2024-13-01"), (dt.time, "25:00"),
+        (dt.datetime, "yesterday"), (dt.datetime, "nan"), (dt.datetime, "1e300"), (dt.date, "2024-13-01"),
+        (dt.time, "25:00"),
         (dt.time, "-1"), (dt.timedelta, "long"), (dt.timedelta, "nan"), (pd.Timestamp, "never"), (Literal["a", 1], "b"),
-        (Colour, "blue"), (Optional[int], "x"), (Union[int, float], "x"), (fused.types.Bounds, "[1,2,3]"), (fused.types.Bounds, "nan,1,2,3"),
-        (fused.types.Bounds, "[1,2,3,true]"), (fused.types.Bbox, "here"), (fused.types.TileXYZ, "x"), (shapely.Point, "LINESTRING (0 0, 1 1)"),
-        (shapely.Point, "POINT (1"), (gpd.GeoDataFrame, "[1,2]"), (gpd.GeoDataFrame, '{"type": "FeatureCollection"}'), (pd.DataFrame, "3"),
+        (Colour, "blue"), (Optional[int], "x"), (Union[int, float], "x"), (fused.types.Bounds, "[1,2,3]"),
+        (fused.types.Bounds, "nan,1,2,3"),
+        (fused.types.Bounds, "[1,2,3,true]"), (fused.types.Bbox, "here"), (fused.types.TileXYZ, "x"),
+        (shapely.Point, "LINESTRING (0 0, 1 1)"),
+        (shapely.Point, "POINT (1"), (gpd.GeoDataFrame, "[1,2]"),
+        (gpd.GeoDataFrame, '{"type": "FeatureCollection"}'), (pd.DataFrame, "3"),
         (pd.DataFrame, "x"), (np.ndarray, "x"), (complex, "x"), (bytes, "x\ud800"),
     ],
 )  # fmt: skip
@@ -125,7 +148,8 @@ def test_what_cannot_be_read_names_parameter_value_and_type(annotation: Any, val
 def test_tables_come_as_records_columns_or_split() -> None:
     expected = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
     for text in (
-        expected.to_json(orient="records"), expected.to_json(), expected.to_json(orient="split"), expected.to_json(orient="columns"),
+        expected.to_json(orient="records"), expected.to_json(), expected.to_json(orient="split"),
+        expected.to_json(orient="columns"),
         expected.to_dict(orient="list"),
     ):  # fmt: skip
         pd.testing.assert_frame_equal(read(pd.DataFrame, text), expected, check_dtype=False)
@@ -134,7 +158,13 @@ def test_tables_come_as_records_columns_or_split() -> None:
 
 
 def test_tables_with_geometry_come_as_geojson_wkt_or_box() -> None:
-    for value in (COLLECTION, json.loads(COLLECTION), json.loads(COLLECTION)["features"][0], "POINT (1 2)", POINT.__geo_interface__):
+    for value in (
+        COLLECTION,
+        json.loads(COLLECTION),
+        json.loads(COLLECTION)["features"][0],
+        "POINT (1 2)",
+        POINT.__geo_interface__,
+    ):
         frame = read(gpd.GeoDataFrame, value)
         assert frame.crs == "EPSG:4326"
         assert frame.geometry.iloc[0] == POINT
@@ -157,7 +187,9 @@ def function_of(signature: str, **names: Any) -> Any:
     return scope["f"]
 
 
-def call(signature: str, query: list[tuple[str, str]] | None = None, typed: Any = None, beneath: Any = None, tile: Any = None) -> Any:
+def call(
+    signature: str, query: list[tuple[str, str]] | None = None, typed: Any = None, beneath: Any = None, tile: Any = None
+) -> Any:
     function = function_of(signature)
     positional, named = plan(function).bind(query or [], typed, beneath, tile)
     return function(*positional, **named)
@@ -167,9 +199,18 @@ def test_names_of_a_request_meet_a_signature() -> None:
     assert call("a, b=2", [("a", "1"), ("c", "3")]) == {"a": "1", "b": 2}
     assert call("a, **rest", [("a", "1"), ("c", "3")], {"d": [1]}) == {"a": "1", "rest": {"c": "3", "d": [1]}}
     assert call("**rest: int", [("c", "3")]) == {"rest": {"c": 3}}
-    assert call("a: int, /, b: int = 2, *args, c: int = 3", [("a", "1"), ("c", "4")]) == {"a": 1, "b": 2, "args": (), "c": 4}
+    assert call("a: int, /, b: int = 2, *args, c: int = 3", [("a", "1"), ("c", "4")]) == {
+        "a": 1,
+        "b": 2,
+        "args": (),
+        "c": 4,
+    }
     assert call("a: int = 1, b: int = 2, /", [("b", "5")]) == {"a": 1, "b": 5}
-    assert call("a: int, b: int, c: int", [("a", "1"), ("b", "1")], {"a": 2}, {"a": 3, "b": 3, "c": "3"}) == {"a": 2, "b": 1, "c": 3}
+    assert call("a: int, b: int, c: int", [("a", "1"), ("b", "1")], {"a": 2}, {"a": 3, "b": 3, "c": "3"}) == {
+        "a": 2,
+        "b": 1,
+        "c": 3,
+    }
     assert call("a: int = 5", [], {"a": None}) == {"a": None}
 
 
@@ -196,9 +237,12 @@ def test_what_is_missing_is_named_and_a_default_is_never_shared() -> None:
 @pytest.mark.parametrize(
     ("signature", "expected"),
     [
-        ("bounds: fused.types.Bounds", list), ("bbox: fused.types.Bbox", shapely.Polygon), ("bounds: list", list), ("bounds: tuple", list),
-        ("bounds", gpd.GeoDataFrame), ("bounds=None", gpd.GeoDataFrame), ("a=1, bounds: gpd.GeoDataFrame = None", gpd.GeoDataFrame),
-        ("tile: fused.types.TileXYZ", fused.types.TileXYZ), ("n: int = 1, t: fused.types.TileGDF = None", gpd.GeoDataFrame),
+        ("bounds: fused.types.Bounds", list), ("bbox: fused.types.Bbox", shapely.Polygon), ("bounds: list", list),
+        ("bounds: tuple", list),
+        ("bounds", gpd.GeoDataFrame), ("bounds=None", gpd.GeoDataFrame),
+        ("a=1, bounds: gpd.GeoDataFrame = None", gpd.GeoDataFrame),
+        ("tile: fused.types.TileXYZ", fused.types.TileXYZ),
+        ("n: int = 1, t: fused.types.TileGDF = None", gpd.GeoDataFrame),
         ("first", gpd.GeoDataFrame), ("area: shapely.Polygon", shapely.Polygon), ("bounds: str", str),
         ("bounds: fused.types.Bounds | None = None", list), ("bounds: 'fused.types.Bounds' = [0, 0, 1, 1]", list),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
+from pathlib import Path
 
 import pytest
 from worker_harness import Result, TestWorker, TestZygote
@@ -20,7 +21,9 @@ def test_a_function_runs_and_its_text_is_sent_once(shared_worker: TestWorker) ->
 
 def test_typed_values_win_over_the_query_and_both_over_saved_parameters(shared_worker: TestWorker) -> None:
     code = "def udf(a: int, b: int, c: int):\n    return [a, b, c]\n"
-    result = shared_worker.run(code, query=[["a", "1"], ["b", "1"]], typed={"a": 2}, udf={"parameters": {"a": 3, "b": 3, "c": 3}})
+    result = shared_worker.run(
+        code, query=[["a", "1"], ["b", "1"]], typed={"a": 2}, udf={"parameters": {"a": 3, "b": 3, "c": 3}}
+    )
     assert result.value == [2, 1, 3]
 
 
@@ -54,7 +57,9 @@ def test_the_entry_point_is_the_one_named_else_udf_else_the_only_one(
         ("(" * 300 + ")" * 300 + "\ndef udf(): pass\n", 1, "nested"),
     ],
 )
-def test_code_that_cannot_run_says_why_and_where(shared_worker: TestWorker, code: str, line: int | None, words: str) -> None:
+def test_code_that_cannot_run_says_why_and_where(
+    shared_worker: TestWorker, code: str, line: int | None, words: str
+) -> None:
     result = shared_worker.run(code)
     assert (result.outcome, result.error["line"]) == ("invalid_code", line)
     assert words in result.error["message"]
@@ -62,7 +67,10 @@ def test_code_that_cannot_run_says_why_and_where(shared_worker: TestWorker, code
 
 
 def test_a_traceback_holds_the_users_lines_only(shared_worker: TestWorker) -> None:
-    code = "import pandas as pd\ndef inner(f):\n    return f['missing']\ndef udf():\n    return inner(pd.DataFrame({'a': [1]}))\n"
+    code = (
+        "import pandas as pd\ndef inner(f):\n    return f['missing']\ndef udf():\n"
+        "    return inner(pd.DataFrame({'a': [1]}))\n"
+    )
     result = shared_worker.run(code)
     assert result.outcome == "user_error"
     assert result.error["class"] == "KeyError"
@@ -97,7 +105,10 @@ def test_a_long_message_is_cut_in_the_open(shared_worker: TestWorker) -> None:
 
 
 def test_an_exception_in_a_cause_keeps_its_frames(shared_worker: TestWorker) -> None:
-    code = "def udf():\n    try:\n        1 / 0\n    except ZeroDivisionError as e:\n        raise ValueError('bad') from e\n"
+    code = (
+        "def udf():\n    try:\n        1 / 0\n    except ZeroDivisionError as e:\n"
+        "        raise ValueError('bad') from e\n"
+    )
     text = shared_worker.run(code).error["traceback"]
     assert "1 / 0" in text
     assert "direct cause" in text
@@ -112,7 +123,9 @@ def test_a_value_that_cannot_be_read_names_parameter_value_and_type(shared_worke
     assert "count" in missing.error["message"]
 
 
-def test_a_large_result_travels_in_a_sealed_memory_file_and_too_large_a_one_is_refused(shared_worker: TestWorker) -> None:
+def test_a_large_result_travels_in_a_sealed_memory_file_and_too_large_a_one_is_refused(
+    shared_worker: TestWorker,
+) -> None:
     code = "import numpy\ndef udf(n: int):\n    return numpy.arange(n, dtype='u1')\n"
     import numpy
 
@@ -141,14 +154,22 @@ def test_what_both_streams_got_is_told_in_order(shared_worker: TestWorker) -> No
 
 
 def test_output_below_python_is_caught_too(shared_worker: TestWorker) -> None:
-    code = "import os, subprocess\ndef udf():\n    os.write(1, b'raw ')\n    subprocess.run(['sh', '-c', 'echo child; echo oops >&2'])\n"
+    code = (
+        "import os, subprocess\ndef udf():\n    os.write(1, b'raw ')\n"
+        "    subprocess.run(['sh', '-c', 'echo child; echo oops >&2'])\n"
+    )
     shared_worker.run(code)
     out, err = shared_worker.printed()
     assert (out, err) == (b"raw child\n", b"oops\n")
 
 
 def test_header_modules_are_there_for_their_run_only(shared_worker: TestWorker) -> None:
-    headers = [{"module_name": "my_header", "source_code": "STATE = []\ndef twice(n):\n    STATE.append(n)\n    return [n * 2, len(STATE)]\n"}]
+    headers = [
+        {
+            "module_name": "my_header",
+            "source_code": "STATE = []\ndef twice(n):\n    STATE.append(n)\n    return [n * 2, len(STATE)]\n",
+        }
+    ]
     code = "import my_header\ndef udf(n: int = 2):\n    return my_header.twice(n)\n"
     for _ in range(3):
         assert shared_worker.run(code, headers=headers).value == [4, 1]
@@ -164,7 +185,10 @@ def test_an_error_in_a_header_module_shows_its_line(shared_worker: TestWorker) -
 
 
 def test_a_body_that_computes_is_executed_for_every_run(shared_worker: TestWorker) -> None:
-    code = "SEEN = []\nDEFAULTS = {}\ndef udf(x: int = 1, items: list = []):\n    SEEN.append(x)\n    items.append(x)\n    return [len(SEEN), len(items)]\n"
+    code = (
+        "SEEN = []\nDEFAULTS = {}\ndef udf(x: int = 1, items: list = []):\n    SEEN.append(x)\n"
+        "    items.append(x)\n    return [len(SEEN), len(items)]\n"
+    )
     for _ in range(3):
         assert shared_worker.run(code).value == [1, 1]
 
@@ -176,7 +200,8 @@ def test_a_body_that_computes_is_executed_for_every_run(shared_worker: TestWorke
         "def udf():\n    udf.count = getattr(udf, 'count', 0) + 1\n    return udf.count\n",
         "class Box:\n    pass\ndef udf():\n    Box.count = getattr(Box, 'count', 0) + 1\n    return Box.count\n",
         "def helper(kept=[]):\n    kept.append(1)\n    return len(kept)\ndef udf():\n    return helper()\n",
-        "import functools\n@functools.lru_cache\ndef kept():\n    return []\ndef udf():\n    kept().append(1)\n    return len(kept())\n",
+        "import functools\n@functools.lru_cache\ndef kept():\n    return []\ndef udf():\n"
+        "    kept().append(1)\n    return len(kept())\n",
         "@fused.udf\ndef udf(kept: list = []):\n    kept.append(1)\n    return len(kept)\n",
     ],
 )
@@ -186,10 +211,17 @@ def test_a_functions_own_state_starts_anew(shared_worker: TestWorker, body: str)
 
 def test_the_context_is_that_of_the_run(shared_worker: TestWorker) -> None:
     code = (
-        "import fused\ndef udf():\n    c = fused.context\n    return [c.get_user_email(), c.get_owner_email(), c.get_header('X-Odd'),"
+        "import fused\ndef udf():\n    c = fused.context\n"
+        "    return [c.get_user_email(), c.get_owner_email(), c.get_header('X-Odd'),"
         " c.get_recursion_factor(), c.is_shared(), c.in_realtime(), c.in_batch(), c.get_run_id(), c.get_parameters()]\n"
     )
-    context = {"user_email": "a@b", "owner_email": "o@b", "headers": {"x-odd": "1"}, "recursion": 3, "share_token": "fsh_x"}
+    context = {
+        "user_email": "a@b",
+        "owner_email": "o@b",
+        "headers": {"x-odd": "1"},
+        "recursion": 3,
+        "share_token": "fsh_x",
+    }
     value = shared_worker.run(code, context=context, query=[["q", "1"]]).value
     assert value == ["a@b", "o@b", "1", 3, True, True, False, "5a3c8a52-6f0e-4b62-9b0b-3f1a5d1e4a11", {"q": "1"}]
     outside = shared_worker.run(code).value
@@ -242,7 +274,9 @@ def test_replies_in_any_order_reach_who_waits_for_them(shared_worker: TestWorker
     connection.send(Kind.RUN, to_json(shared_worker.order(code)))
     calls = [connection.read()[1] for _ in range(4)]
     for call in reversed(calls):
-        connection.send(Kind.CALL_REPLY, to_json({"call": call["call"], "status": 200, "headers": {}}), call["target"].encode())
+        connection.send(
+            Kind.CALL_REPLY, to_json({"call": call["call"], "status": 200, "headers": {}}), call["target"].encode()
+        )
     kind, _, body = connection.read()
     assert kind is Kind.RESULT
     assert bytes(body) == b'["/0","/1","/2","/3"]'
@@ -250,9 +284,16 @@ def test_replies_in_any_order_reach_who_waits_for_them(shared_worker: TestWorker
 
 
 def test_after_the_run_the_channel_is_closed(shared_worker: TestWorker) -> None:
-    code = "from fused._worker import channel\nimport json\ndef udf():\n    json.kept = channel.current()\n    return 1\n"
+    code = (
+        "from fused._worker import channel\nimport json\ndef udf():\n    json.kept = channel.current()\n    return 1\n"
+    )
     assert shared_worker.run(code).value == 1
-    assert shared_worker.run("from fused._worker import channel\nimport json\ndef udf():\n    return hasattr(json, 'kept')\n").value is False
+    assert (
+        shared_worker.run(
+            "from fused._worker import channel\nimport json\ndef udf():\n    return hasattr(json, 'kept')\n"
+        ).value
+        is False
+    )
 
 
 def test_a_forked_child_that_returns_has_no_part_in_the_protocol(worker: TestWorker) -> None:
@@ -264,12 +305,19 @@ def test_a_forked_child_that_returns_has_no_part_in_the_protocol(worker: TestWor
 
 def test_describe_tells_the_functions_of_a_text_and_leaves_nothing(shared_worker: TestWorker) -> None:
     code = (
-        "import os\nos.environ['LEFT'] = '1'\n@fused.udf(cache_max_age='1h')\ndef cities(country: str, n: int = 3):\n    '''Big ones.'''\n"
+        "import os\nos.environ['LEFT'] = '1'\n@fused.udf(cache_max_age='1h')\n"
+        "def cities(country: str, n: int = 3):\n    '''Big ones.'''\n"
         "@fused.udf\ndef other(): pass\n"
     )
     found = shared_worker.describe(code)["udfs"]
     assert [one["entrypoint"] for one in found] == ["cities", "other"]
-    assert found[0]["parameters"][0] == {"name": "country", "type": "str", "annotation": "str", "required": True, "default": None}
+    assert found[0]["parameters"][0] == {
+        "name": "country",
+        "type": "str",
+        "annotation": "str",
+        "required": True,
+        "default": None,
+    }
     assert found[0]["doc"] == "Big ones."
     assert shared_worker.run("import os\ndef udf():\n    return os.environ.get('LEFT')\n").value is None
     assert "line 1" in shared_worker.describe("def udf(:\n")["error"]["message"]
@@ -300,7 +348,7 @@ def test_workers_end_when_the_zygote_ends(tmp_path_factory: pytest.TempPathFacto
     zygote.close()
     deadline = time.monotonic() + 5
     while os.path.exists(f"/proc/{worker.pid}") and time.monotonic() < deadline:
-        with open(f"/proc/{worker.pid}/stat") as file:
+        with Path(f"/proc/{worker.pid}/stat").open() as file:
             if file.read().rpartition(")")[2].split()[0] == "Z":
                 break  # its new parent has not reaped it yet
         time.sleep(0.01)

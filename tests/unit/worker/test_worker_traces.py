@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from worker_harness import TestWorker, TestZygote
 
 # What a run can see of its process. Random numbers are looked at in a test of their own.
 CANARY = """
-import asyncio, builtins, decimal, gc, json, locale, logging, os, resource, signal, subprocess, sys, threading, tracemalloc, warnings
+import asyncio, builtins, decimal, gc, json, locale, logging, os, resource, signal, subprocess, sys, threading
+import tracemalloc, warnings
 import numpy, pandas, geopandas, shapely, pyarrow, xarray
 import fused
 
@@ -17,9 +19,11 @@ def udf():
     logger = logging.getLogger("canary")
     return {
         "cwd": os.getcwd(), "files": sorted(os.listdir(".")), "umask": [os.umask(0o22), os.umask(0o22)][1],
-        "environment": sorted(os.environ.items()), "os_environment": sorted(subprocess.run(["env"], capture_output=True, text=True).stdout.splitlines()),
+        "environment": sorted(os.environ.items()), "os_environment": sorted(subprocess.run(["env"],
+        capture_output=True, text=True).stdout.splitlines()),
         "locale": locale.setlocale(locale.LC_ALL), "limits": [resource.getrlimit(n) for n in range(16)],
-        "nice": os.getpriority(os.PRIO_PROCESS, 0), "cores": sorted(os.sched_getaffinity(0)), "policy": os.sched_getscheduler(0),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0), "cores": sorted(os.sched_getaffinity(0)),
+        "policy": os.sched_getscheduler(0),
         "handlers": [str(signal.getsignal(n)) for n in sorted(signal.valid_signals())],
         "mask": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "timers": [signal.getitimer(n) for n in range(3)],
         "threads": threading.active_count(), "tasks": len(os.listdir("/proc/self/task")),
@@ -27,25 +31,31 @@ def udf():
         "open": len(os.listdir("/proc/self/fd")), "group": [os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid()],
         "children": [open(f"/proc/self/task/{t}/children").read() for t in os.listdir("/proc/self/task")],
         "trace": [sys.gettrace() is None, sys.getprofile() is None, sys.getrecursionlimit(), sys.getswitchinterval()],
-        "hooks": [sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__, threading.gettrace() is None,
+        "hooks": [sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__,
+                  threading.gettrace() is None,
                   sys.breakpointhook is sys.__breakpointhook__, sys.unraisablehook is sys.__unraisablehook__],
-        "digits": sys.get_int_max_str_digits(), "stdout": [sys.stdout is sys.__stdout__, sys.stdout.closed, sys.stdin is sys.__stdin__],
-        "gc": [gc.isenabled(), gc.get_threshold(), gc.get_debug(), len(gc.callbacks)], "tracing": tracemalloc.is_tracing(),
+        "digits": sys.get_int_max_str_digits(),
+        "stdout": [sys.stdout is sys.__stdout__, sys.stdout.closed, sys.stdin is sys.__stdin__],
+        "gc": [gc.isenabled(), gc.get_threshold(), gc.get_debug(), len(gc.callbacks)],
+        "tracing": tracemalloc.is_tracing(),
         "builtins": [builtins.__import__.__module__, len(dir(builtins)), builtins.len([1])],
         "path": list(sys.path), "finders": [str(type(f)) for f in sys.meta_path], "path_hooks": len(sys.path_hooks),
         "modules": sorted(n for n in ("utils_from_scratch", "fake_module", "json", "os") if n in sys.modules),
         "json": [json.dumps({"a": 1}), json.loads.__module__, json.dumps.__module__],
         "warnings": [len(warnings.filters), warnings.showwarning.__module__],
-        "logging": [logging.root.level, len(logging.root.handlers), logging.root.manager.disable, logger.level, len(logger.handlers),
+        "logging": [logging.root.level, len(logging.root.handlers),
+        logging.root.manager.disable, logger.level, len(logger.handlers),
                     logging.getLogger("asyncio").level, logger.isEnabledFor(10), logging.getLoggerClass().__name__],
         "decimal": [decimal.getcontext().prec, decimal.DefaultContext.prec, decimal.getcontext().rounding],
         "numpy": [numpy.geterr(), numpy.get_printoptions()["precision"], numpy.sum.__module__, hasattr(numpy, "left")],
-        "pandas": [pandas.get_option("display.max_rows"), pandas.DataFrame.to_json.__qualname__, hasattr(pandas.DataFrame, "left"),
+        "pandas": [pandas.get_option("display.max_rows"),
+        pandas.DataFrame.to_json.__qualname__, hasattr(pandas.DataFrame, "left"),
                    pandas.concat.__name__, pandas.options.mode.chained_assignment, hasattr(pandas, "left")],
         "geo": [geopandas.GeoDataFrame.to_crs.__qualname__, geopandas.options.display_precision, shapely.box.__name__,
                 shapely.Point.__name__, hasattr(shapely.geometry.base.BaseGeometry, "left")],
         "arrow": [pyarrow.table.__name__], "xarray": [str(xarray.get_options()["display_width"])],
-        "fused": [fused.udf.__name__, fused.context.get_user_email()], "loop": type(asyncio.get_event_loop_policy()).__name__,
+        "fused": [fused.udf.__name__, fused.context.get_user_email()],
+        "loop": type(asyncio.get_event_loop_policy()).__name__,
         "faults": os.path.exists("/dev/null"),
     }
 """
@@ -58,7 +68,9 @@ PUT_BACK = {
     "environment replaced": "os.environ = {}",
     "locale": "locale.setlocale(locale.LC_ALL, 'C')",
     "soft limit": "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))",
-    "soft limit of descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))",
+    "soft limit of descriptors": (
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))"
+    ),
     "affinity": "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
     "signal handler": "signal.signal(signal.SIGTERM, lambda *_: None); signal.signal(signal.SIGUSR1, signal.SIG_IGN)",
     "ignored children": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
@@ -67,10 +79,15 @@ PUT_BACK = {
     "alarm": "signal.alarm(1)",
     "interval timer": "signal.setitimer(signal.ITIMER_VIRTUAL, 0.5, 0.5)",
     "child": "subprocess.Popen(['sleep', '100'])",
-    "grandchild in its own session": "subprocess.run(['sh', '-c', 'setsid sh -c \"sleep 100 & sleep 100\" >/dev/null 2>&1 &'])",
+    "grandchild in its own session": (
+        "subprocess.run(['sh', '-c', 'setsid sh -c \"sleep 100 & sleep 100\" >/dev/null 2>&1 &'])"
+    ),
     "double fork": "os.fork() or (os.setsid(), os.fork() or time.sleep(100), time.sleep(100), os._exit(0))",
     "zombie": "os.fork() or os._exit(0)",
-    "file in scratch": "open('left', 'w').write('x'); os.makedirs('a/b/c'); open('a/b/c/d', 'w'); os.symlink('/', 'link')",
+    "file in scratch": (
+        "open('left', 'w').write('x'); os.makedirs('a/b/c'); open('a/b/c/d', 'w'); "
+        "os.symlink('/', 'link')"
+    ),
     "closed folder in scratch": "os.makedirs('shut/in'); os.chmod('shut/in', 0); os.chmod('shut', 0)",
     "trace": "sys.settrace(lambda *_: None)",
     "profile": "sys.setprofile(lambda *_: None)",
@@ -89,14 +106,23 @@ PUT_BACK = {
     "path": "sys.path.insert(0, '/left'); sys.path_hooks.append(print)",
     "path rebound": "sys.path = ['/left']; sys.meta_path = []",
     "modules removed": "del sys.modules['json'], sys.modules['os']",
-    "modules replaced": "sys.modules['json'] = types.ModuleType('json'); sys.modules['fake_module'] = types.ModuleType('fake_module')",
+    "modules replaced": (
+        "sys.modules['json'] = types.ModuleType('json'); "
+        "sys.modules['fake_module'] = types.ModuleType('fake_module')"
+    ),
     "modules cleared": "sys.modules.clear()",
-    "module from scratch": "open('utils_from_scratch.py', 'w').write('X = 1'); sys.path.insert(0, '.'); __import__('utils_from_scratch')",
+    "module from scratch": (
+        "open('utils_from_scratch.py', 'w').write('X = 1'); sys.path.insert(0, '.'); "
+        "__import__('utils_from_scratch')"
+    ),
     "json": "json.dumps = json.loads = lambda *_: None; json.JSONEncoder.encode = None",
     "pickle": "import pickle; pickle.dumps = None",
     "warnings": "warnings.simplefilter('error'); warnings.showwarning = None",
     "logging": "logging.basicConfig(level=0); logging.disable(50); logging.getLogger('asyncio').setLevel(10)",
-    "logging's own": "logging.getLogger('canary').setLevel(10); logging.getLogger('canary').addHandler(logging.NullHandler())",
+    "logging's own": (
+        "logging.getLogger('canary').setLevel(10); "
+        "logging.getLogger('canary').addHandler(logging.NullHandler())"
+    ),
     "logger class": "logging.setLoggerClass(type('Own', (logging.Logger,), {}))",
     "decimal": "decimal.getcontext().prec = 3; decimal.DefaultContext.prec = 4",
     "numpy settings": "numpy.seterr(all='raise'); numpy.set_printoptions(precision=2)",
@@ -120,8 +146,14 @@ PUT_BACK = {
 }  # fmt: skip
 
 REPLACED = {
-    "hard limit": ("resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); resource.setrlimit(resource.RLIMIT_FSIZE, (10**9, 10**9))", None),
-    "thread": ("threading.Thread(target=time.sleep, args=(100,), daemon=True, name='mine').start()", "threads behind: mine"),
+    "hard limit": (
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); resource.setrlimit(resource.RLIMIT_FSIZE, (10**9, 10**9))",
+        None,
+    ),
+    "thread": (
+        "threading.Thread(target=time.sleep, args=(100,), daemon=True, name='mine').start()",
+        "threads behind: mine",
+    ),
     "raw thread": ("import _thread; _thread.start_new_thread(time.sleep, (100,))", "threads"),
     "pool": ("json.pool = concurrent.futures.ThreadPoolExecutor(1); json.pool.submit(time.sleep, 100)", "threads"),
     "descriptor": ("os.open('/etc/hostname', os.O_RDONLY)", "/etc/hostname"),
@@ -132,8 +164,11 @@ REPLACED = {
 }
 
 HEAD = (
-    "import asyncio, builtins, concurrent.futures, ctypes, decimal, gc, io, json, locale, logging, os, resource, signal, subprocess\n"
-    "import sys, threading, time, tracemalloc, types, warnings\nimport numpy, numpy.linalg, pandas, geopandas, shapely, pyarrow, xarray, fused\n"
+    "import asyncio, builtins, concurrent.futures, ctypes, decimal, gc, io, json, locale, logging, os, "
+    "resource, signal, subprocess\n"
+    ""
+    "import sys, threading, time, tracemalloc, types, warnings\n"
+    "import numpy, numpy.linalg, pandas, geopandas, shapely, pyarrow, xarray, fused\n"
 )
 
 
@@ -169,7 +204,7 @@ def test_what_cannot_be_put_back_asks_for_another_worker(worker: TestWorker, nam
     statement, words = REPLACED[name]
     result = worker.run(pollute(statement))
     if name == "hard limit" and result.replace is None:
-        with open(f"/proc/{worker.pid}/limits") as file:  # it had the capability to raise them again
+        with Path(f"/proc/{worker.pid}/limits").open() as file:  # it had the capability to raise them again
             assert "1000000000" not in file.read()
         return
     assert result.outcome == "ok"
@@ -178,7 +213,10 @@ def test_what_cannot_be_put_back_asks_for_another_worker(worker: TestWorker, nam
 
 
 def test_random_numbers_of_one_run_do_not_decide_those_of_the_next(kept: TestWorker) -> None:
-    seed = "import random, numpy\ndef udf():\n    random.seed(1); numpy.random.seed(1)\n    return [random.random(), numpy.random.rand()]\n"
+    seed = (
+        "import random, numpy\ndef udf():\n    random.seed(1); numpy.random.seed(1)\n"
+        "    return [random.random(), numpy.random.rand()]\n"
+    )
     draw = "import random, numpy\ndef udf():\n    return [random.random(), float(numpy.random.rand())]\n"
     seeded = kept.run(seed).value
     following = [tuple(kept.run(draw).value) for _ in range(5)]
@@ -191,15 +229,22 @@ def test_random_numbers_of_one_run_do_not_decide_those_of_the_next(kept: TestWor
 def test_environment_modules_stay_and_others_are_read_anew(zygote: TestZygote, kept: TestWorker) -> None:
     (zygote.folder / "mount" / "shared_code.py").write_text("VALUE = 1\n")
     path = str(zygote.folder / "mount")
-    code = f"import sys\nsys.path.insert(0, {path!r})\nimport shared_code, colorsys\ndef udf():\n    return shared_code.VALUE\n"
+    code = (
+        f"import sys\nsys.path.insert(0, {path!r})\nimport shared_code, colorsys\ndef udf():\n"
+        f"    return shared_code.VALUE\n"
+    )
     assert kept.run(code).value == 1
-    assert kept.run("import sys\ndef udf():\n    return ['colorsys' in sys.modules, 'shared_code' in sys.modules]\n").value == [True, False]
+    look = "import sys\ndef udf():\n    return ['colorsys' in sys.modules, 'shared_code' in sys.modules]\n"
+    assert kept.run(look).value == [True, False]
     (zygote.folder / "mount" / "shared_code.py").write_text("VALUE = 22\n")
     assert kept.run(code).value == 22
 
 
 def test_what_an_import_of_the_environment_does_may_stay(worker: TestWorker) -> None:
-    code = "def udf():\n    import plotly.graph_objects\n    import matplotlib\n    return len(matplotlib.colormaps) > 10\n"
+    code = (
+        "def udf():\n    import plotly.graph_objects\n    import matplotlib\n"
+        "    return len(matplotlib.colormaps) > 10\n"
+    )
     first, second = worker.run(code), worker.run(code)
     assert first.value is second.value is True
     assert (first.replace, second.replace) == (None, None)
@@ -207,7 +252,13 @@ def test_what_an_import_of_the_environment_does_may_stay(worker: TestWorker) -> 
 
 
 def test_ten_thousand_clean_checks_find_nothing(worker: TestWorker) -> None:
-    code = "import numpy, pandas, geopandas, shapely, pyarrow.compute as pc\ndef udf(n: int):\n    f = geopandas.GeoDataFrame({'n': range(n)}, geometry=shapely.points(range(n), range(n)), crs=4326)\n    return float(f.to_crs(3857).buffer(1).area.sum()) > 0 and f.groupby('n').size().sum() == n and pc.sum(f.n.to_numpy()).as_py() >= 0\n"
+    code = (
+        "import numpy, pandas, geopandas, shapely, pyarrow.compute as pc\ndef udf(n: int):\n"
+        "    f = geopandas.GeoDataFrame({'n': range(n)}, geometry=shapely.points(range(n), range(n)), crs=4326)\n"
+        "    return float(f.to_crs(3857).buffer(1).area.sum()) > 0 and f.groupby('n').size().sum() == n and "
+        "pc.sum(f.n.to_numpy()).as_py() >= 0\n"
+        ""
+    )
     for n in range(1, 300):
         result = worker.run(code, query=[["n", str(n)]])
         assert result.value is True

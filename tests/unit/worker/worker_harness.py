@@ -50,7 +50,12 @@ class TestWorker:
         ours, theirs = socket.socketpair()
         self.out, out = os.pipe()
         self.err, err = os.pipe()
-        message = {"op": "fork", "worker": number, "nonce": str(self.nonce), "sandbox": zygote.sandbox(self.scratch, isolation)}
+        message = {
+            "op": "fork",
+            "worker": number,
+            "nonce": str(self.nonce),
+            "sandbox": zygote.sandbox(self.scratch, isolation),
+        }
         socket.send_fds(zygote.control, [json.dumps(message).encode()], [theirs.fileno(), out, err])
         theirs.close()
         os.close(out)
@@ -80,12 +85,17 @@ class TestWorker:
             "run_id": "5a3c8a52-6f0e-4b62-9b0b-3f1a5d1e4a11", "udf": udf, "query": [], "typed": {}, "tile": None,
             "formats": ["json"], "format_from": "query", "dtype_out": None, "async_client": False, "profile": False,
             "limits": {"wall_ms": 60_000, "result_bytes": 512 << 20, "memory_bytes": 4 << 30},
-            "context": {"user_email": "visitor@example.org", "owner_email": "owner@localhost", "recursion": 1, "headers": {}},
+            "context": {"user_email": "visitor@example.org", "owner_email": "owner@localhost", "recursion": 1,
+            "headers": {}},
         }  # fmt: skip
         return order | changes
 
     def run(
-        self, code: str, *, answer: Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]] | None = None, **changes: Any
+        self,
+        code: str,
+        *,
+        answer: Callable[[dict[str, Any], bytes], tuple[dict[str, Any], bytes]] | None = None,
+        **changes: Any,
     ) -> Result:
         """Runs and waits for IDLE; `answer` replies to the function's own requests."""
         self.connection.send(Kind.RUN, to_json(self.order(code, **changes)))
@@ -146,7 +156,10 @@ class TestZygote:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(WAIT_SECONDS)
         number = theirs.fileno()
-        program = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.executable, [sys.executable, '-s', '-m', 'fused._worker.zygote'])"
+        program = (
+            "import os, sys; os.dup2(int(sys.argv[1]), 3); "
+            "os.execv(sys.executable, [sys.executable, '-s', '-m', 'fused._worker.zygote'])"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", program, str(number)],
             pass_fds=[number],
@@ -159,7 +172,8 @@ class TestZygote:
 
     def sandbox(self, scratch: Path, isolation: str) -> dict[str, Any]:
         return {
-            "isolation": isolation, "data": str(self.folder), "mount": str(self.folder / "mount"), "scratch": str(scratch),
+            "isolation": isolation, "data": str(self.folder), "mount": str(self.folder / "mount"),
+            "scratch": str(scratch),
             "python_paths": [sys.prefix, sys.base_prefix, str(PYTHON)], "network": True, "limits": {},
         }  # fmt: skip
 
