@@ -2,7 +2,7 @@
 
     python bench/run.py [http|code|start|memory ...]
 
-Needs wrk. The peer's packages (fastapi, uvicorn, pillow, geopandas) are installed into bench/.venv-peer at the first run.
+Needs wrk. The peer's packages (fastapi, uvicorn, pillow, geopandas) go into bench/.venv-peer at the first run.
 """
 
 from __future__ import annotations
@@ -264,7 +264,6 @@ BENCHES = {
     "code": bench_code,
     "start": bench_start,
     "memory": bench_memory,
-    "overload": bench_overload,
 }
 
 if __name__ == "__main__":
