@@ -15,6 +15,7 @@ from .connection import Closed, Connection, to_json
 from .describe import describe
 from .fingerprint import Fingerprint
 from .frames import FrameError, Kind
+from .growth import Growth
 from .runner import Runner
 from .streams import Streams
 
@@ -31,6 +32,7 @@ class Worker:
         self.streams = Streams()
         self.fingerprint = Fingerprint(folders, self.streams)
         self.runner = Runner(connection, self.streams, self.fingerprint)
+        self.growth = Growth()
         self.fingerprint.begin()
         self.report = report
 
@@ -53,10 +55,12 @@ class Worker:
         if os.getpid() != self.pid:
             os._exit(0)  # a child that the function forked and let return: it has no part in the protocol
         self.connection.send(Kind.RESULT, to_json(header), body)
+        peak = header["peak_memory_bytes"]
         del header, body
         self.runs += 1
         self.runner.after()
-        replace = self.fingerprint.restore() or self.runner.must_leave
+        growth_max = (order.get("limits") or {}).get("worker_growth_bytes")
+        replace = self.fingerprint.restore() or self.runner.must_leave or self.growth.check(peak, growth_max)
         self.connection.send(Kind.IDLE, to_json({"replace": replace, "runs": self.runs}))
 
     def _describe(self, order: dict[str, Any]) -> None:
