@@ -10,7 +10,9 @@
 #include "result/image.hpp"
 
 // The filter loops below are what a tile's time goes into; -O3 turns them into vector code.
+#if !defined(__clang__)
 #pragma GCC optimize("O3")
+#endif
 
 namespace fused::result {
 namespace {

@@ -78,6 +78,11 @@ constexpr std::int64_t floor_divide(std::int64_t value, std::int64_t by) {
   return value / by - (value % by < 0 ? 1 : 0);
 }
 
+// Never by value - quotient * by: that overflows at the smallest value.
+constexpr std::int64_t floor_remainder(std::int64_t value, std::int64_t by) {
+  return value % by + (value % by < 0 ? by : 0);
+}
+
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
@@ -199,12 +204,10 @@ void append_time_of_day(std::string& out, std::int64_t nanoseconds) {
 void append_timestamp(std::string& out, std::int64_t ticks, int digits) {
   std::int64_t per_second = 1;
   for (int i = 0; i < digits; ++i) per_second *= 10;
-  const std::int64_t seconds = floor_divide(ticks, per_second);
-  const std::int64_t fraction = ticks - seconds * per_second;
-  const std::int64_t days = floor_divide(seconds, 86'400);
-  append_date(out, days);
+  const std::int64_t seconds = floor_divide(ticks, per_second), fraction = floor_remainder(ticks, per_second);
+  append_date(out, floor_divide(seconds, 86'400));
   out += 'T';
-  append_time_of_day(out, (seconds - days * 86'400) * 1'000'000'000 + fraction * (1'000'000'000 / per_second));
+  append_time_of_day(out, floor_remainder(seconds, 86'400) * 1'000'000'000 + fraction * (1'000'000'000 / per_second));
 }
 
 void append_base64(std::string& out, std::string_view bytes) {

@@ -77,6 +77,7 @@ TEST(JsonText, times_are_iso_8601_before_and_after_1970) {
   EXPECT_EQ(timestamp(951'782'400, 0), "2000-02-29T00:00:00");
   EXPECT_EQ(timestamp(-62'135'596'800, 0), "0001-01-01T00:00:00");
   EXPECT_EQ(timestamp(std::numeric_limits<std::int64_t>::max(), 9), "2262-04-11T23:47:16.854775807");
+  EXPECT_EQ(timestamp(std::numeric_limits<std::int64_t>::min(), 0), "-292277022657-01-27T08:29:52");
   EXPECT_EQ(timestamp(std::numeric_limits<std::int64_t>::min() + 1, 9), "1677-09-21T00:12:43.145224193");
 }
 
