@@ -172,7 +172,8 @@ json::object health_of(const State& state, const Pool& pool, const RunService& r
   const RunLogMetrics logs = log.metrics();
   struct statvfs disk{};
   ::statvfs(state.data->path().c_str(), &disk);
-  return {{"isolation", figures.isolation},
+  return {{"read_only", state.data->gate().reason()},  // "" while what is acknowledged can be made safe
+          {"isolation", figures.isolation},
           {"workers", json::object{{"slots", figures.workers}, {"alive", figures.alive}, {"busy", figures.busy}, {"blank", figures.blank},
                                    {"forked", figures.forked}, {"ended", figures.lost}}},
           {"queue", json::object{{"waiting", figures.queued}, {"refused", figures.refused}}},

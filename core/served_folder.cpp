@@ -13,7 +13,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "run/run_request.hpp"
+#include "functions/function_json.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -55,7 +55,7 @@ void ServedFolder::load_file(const std::filesystem::path& file) {
     forget(file);
     return spdlog::info("'{}' holds no @fused.udf; skipped", file.filename().string());
   }
-  auto source = parse_udf(udf);
+  auto source = function_of_json(udf);
   const auto put = source ? functions_.put_folder_function(owner_, std::move(*source), file.string()) : Result<std::string>(std::unexpected(source.error()));
   if (!put) return spdlog::warn("'{}' is not served: {}", file.filename().string(), put.error().message);
   const bool is_new = names_.insert(file.stem().string()).second;

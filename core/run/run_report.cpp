@@ -1,9 +1,8 @@
 #include "run/run_report.hpp"
 
 #include <boost/json/serialize.hpp>
-#include <csignal>
-#include <cstring>
 
+#include "logs/post_mortem.hpp"
 #include "logs/run_path.hpp"
 #include "run/run_order_json.hpp"
 
@@ -33,22 +32,26 @@ std::vector<std::pair<int, std::uint64_t>> stream_order(const json::object& head
   return order;
 }
 
-std::string mebibytes(std::int64_t bytes) { return std::to_string((bytes + (1 << 19)) >> 20) + " MiB"; }
+// The innermost line of a fault handler's dump: 'File "f.py", line 7 in udf'.
+std::string last_line_of(std::string_view dump) {
+  constexpr std::string_view kHead = "(most recent call first):\n";
+  const std::size_t at = dump.rfind(kHead);
+  if (at == std::string_view::npos) return {};
+  std::string_view line = dump.substr(at + kHead.size());
+  line = line.substr(0, line.find('\n'));
+  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+  return std::string(line);
+}
 
-// What nobody inside the function could say: how the run ended, under which limits, and where the function was.
-std::string post_mortem(const RunRequest& request, const RunReply& reply, std::string_view outcome, double seconds, bool has_stderr) {
-  std::string out = "\n--- post-mortem ---\n";
-  out += "outcome: " + std::string(outcome) + "\n";
-  out += "what happened: " + reply.message + "\n";
-  if (reply.signal != 0) out += "signal: " + std::to_string(reply.signal) + " (" + ::strsignal(reply.signal) + ")\n";
-  else if (reply.exit_code >= 0) out += "exit code: " + std::to_string(reply.exit_code) + "\n";
-  char line[96];
-  std::snprintf(line, sizeof line, "ran: %.3f s of at most %.0f s\n", seconds, static_cast<double>(request.limits.wall_ms) / 1e3);
-  out += line;
-  out += "memory: peak " + (reply.peak_memory_bytes > 0 ? mebibytes(reply.peak_memory_bytes) : std::string("unknown")) + " of at most " +
-         mebibytes(request.limits.memory_bytes) + "\n";
-  out += "last Python lines: " + (reply.last_lines.empty() ? std::string(reply.signal != 0 && !has_stderr ? "unknown (the process gave none)\n" : "what the process wrote stands above\n") : "\n" + reply.last_lines);
-  return out;
+// What nobody inside the function could say: how the run ended, under which limit, and where the function was.
+PostMortem post_mortem(const RunRequest& request, const RunReply& reply, std::string_view outcome, double seconds) {
+  PostMortem end{.outcome = std::string(outcome), .signal = reply.signal, .peak_memory_bytes = reply.peak_memory_bytes,
+                 .execution_time_seconds = seconds, .error_message = reply.message, .traceback = reply.last_lines};
+  if (reply.exit_code >= 0) end.exit_status = reply.exit_code;
+  if (outcome == "timeout") end.limit = "wall time of " + std::to_string(static_cast<double>(request.limits.wall_ms) / 1e3) + " s";
+  if (outcome == "out_of_memory") end.limit = "memory of " + std::to_string(request.limits.memory_bytes) + " bytes";
+  if (outcome == "limit_exceeded") end.limit = reply.message;
+  return end;
 }
 
 struct Failure {
@@ -84,6 +87,13 @@ void fill_success(RunOutcome& outcome, RunReply& reply) {
       if (header.value().is_string()) outcome.headers.emplace_back(header.key(), header.value().get_string());
 }
 
+std::string headers_json(const FunctionSource& function) {
+  json::array headers;
+  for (const auto& header : function.headers)
+    headers.push_back(json::object{{"module_name", header.module_name}, {"source_code", header.source_code}});
+  return json::serialize(headers);
+}
+
 RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcome& outcome, std::int64_t peak) {
   RunRecord record;
   record.request_id = request.folder_id.empty() ? request.run_id : request.folder_id;
@@ -104,6 +114,7 @@ RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcom
   record.error_message = outcome.error_message;
   record.code = std::shared_ptr<const std::string>(request.function, &request.function->code);
   record.code_hash = request.function->code_hash;
+  if (!request.function->headers.empty()) record.headers_json = std::make_shared<const std::string>(headers_json(*request.function));
   return record;
 }
 
@@ -149,12 +160,16 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
     record.stdout_text = err_text.empty() ? out_text : merge_streams(out, err, stream_order(reply.header));
   } else {
     record.stdout_text = out_text;
-    record.stderr_text = err_text;
-    const std::string& trace = failure.traceback.empty() ? failure.error_class + ": " + failure.message + "\n" : failure.traceback;
-    if (!record.stderr_text.empty() && record.stderr_text.back() != '\n') record.stderr_text += '\n';
-    record.stderr_text += trace;
-    if (reply.end != RunEnd::reported) record.stderr_text += post_mortem(request, reply, outcome.outcome, seconds, !err_text.empty());
-    metadata.stderr_text = record.stderr_text;  // the official client shows this and not "exception"
+    if (reply.end != RunEnd::reported) {
+      PostMortem end = post_mortem(request, reply, outcome.outcome, seconds);
+      end.error_class = failure.error_class;
+      end.last_line = last_line_of(reply.last_lines.empty() ? err_text : reply.last_lines);
+      record.stderr_text = failure_stderr(out, err, end);
+    } else {
+      record.stderr_text = err_text;
+      if (!err_text.empty() && err_text.back() != '\n') record.stderr_text += '\n';
+      record.stderr_text += failure.traceback.empty() ? failure.error_class + ": " + failure.message + "\n" : failure.traceback;
+    }
   }
   const std::string log_dir = RunPath::of(record).as_seen_by_functions();
   metadata.log_dir = log_dir;

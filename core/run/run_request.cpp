@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <boost/json/parse.hpp>
 
-#include "base/ids.hpp"
+#include "functions/function_json.hpp"
 
 namespace fused {
 namespace json = boost::json;
@@ -49,19 +49,6 @@ Result<std::string> one_format(std::string_view text) {
 std::string text_member(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(name);
   return value && value->is_string() ? std::string(value->get_string()) : std::string();
-}
-
-// Length-prefixed, so that no code can be taken for other code with other headers.
-std::string hash_of(const FunctionSource& function) {
-  std::string text;
-  const auto add = [&](const std::string& part) { text += std::to_string(part.size()) + ':' + part; };
-  add(function.code);
-  add(function.entrypoint);
-  for (const auto& header : function.headers) {
-    add(header.module_name);
-    add(header.source_code);
-  }
-  return sha256_hex(text);
 }
 
 }  // namespace
@@ -110,28 +97,6 @@ Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std:
   return wanted;
 }
 
-Result<FunctionSource> parse_udf(const json::object& udf) {
-  FunctionSource function;
-  const auto* code = udf.if_contains("code");
-  if (!code || !code->is_string()) return fail(ErrorKind::unprocessable, "the function has no 'code' (a text)");
-  function.code = std::string(code->get_string());
-  function.name = text_member(udf, "name");
-  if (function.name.empty()) function.name = "udf";
-  function.entrypoint = text_member(udf, "entrypoint");
-  if (auto collection = text_member(udf, "collection_name"); !collection.empty()) function.collection_name = std::move(collection);
-  if (const auto* parameters = udf.if_contains("parameters"); parameters && parameters->is_object())
-    function.parameters = parameters->get_object();
-  if (const auto* age = udf.if_contains("cache_max_age"); age && age->is_number())
-    function.cache_max_age_seconds = age->to_number<std::int64_t>();
-  if (const auto* headers = udf.if_contains("headers"); headers && headers->is_array())
-    for (const auto& header : headers->get_array()) {
-      if (!header.is_object()) return fail(ErrorKind::unprocessable, "'headers' of the function holds what is not an object");
-      function.headers.push_back({text_member(header.get_object(), "module_name"), text_member(header.get_object(), "source_code")});
-    }
-  function.code_hash = hash_of(function);
-  return function;
-}
-
 Result<StepConfig> parse_step_config(std::string_view json_text) {
   boost::system::error_code error;
   json::value value = json::parse(json::string_view(json_text.data(), json_text.size()), error);
@@ -141,7 +106,7 @@ Result<StepConfig> parse_step_config(std::string_view json_text) {
     return fail(ErrorKind::unprocessable, "a step of type '" + type + "' cannot be run here; the type is 'udf'");
   const auto* udf = step.if_contains("udf");
   if (!udf || !udf->is_object()) return fail(ErrorKind::unprocessable, "'step_config' has no 'udf'");
-  StepConfig config{FUSED_TRY(parse_udf(udf->get_object())), {}};
+  StepConfig config{FUSED_TRY(function_of_json(udf->get_object())), {}};
   // The client merges the call's parameters into the object's; as defaults they would be keyed with the code.
   config.parameters = std::move(config.function.parameters);
   config.function.parameters = {};

@@ -69,7 +69,4 @@ struct StepConfig {
 };
 Result<StepConfig> parse_step_config(std::string_view json_text);
 
-// FunctionSource of one UDF record body (`udf_body`); code_hash is filled in.
-Result<FunctionSource> parse_udf(const boost::json::object& udf);
-
 }  // namespace fused

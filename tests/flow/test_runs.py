@@ -86,7 +86,7 @@ def test_a_run_over_its_time_is_ended_and_says_where_it_was(single: Server) -> N
     assert metadata["error_type"] == "timeout_error" and "3 s" in metadata["errormsg"] and metadata["stdout"] == "before\n"
     folder = wait_for_folder(single, metadata["log_dir"])
     stderr = (folder / "stderr.log").read_text()
-    assert "post-mortem" in stderr and "timeout" in stderr and "line 5" in stderr, stderr
+    assert "outcome: timeout" in stderr and 'last Python line: File "f.py", line 5 in udf' in stderr, stderr
     assert json.loads((folder / "metadata.json").read_text())["execution_time_seconds"] > 2.9
     assert run(single, "def udf(): return 1").json() == 1
 
@@ -97,7 +97,7 @@ def test_a_crash_names_its_signal_and_the_next_run_is_unharmed(server: Server) -
     metadata = metadata_of(reply)
     assert "signal 11" in metadata["errormsg"]
     stderr = (wait_for_folder(server, metadata["log_dir"]) / "stderr.log").read_text()
-    assert "signal: 11" in stderr and "line 3" in stderr, stderr
+    assert "signal: SIGSEGV (11)" in stderr and 'line 3 in udf' in stderr, stderr
     assert run(server, "def udf(): return 1").json() == 1
 
 
