@@ -165,6 +165,7 @@ struct RequestParser::State {
   std::size_t line_bytes = 0;    // the first line, once its end has been seen
   std::size_t scanned = 0;       // of the unused bytes, without a line end in them
   bool started = false;
+  bool line_skipped = false;
   bool header_reported = false;
 
   ParseStep fail_with(Error why) {
@@ -193,7 +194,7 @@ void RequestParser::begin(Request& request) {
   s.message.emplace(request, s.limits);
   s.body_bytes_max = s.limits.body_bytes_max;
   s.header_bytes = s.line_bytes = s.scanned = 0;
-  s.started = s.header_reported = false;
+  s.started = s.line_skipped = s.header_reported = false;
 }
 
 std::optional<Error> RequestParser::State::header_too_large(std::size_t header_total) const {
@@ -232,11 +233,13 @@ ParseStep RequestParser::State::translate(const error_code& ec) {
 }
 
 ParseStep RequestParser::State::feed_header(std::string_view bytes, std::size_t& used) {
-  if (!started && bytes.starts_with("\r\n")) {  // RFC 9112 2.2: an empty line in front is to be ignored
+  const bool may_skip = !started && !line_skipped;
+  if (may_skip && bytes.starts_with("\r\n")) {  // RFC 9112 2.2: an empty line in front is to be ignored
+    line_skipped = true;
     used = 2;
     bytes.remove_prefix(2);
   }
-  if (bytes.empty() || (!started && bytes == "\r")) return ParseStep::need_more;
+  if (bytes.empty() || (may_skip && used == 0 && bytes == "\r")) return ParseStep::need_more;
   started = true;
   if (line_bytes == 0)
     if (const auto end = bytes.find('\n', scanned); end != std::string_view::npos) line_bytes = end + 1;
