@@ -39,12 +39,13 @@ def remember_lines(filename: str, source: str) -> tuple[int, None, list[str], st
 class Source:
     """A compiled text: code object, entry for ``linecache``, and whether its body must be executed for every run."""
 
-    __slots__ = ("code", "entry", "filename", "imports", "keep", "module_name", "text")
+    __slots__ = ("code", "entry", "filename", "imports", "keep", "module", "module_name", "text")
 
     def __init__(self, text: str, name: str, module_name: str) -> None:
         self.text = text
         self.filename = file_name(name)
         self.module_name = module_name
+        self.module = types.ModuleType(module_name)  # one for all runs, emptied before each that executes the body
         self.entry = remember_lines(self.filename, text)
         tree = compile(text, self.filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)  # not our own __future__
         assert isinstance(tree, ast.Module)
@@ -53,14 +54,24 @@ class Source:
         self.code = compile(tree, self.filename, "exec", dont_inherit=True)
 
     def execute(self) -> types.ModuleType:
-        """Runs the body in a new module, which is in ``sys.modules`` (dataclasses, pickle and pydantic look there)."""
+        """Runs the body in an empty module, which is in ``sys.modules`` (dataclasses, pickle, pydantic look there)."""
         linecache.cache[self.filename] = self.entry
-        module = types.ModuleType(self.module_name)
-        module.__file__ = self.filename
-        module.__dict__["fused"] = sys.modules["fused"]  # the official client sends texts without `import fused`
-        sys.modules[self.module_name] = module
-        exec(self.code, module.__dict__)
+        module, names = self.module, self.module.__dict__
+        names.clear()
+        names.update(
+            __name__=self.module_name, __doc__=None, __package__="", __loader__=None, __spec__=None,
+            __file__=self.filename,
+            fused=sys.modules["fused"],  # the official client sends texts without `import fused`
+        )  # fmt: skip
+        if sys.modules.get(self.module_name) is not module:
+            sys.modules[self.module_name] = module
+        exec(self.code, names)
         return module
+
+    def forget(self) -> None:
+        """The text will not be run again."""
+        sys.modules.pop(self.module_name, None)
+        linecache.cache.pop(self.filename, None)
 
 
 def load(text: str, name: str, key: str) -> Source:

@@ -24,7 +24,7 @@ from fused import _native
 
 from . import processes, setup
 from .interpreter import InterpreterState
-from .names import Names
+from .names import prepared
 from .streams import Streams
 
 WORKING_DIRECTORY, UMASK, ENVIRONMENT, LOCALE, LIMITS, SCHEDULING, SIGNALS, TIMERS = (1 << bit for bit in range(8))
@@ -58,7 +58,7 @@ class Fingerprint:
     def __init__(self, folders: list[str], streams: Streams) -> None:
         self._folders = folders
         self._streams = streams
-        self._names = Names()
+        self._names = prepared()
         self._interpreter = InterpreterState()
         self._random = _RandomState()
         self.restore_early = self._names.restore_early
@@ -164,13 +164,13 @@ def _open(path: str, flags: int) -> int:
 
 def _python_signals() -> dict[int, Any]:
     """What Python remembers of each signal; the C library's side is put back after it."""
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+    return {number: _getsignal(number) for number in range(1, signal.NSIG)}
 
 
 def _restore_python_signals(kept: dict[int, Any]) -> None:
     for number, handler in _python_signals().items():
         if handler is not kept[number] and kept[number] is not None:
-            signal.signal(number, kept[number])
+            _signal.signal(number, kept[number])
     signal.set_wakeup_fd(-1)
 
 

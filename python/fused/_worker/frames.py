@@ -1,4 +1,4 @@
-"""Frames between server and worker: the Python half of ``core/worker/frames.hpp`` (byte vectors: tests/contract/frames.json)."""
+"""Frames between server and worker: the Python half of ``core/worker/frames.hpp``; vectors: tests/contract/frames.json."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def encode_head(kind: Kind, flags: int, header_length: int, body_length: int, no
 
 
 def decode_head(data: bytes, nonce: int) -> tuple[Kind, int, int, int]:
-    """``(kind, flags, header_length, body_length)`` of 24 bytes; FrameError where magic, version, kind or nonce is wrong."""
+    """``(kind, flags, header_length, body_length)`` of 24 bytes; FrameError where they are no frame of ours."""
     magic, version, kind, flags, header_length, body_length, seen = HEAD.unpack(data)
     if magic != MAGIC or version != VERSION or seen != nonce:
-        raise FrameError(f"not a frame: magic {magic!r}, version {version}, nonce {'right' if seen == nonce else 'wrong'}")
+        right = "right" if seen == nonce else "wrong"
+        raise FrameError(f"not a frame: magic {magic!r}, version {version}, nonce {right}")
     try:
         return Kind(kind), flags, header_length, body_length
     except ValueError:

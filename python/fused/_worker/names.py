@@ -71,12 +71,24 @@ class Names:
             self._watch(os.environ, os.environ._data)  # type: ignore[attr-defined]
             for tree in _option_trees():
                 self._watch(None, tree)
+            for name, module in list(sys.modules.items()):
+                if isinstance(module, types.ModuleType):
+                    self._watch_module(name, module)
         for index in self._watched.changed():
-            self._rebase(index)
-        for name, module in list(sys.modules.items()):
-            if isinstance(module, types.ModuleType) and not name.startswith(MODULE_PREFIX):
+            if index != self._modules_at:
+                self._rebase(index)
+        self._take_modules()
+
+    def _take_modules(self) -> None:
+        """New modules are watched. No look at the old ones: in a new worker each would cost a page of memory."""
+        _, modules, copy = self._owners[self._modules_at]
+        for name in _native.differing_keys(modules, copy):
+            if name in copy or name.startswith(MODULE_PREFIX):
+                continue
+            module = copy[name] = modules[name]
+            if isinstance(module, types.ModuleType):
                 self._watch_module(name, module)
-        self._rebase(self._modules_at)
+        self._watched.rebase(self._modules_at)
 
     def watch_loggers(self, attributes: list[dict[str, Any]]) -> None:
         """The attributes of loggers are put back like any dictionary of settings."""
@@ -107,8 +119,12 @@ class Names:
                     self._watch(value, inner)
 
     def _rebase(self, index: int) -> None:
-        owner, found, _ = self._owners[index]
-        self._owners[index] = (owner, found, dict(found))
+        _, found, copy = self._owners[index]
+        for key in _native.differing_keys(found, copy):
+            if key in found:
+                copy[key] = found[key]
+            else:
+                del copy[key]
         self._watched.rebase(index)
 
     def accept(self, module: types.ModuleType) -> None:
@@ -138,8 +154,10 @@ class Names:
         for index in changed:
             owner, found, copy = self._owners[index]
             if index == self._modules_at:
-                self._restore_modules(copy)
-            elif owner is os.environ:
+                self._restore_modules(found, copy)
+                self._take_modules()
+                continue
+            if owner is os.environ:
                 self._restore_environment(copy)
             elif owner is None:
                 found.clear()
@@ -163,13 +181,12 @@ class Names:
         data.clear()
         data.update(copy)
 
-    def _restore_modules(self, copy: dict[str, Any]) -> None:
-        for name, module in copy.items():
-            if sys.modules.get(name, _MISSING) is not module and not name.startswith(MODULE_PREFIX):
-                sys.modules[name] = module
-        for name in [name for name in sys.modules if name not in copy]:
-            if not name.startswith(MODULE_PREFIX) and not self.is_trusted(sys.modules[name]):
-                del sys.modules[name]
+    def _restore_modules(self, modules: dict[str, Any], copy: dict[str, Any]) -> None:
+        for name in _native.differing_keys(modules, copy):
+            if name in copy:
+                modules[name] = copy[name]
+            elif not name.startswith(MODULE_PREFIX) and not self.is_trusted(modules[name]):
+                del modules[name]
 
     def is_trusted(self, module: Any) -> bool:
         """Does the module come from the environment: then it may stay. One from /mount is read anew in the next run."""
@@ -188,26 +205,36 @@ class Names:
         return path.startswith(self._folders) or "/site-packages/" in path or "/dist-packages/" in path
 
 
+_prepared: Names | None = None
+
+
+def prepare() -> None:
+    """In the zygote: takes everything down once, for all workers; it would be most of what a new worker does."""
+    global _prepared
+    _prepared = Names()
+    _prepared.take()
+
+
+def prepared() -> Names:
+    """What the zygote took down, which this process alone goes on with; anew where it did not."""
+    return _prepared or Names()
+
+
 def _is_needed_by_us(owner: Any) -> bool:
     name = owner.__module__ if isinstance(owner, type) else getattr(owner, "__name__", "")
     return owner is not sys.modules and (name in _NEEDED or name == "fused" or str(name).startswith("fused."))
 
 
 def _restore_module(module: types.ModuleType, names: dict[str, Any], copy: dict[str, Any]) -> None:
-    for name, old in copy.items():
-        new = names.get(name, _MISSING)
-        if (
-            new is not old
-            and name not in _NEVER
-            and (new is _MISSING or _must_be_put_back(module.__name__, name, old, new))
-        ):
-            names[name] = old
-    for name in [name for name in names if name not in copy]:
-        if not _may_stay(module, name, names[name]):
-            del names[name]
+    for name in _native.differing_keys(names, copy):
+        if name not in copy:
+            if not _may_stay(module, name, names[name]):
+                del names[name]
+        elif name not in _NEVER and (name not in names or _must_be_put_back(module.__name__, name, copy[name])):
+            names[name] = copy[name]
 
 
-def _must_be_put_back(module: str, name: str, old: Any, new: Any) -> bool:
+def _must_be_put_back(module: str, name: str, old: Any) -> bool:
     if (module, name) in _CHOICES:
         return True
     # Private plain values are a library's own bookkeeping: counters, "is initialised".
@@ -229,10 +256,10 @@ def _may_stay(module: types.ModuleType, name: str, value: Any) -> bool:
 
 def _restore_class(owner: type, names: dict[str, Any], copy: dict[str, Any]) -> list[str]:
     failed = []
-    for name in {*names, *copy}:
-        old, new = copy.get(name, _MISSING), names.get(name, _MISSING)
-        if old is new or name in ("__abstractmethods__", "_abc_impl", "__doc__"):
+    for name in _native.differing_keys(names, copy):
+        if name in ("__abstractmethods__", "_abc_impl", "__doc__"):
             continue
+        old = copy.get(name, _MISSING)
         try:
             if old is _MISSING:
                 delattr(owner, name)

@@ -28,6 +28,9 @@ def load() -> list[str]:
     for name in _OWN:
         importlib.import_module(name)
     warm()
+    from . import names
+
+    names.prepare()
     return found
 
 

@@ -90,9 +90,10 @@ class Function:
         return [self.module, *(part for part in functions if isinstance(part, type | types.FunctionType))]
 
     def drop(self) -> None:
-        """The next run executes the body anew."""
+        """The next run executes the body anew; nothing of this one is held until then."""
         self.module = self.entry = self.call = None
-        sys.modules.pop(self.source.module_name, None)
+        self._seen = []
+        self.source.module.__dict__.clear()
 
 
 class Runner:
@@ -163,8 +164,13 @@ class Runner:
         function = Function({**udf, **known}, key)
         self._functions[key] = function
         if len(self._functions) > KEPT_FUNCTIONS_MAX:
-            self._functions.popitem(last=False)[1].drop()
+            self._forget(self._functions.popitem(last=False)[1])
         return function
+
+    @staticmethod
+    def _forget(function: Function) -> None:
+        function.drop()
+        function.source.forget()
 
     def after(self) -> None:
         """After the result: what the run may have changed in the function's own module is not kept."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import contextlib
 import ctypes
 import faulthandler
 import json
@@ -19,15 +21,37 @@ _PR_SET_CHILD_SUBREAPER = 36
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def take_descriptors(sock: int, out: int, err: int) -> None:
-    """``/dev/null``, the two pipes and the socket become 0 to 3; everything else is closed."""
+def open_descriptors() -> frozenset[int]:
+    """Numbers of what is open above the socket's; in the zygote, after the preload, these are files of libraries."""
+    with os.scandir("/proc/self/fd") as entries:
+        numbers = {int(entry.name) for entry in entries}
+    return frozenset(number for number in numbers if number > SOCKET and _is_open(number))
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def take_descriptors(sock: int, out: int, err: int, libraries: frozenset[int]) -> None:
+    """``/dev/null``, the two pipes and the socket become 0 to 3; everything else is closed.
+
+    But for the libraries' own files (PROJ's database): they would go on to use the number, whatever it then is.
+    """
     # Out of the way first: one of them may have the number that another must get.
     high = [os.dup(number) if number <= SOCKET else number for number in (sock, out, err)]
     null = os.open("/dev/null", os.O_RDWR)
     for source, target in ((null, 0), (high[1], 1), (high[2], 2), (high[0], SOCKET)):
         if source != target:
             os.dup2(source, target, inheritable=target != SOCKET)
-    os.closerange(SOCKET + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16))
+    begin = SOCKET + 1
+    for number in sorted(libraries):
+        os.closerange(begin, number)
+        begin = number + 1
+    os.closerange(begin, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16))
 
 
 def collect_orphans() -> None:
@@ -38,15 +62,11 @@ def collect_orphans() -> None:
 def default_signals() -> None:
     """As in a new Python process, but without Python's own SIGINT handler: nobody types Ctrl-C here."""
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        if number in (signal.SIGKILL, signal.SIGSTOP):
-            continue
-        wanted = signal.SIG_IGN if number in (signal.SIGPIPE, signal.SIGXFSZ) else signal.SIG_DFL
-        try:
-            if signal.getsignal(number) != wanted:
-                signal.signal(number, wanted)
-        except OSError:
-            continue  # the C library keeps it
+    for number in range(1, signal.NSIG):
+        wanted = 1 if number in (signal.SIGPIPE, signal.SIGXFSZ) else 0
+        if _signal.getsignal(number) not in (wanted, None):  # None: not Python's to change
+            with contextlib.suppress(OSError):  # SIGKILL, SIGSTOP
+                _signal.signal(number, wanted)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -80,12 +80,12 @@ class Worker:
             self.connection.send(Kind.DESCRIBED, to_json({"error": error}))
 
 
-def child_main(order: dict[str, Any], descriptors: list[int], threads: int) -> None:
+def child_main(order: dict[str, Any], descriptors: list[int], threads: int, libraries: frozenset[int]) -> None:
     """A forked worker's whole life; does not return."""
     status = 1
     try:
         setup.default_signals()
-        setup.take_descriptors(*descriptors)
+        setup.take_descriptors(*descriptors, libraries)
         setup.collect_orphans()
         sandbox = order["sandbox"]
         scratch = sandbox["scratch"]

@@ -89,6 +89,7 @@ class Zygote:
         self._control = control
         self._threads = threads
         self._workers: dict[int, int] = {}
+        self._libraries = setup.open_descriptors()
 
     def send(self, message: dict[str, Any]) -> None:
         self._control.send(json.dumps(message).encode())
@@ -145,7 +146,7 @@ class Zygote:
         if pid == 0:
             from .worker import child_main
 
-            child_main(order, descriptors, self._threads)
+            child_main(order, descriptors, self._threads, self._libraries)
         self._workers[pid] = order["worker"]
         self.send({"op": "forked", "worker": order["worker"], "pid": pid})
 
