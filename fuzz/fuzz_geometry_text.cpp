@@ -1,7 +1,6 @@
 // GeoJSON of any bytes is one JSON value, WKT of any bytes is text; both leave what stood before as it was.
-#include <cstdlib>
-
 #include <boost/json/src.hpp>
+#include <cstdlib>
 
 #include "result/geojson_geometry.hpp"
 

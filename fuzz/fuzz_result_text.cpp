@@ -1,10 +1,9 @@
 // Any bytes as a JSON string are valid JSON, and UTF-8 comes back unchanged.
 #include <bit>
+#include <boost/json/src.hpp>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-
-#include <boost/json/src.hpp>
 
 #include "result/text.hpp"
 

@@ -19,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   for (const fused::Box box : {fused::tile_bounds(*tile), fused::tile_bounds_mercator(*tile)})
-    if (!(box.minx < box.maxx && box.miny < box.maxy && std::isfinite(box.minx) && std::isfinite(box.maxy))) std::abort();
+    if (!(box.minx < box.maxx && box.miny < box.maxy && std::isfinite(box.minx) && std::isfinite(box.maxy)))
+      std::abort();
   const fused::Box degrees = fused::tile_bounds(*tile);
   if (degrees.minx < -180 || degrees.maxx > 180 || degrees.miny < -85.0512 || degrees.maxy > 85.0512) std::abort();
   return 0;

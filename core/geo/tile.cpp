@@ -11,9 +11,7 @@ constexpr double kEarthRadiusMetres = 6378137.0;
 constexpr double kHalfWorldMetres = std::numbers::pi * kEarthRadiusMetres;
 
 // Edges are functions of the edge's own number, so that two neighbours get the same double.
-double longitude(std::int64_t edge, int z) {
-  return std::ldexp(static_cast<double>(edge), -z) * 360.0 - 180.0;
-}
+double longitude(std::int64_t edge, int z) { return std::ldexp(static_cast<double>(edge), -z) * 360.0 - 180.0; }
 
 double latitude(std::int64_t edge, int z) {
   const double n = std::numbers::pi * (1.0 - 2.0 * std::ldexp(static_cast<double>(edge), -z));

@@ -164,8 +164,8 @@ std::uint32_t little_u32(const std::byte* at) {
   return value;
 }
 
-// Little-endian ISO points, lines and polygons with finite positions, which is nearly everything: without the sink. False for
-// the rest, broken bytes included.
+// Little-endian ISO points, lines and polygons with finite positions, which is nearly everything: without the sink.
+// False for the rest, broken bytes included.
 bool simple_extent(std::span<const std::byte> wkb, GeometryExtent& extent) {
   if (wkb.size() < 9 || wkb[0] != std::byte{1}) return false;
   const std::uint32_t code = little_u32(wkb.data() + 1);

@@ -95,7 +95,8 @@ TEST(Wkb, counts_that_the_bytes_cannot_hold_are_refused_before_anything_is_made)
 }
 
 TEST(Wkb, z_and_m_are_read_in_iso_and_in_ewkb_and_an_srid_is_skipped) {
-  for (auto [code, z] : {std::pair<std::uint32_t, bool>{1001, true}, {2001, false}, {0x80000001, true}, {0x40000001, false}}) {
+  for (auto [code, z] :
+       {std::pair<std::uint32_t, bool>{1001, true}, {2001, false}, {0x80000001, true}, {0x40000001, false}}) {
     Wkb wkb;
     wkb.head(code).f64(1).f64(2).f64(3);
     const auto extent = wkb_extent(wkb.bytes);
@@ -111,7 +112,8 @@ TEST(Wkb, z_and_m_are_read_in_iso_and_in_ewkb_and_an_srid_is_skipped) {
 }
 
 TEST(Wkb, unknown_types_byte_orders_and_wrong_members_are_refused) {
-  for (std::uint32_t type : {0u, 8u, 17u, 4001u, 0x10000001u}) EXPECT_FALSE(wkb_extent(Wkb().head(type).u32(0).bytes)) << type;
+  for (std::uint32_t type : {0u, 8u, 17u, 4001u, 0x10000001u})
+    EXPECT_FALSE(wkb_extent(Wkb().head(type).u32(0).bytes)) << type;
   EXPECT_FALSE(wkb_extent(Wkb().byte(2).u32(1).f64(1).f64(2).bytes));
   EXPECT_FALSE(wkb_extent(Wkb().head(4).u32(1).head(2).u32(0).bytes));  // a line in a multipoint
 }
@@ -137,7 +139,8 @@ TEST(Wkb, empty_and_not_finite_positions_do_not_count_for_the_extent) {
 TEST(Wkb, the_sink_sees_every_part_once) {
   Wkb multi;
   multi.head(6).u32(2);
-  for (const Wkb& part : {square(), square(true)}) multi.bytes.insert(multi.bytes.end(), part.bytes.begin(), part.bytes.end());
+  for (const Wkb& part : {square(), square(true)})
+    multi.bytes.insert(multi.bytes.end(), part.bytes.begin(), part.bytes.end());
   Counter counter;
   ASSERT_TRUE(scan_wkb(multi.bytes, counter));
   EXPECT_EQ(counter.begun, 3);

@@ -8,12 +8,11 @@
 #include <arrow/compute/cast.h>
 #include <arrow/extension_type.h>
 #include <arrow/util/bit_util.h>
+#include <nanobind/stl/string.h>
 
 #include <cmath>
 #include <cstring>
 #include <limits>
-
-#include <nanobind/stl/string.h>
 
 #include "native/bytes.hpp"
 
@@ -254,7 +253,8 @@ std::shared_ptr<arrow::Array> from_geometries(const ColumnSource& source, nb::ha
       if (!is_missing(value)) return nullptr;
       missing[static_cast<std::size_t>(i)] = true;
     } else if (!source.geos->append_wkb(geometry, one)) {
-      throw_error({ErrorKind::unprocessable, "row " + std::to_string(i) + " holds a geometry type that WKB has no code for", ""});
+      throw_error({ErrorKind::unprocessable,
+                   "row " + std::to_string(i) + " holds a geometry type that WKB has no code for", ""});
     }
     const auto size_of_one = static_cast<std::int64_t>(one.size());
     if (i == 0) check_status(bytes.Reserve(std::min<std::int64_t>(size_of_one * size * 9 / 8, 64 << 20)));
@@ -275,7 +275,8 @@ std::shared_ptr<arrow::Array> from_json_texts(nb::handle texts) {
     if (text.is_none()) {
       check_status(builder.AppendNull());
     } else {
-      check_status(builder.Append(PyBytes_AS_STRING(text.ptr()), static_cast<std::int32_t>(PyBytes_GET_SIZE(text.ptr()))));
+      check_status(
+          builder.Append(PyBytes_AS_STRING(text.ptr()), static_cast<std::int32_t>(PyBytes_GET_SIZE(text.ptr()))));
     }
   }
   return arrow_value(builder.Finish(), "column");

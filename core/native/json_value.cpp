@@ -15,7 +15,8 @@ class JsonValues {
   void append(PyObject* value, int depth) {
     if (depth > kJsonDepthMax)
       throw_error({ErrorKind::unprocessable,
-                   "the value is nested deeper than " + std::to_string(kJsonDepthMax) + " levels, or contains itself", ""});
+                   "the value is nested deeper than " + std::to_string(kJsonDepthMax) + " levels, or contains itself",
+                   ""});
     if (value == Py_None) {
       out_ += "null";
     } else if (PyUnicode_CheckExact(value)) {

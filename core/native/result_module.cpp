@@ -28,8 +28,8 @@ ColumnSource& source() {
   return instance;
 }
 
-// Once a process, after shapely has been imported. `capsule` is shapely.lib._C_API, whose second function reads a geometry
-// object; `point` is Point(1, 2), on which the whole way is tried before it is trusted.
+// Once a process, after shapely has been imported. `capsule` is shapely.lib._C_API, whose second function reads a
+// geometry object; `point` is Point(1, 2), on which the whole way is tried before it is trusted.
 bool use_shapely(const std::string& library, nb::handle capsule, nb::handle point, nb::bytes wanted_wkb) {
   auto geos = result::Geos::open(library);
   void** functions = static_cast<void**>(PyCapsule_GetPointer(capsule.ptr(), PyCapsule_GetName(capsule.ptr())));
@@ -38,7 +38,8 @@ bool use_shapely(const std::string& library, nb::handle capsule, nb::handle poin
   const auto geometry_of = reinterpret_cast<char (*)(PyObject*, void**)>(functions[1]);
   void* geometry = nullptr;
   std::string wkb;
-  if (geometry_of(point.ptr(), &geometry) == 0 || geometry == nullptr || !(*geos)->append_wkb(geometry, wkb)) return false;
+  if (geometry_of(point.ptr(), &geometry) == 0 || geometry == nullptr || !(*geos)->append_wkb(geometry, wkb))
+    return false;
   if (wkb != std::string_view(wanted_wkb.c_str(), wanted_wkb.size())) return false;
   source().geos = *geos;
   source().geometry_of = geometry_of;
@@ -59,8 +60,10 @@ nb::object make_frame(nb::list names, nb::list columns, int primary_geometry, st
       continue;
     }
     if (column->values->length() != rows)
-      throw_error({ErrorKind::unprocessable, "column '" + column->name + "' has " + std::to_string(column->values->length()) +
-                                                 " values for " + std::to_string(rows) + " rows", ""});
+      throw_error({ErrorKind::unprocessable,
+                   "column '" + column->name + "' has " + std::to_string(column->values->length()) + " values for " +
+                       std::to_string(rows) + " rows",
+                   ""});
     frame.columns.push_back(std::move(*column));
   }
   if (refused.size() > 0) return nb::object(refused);
@@ -116,22 +119,25 @@ nb::object encode_png(nb::handle pixels, nb::bytes palette, int level) {
   return without_gil([&] { return result::encode_png(image, colours, level); });
 }
 
-nb::object encode_tiff(nb::handle samples, std::int64_t bands, std::int64_t height, std::int64_t width, int sample_bytes,
-                       int sample_format, std::vector<std::pair<std::string, std::string>> tags, std::vector<double> bounds) {
+nb::object encode_tiff(nb::handle samples, std::int64_t bands, std::int64_t height, std::int64_t width,
+                       int sample_bytes, int sample_format, std::vector<std::pair<std::string, std::string>> tags,
+                       std::vector<double> bounds) {
   HeldBuffer held(samples, PyBUF_SIMPLE);
-  const result::TiffImage image{.samples = {static_cast<const std::byte*>(held.view.buf), static_cast<std::size_t>(held.view.len)},
-                                .bands = bands,
-                                .height = height,
-                                .width = width,
-                                .sample_bytes = sample_bytes,
-                                .format = static_cast<result::SampleFormat>(sample_format),
-                                .tags = std::move(tags),
-                                .bounds = std::move(bounds)};
+  const result::TiffImage image{
+      .samples = {static_cast<const std::byte*>(held.view.buf), static_cast<std::size_t>(held.view.len)},
+      .bands = bands,
+      .height = height,
+      .width = width,
+      .sample_bytes = sample_bytes,
+      .format = static_cast<result::SampleFormat>(sample_format),
+      .tags = std::move(tags),
+      .bounds = std::move(bounds)};
   return without_gil([&] { return result::encode_tiff(image); });
 }
 
 // `data` is contiguous, in C or Fortran order as `fortran_order` says.
-nb::object encode_npy(nb::handle data, const std::string& descr, bool fortran_order, const std::vector<std::int64_t>& shape) {
+nb::object encode_npy(nb::handle data, const std::string& descr, bool fortran_order,
+                      const std::vector<std::int64_t>& shape) {
   HeldBuffer held(data, PyBUF_ANY_CONTIGUOUS);
   return without_gil([&]() -> Result<std::string> {
     std::string out = result::npy_header(descr, fortran_order, shape);
@@ -171,9 +177,7 @@ std::tuple<double, double, double, double> tile_bounds_of(std::int64_t z, std::i
 
 void bind_result(nb::module_& module) {
   bind_bytes(module);
-  nb::class_<Frame>(module, "Frame")
-      .def_ro("rows", &Frame::rows)
-      .def_prop_ro("schema", &schema_of);
+  nb::class_<Frame>(module, "Frame").def_ro("rows", &Frame::rows).def_prop_ro("schema", &schema_of);
   module.def("use_shapely", &use_shapely);
   module.def("make_frame", &make_frame);
   module.def("frame_from_arrow", [](nb::handle table) { return frame_from_arrow(table); });

@@ -76,13 +76,12 @@ std::int64_t nanoseconds_per(arrow::TimeUnit::type unit) {
 
 Writer timestamp(const std::shared_ptr<arrow::Array>& array) {
   const auto& type = static_cast<const arrow::TimestampType&>(*array->type());
-  return typed<arrow::TimestampArray>(
-      array, [digits = digits_of(type.unit()), zoned = !type.timezone().empty()](const arrow::TimestampArray& a,
-                                                                                std::int64_t row, std::string& out) {
-        out += '"';
-        append_timestamp(out, a.Value(row), digits);
-        out += zoned ? "Z\"" : "\"";  // Arrow keeps zoned times in UTC
-      });
+  return typed<arrow::TimestampArray>(array, [digits = digits_of(type.unit()), zoned = !type.timezone().empty()](
+                                                 const arrow::TimestampArray& a, std::int64_t row, std::string& out) {
+    out += '"';
+    append_timestamp(out, a.Value(row), digits);
+    out += zoned ? "Z\"" : "\"";  // Arrow keeps zoned times in UTC
+  });
 }
 
 template <class ArrayType>
@@ -99,25 +98,25 @@ Writer time_of_day(const std::shared_ptr<arrow::Array>& array) {
 // Seconds, as the client sends a Timedelta too.
 Writer duration(const std::shared_ptr<arrow::Array>& array) {
   const auto& type = static_cast<const arrow::DurationType&>(*array->type());
-  return typed<arrow::DurationArray>(
-      array, [factor = nanoseconds_per(type.unit())](const arrow::DurationArray& a, std::int64_t row, std::string& out) {
-        append_json_number(out, static_cast<double>(a.Value(row)) * (static_cast<double>(factor) / 1e9));
-      });
+  return typed<arrow::DurationArray>(array, [factor = nanoseconds_per(type.unit())](
+                                                const arrow::DurationArray& a, std::int64_t row, std::string& out) {
+    append_json_number(out, static_cast<double>(a.Value(row)) * (static_cast<double>(factor) / 1e9));
+  });
 }
 
 template <class ArrayType>
 Result<Writer> list(const std::shared_ptr<arrow::Array>& array) {
   Writer item = FUSED_TRY(make(static_cast<const ArrayType&>(*array).values()));
-  return typed<ArrayType>(
-      array, [item = std::shared_ptr<CellWriter>(std::move(item))](const ArrayType& a, std::int64_t row, std::string& out) {
-        out += '[';
-        const std::int64_t begin = a.value_offset(row), count = a.value_length(row);
-        for (std::int64_t i = 0; i < count; ++i) {
-          if (i != 0) out += ',';
-          item->append_json(begin + i, out);
-        }
-        out += ']';
-      });
+  return typed<ArrayType>(array, [item = std::shared_ptr<CellWriter>(std::move(item))](
+                                     const ArrayType& a, std::int64_t row, std::string& out) {
+    out += '[';
+    const std::int64_t begin = a.value_offset(row), count = a.value_length(row);
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (i != 0) out += ',';
+      item->append_json(begin + i, out);
+    }
+    out += ']';
+  });
 }
 
 Result<Writer> structure(const std::shared_ptr<arrow::Array>& array) {
@@ -168,15 +167,16 @@ Result<Writer> map(const std::shared_ptr<arrow::Array>& array) {
 
 Result<Writer> dictionary(const std::shared_ptr<arrow::Array>& array) {
   std::shared_ptr<CellWriter> value = FUSED_TRY(make(static_cast<const arrow::DictionaryArray&>(*array).dictionary()));
-  return typed<arrow::DictionaryArray>(array, [value](const arrow::DictionaryArray& a, std::int64_t row, std::string& out) {
-    value->append_json(a.GetValueIndex(row), out);
-  });
+  return typed<arrow::DictionaryArray>(array,
+                                       [value](const arrow::DictionaryArray& a, std::int64_t row, std::string& out) {
+                                         value->append_json(a.GetValueIndex(row), out);
+                                       });
 }
 
 template <class ArrayType>
 Writer decimal(const std::shared_ptr<arrow::Array>& array) {
-  return typed<ArrayType>(
-      array, [](const ArrayType& a, std::int64_t row, std::string& out) { out += a.FormatValue(row); });
+  return typed<ArrayType>(array,
+                          [](const ArrayType& a, std::int64_t row, std::string& out) { out += a.FormatValue(row); });
 }
 
 // Types without a JSON counterpart (intervals, unions, run-end encoded): their text.
@@ -217,9 +217,10 @@ Result<Writer> make(const std::shared_ptr<arrow::Array>& array) {
     case arrow::Type::UINT32: return number<arrow::UInt32Array>(array);
     case arrow::Type::UINT64: return number<arrow::UInt64Array>(array);
     case arrow::Type::HALF_FLOAT:
-      return typed<arrow::HalfFloatArray>(array, [](const arrow::HalfFloatArray& a, std::int64_t row, std::string& out) {
-        append_json_number(out, arrow::util::Float16::FromBits(a.Value(row)).ToFloat());
-      });
+      return typed<arrow::HalfFloatArray>(
+          array, [](const arrow::HalfFloatArray& a, std::int64_t row, std::string& out) {
+            append_json_number(out, arrow::util::Float16::FromBits(a.Value(row)).ToFloat());
+          });
     case arrow::Type::FLOAT: return number<arrow::FloatArray>(array);
     case arrow::Type::DOUBLE: return number<arrow::DoubleArray>(array);
     case arrow::Type::STRING: return text<arrow::StringArray>(array);
@@ -259,13 +260,13 @@ Result<std::unique_ptr<CellWriter>> make_cell_writer(const Column& column) {
   switch (column.kind) {
     case ColumnKind::plain: break;
     case ColumnKind::json:
-      return typed<arrow::StringArray>(column.values, [](const arrow::StringArray& a, std::int64_t row, std::string& out) {
-        out += a.GetView(row);
-      });
+      return typed<arrow::StringArray>(column.values, [](const arrow::StringArray& a, std::int64_t row,
+                                                         std::string& out) { out += a.GetView(row); });
     case ColumnKind::geometry:
-      return typed<arrow::BinaryArray>(column.values, [](const arrow::BinaryArray& a, std::int64_t row, std::string& out) {
-        append_geojson_geometry(out, a.GetView(row));
-      });
+      return typed<arrow::BinaryArray>(column.values,
+                                       [](const arrow::BinaryArray& a, std::int64_t row, std::string& out) {
+                                         append_geojson_geometry(out, a.GetView(row));
+                                       });
   }
   return make(column.values);
 }

@@ -44,14 +44,14 @@ Result<std::shared_ptr<arrow::Array>> without_dictionary(const std::shared_ptr<a
 }  // namespace fused::result
 
 // Value of an arrow::Result, or return its failure from the enclosing Result-returning function.
-#define FUSED_ARROW_TRY(doing, expression)                                                                    \
-  __extension__({                                                                                                          \
-    auto arrow_result_ = (expression);                                                                        \
+#define FUSED_ARROW_TRY(doing, expression)                                                                       \
+  __extension__({                                                                                                \
+    auto arrow_result_ = (expression);                                                                           \
     if (!arrow_result_.ok()) return std::unexpected(::fused::result::from_arrow(arrow_result_.status(), doing)); \
-    std::move(arrow_result_).ValueUnsafe();                                                                   \
+    std::move(arrow_result_).ValueUnsafe();                                                                      \
   })
-#define FUSED_ARROW_CHECK(doing, expression)                                                                  \
-  do {                                                                                                        \
-    if (auto arrow_status_ = (expression); !arrow_status_.ok())                                               \
-      return std::unexpected(::fused::result::from_arrow(arrow_status_, doing));                              \
+#define FUSED_ARROW_CHECK(doing, expression)                                     \
+  do {                                                                           \
+    if (auto arrow_status_ = (expression); !arrow_status_.ok())                  \
+      return std::unexpected(::fused::result::from_arrow(arrow_status_, doing)); \
   } while (0)

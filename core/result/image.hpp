@@ -10,8 +10,8 @@
 
 namespace fused::result {
 
-// A view of pixels anywhere in memory: (row, column, channel) by strides in bytes, so that band-first arrays and slices need
-// no copy before. The memory must stay as it is during the call.
+// A view of pixels anywhere in memory: (row, column, channel) by strides in bytes, so that band-first arrays and slices
+// need no copy before. The memory must stay as it is during the call.
 struct PixelView {
   const std::byte* data = nullptr;
   std::int64_t height = 0, width = 0, channels = 0;
@@ -21,11 +21,17 @@ struct PixelView {
 
 inline constexpr std::int64_t kImageSideMax = 65'535;
 
-// 1 channel grey, 2 grey+alpha, 3 RGB, 4 RGBA; 8 or 16 bits a sample. `palette` (1 channel of 8 bits): RGBA entries, at most
-// 256, and every pixel below its size. `level` is libdeflate's, 1 (fast) to 12.
+// 1 channel grey, 2 grey+alpha, 3 RGB, 4 RGBA; 8 or 16 bits a sample. `palette` (1 channel of 8 bits): RGBA entries, at
+// most 256, and every pixel below its size. `level` is libdeflate's, 1 (fast) to 12.
 Result<std::string> encode_png(const PixelView& pixels, std::span<const std::uint8_t> palette, int level);
 
-enum class SampleFormat : std::uint16_t { unsigned_integer = 1, signed_integer = 2, floating = 3, complex_integer = 5, complex_floating = 6 };
+enum class SampleFormat : std::uint16_t {
+  unsigned_integer = 1,
+  signed_integer = 2,
+  floating = 3,
+  complex_integer = 5,
+  complex_floating = 6
+};
 
 struct TiffImage {
   // bands × height × width, C order, native byte order.

@@ -14,10 +14,10 @@ struct MvtOptions {
   int buffer = 128;  // in units of the extent, on each side
 };
 
-// The primary geometry must be in degrees (EPSG:4326). Features outside the tile and its buffer, and those that shrink to
-// nothing on its grid, are left out; no feature left is an empty string. Polygons are valid on the grid: simple rings, outer
-// ones of positive area, holes inside them (`geos` mends what is not; without it such polygons are left out).
-// A column "id" of integers that are not negative is each feature's id too. Nested values become JSON text.
+// The primary geometry must be in degrees (EPSG:4326). Features outside the tile and its buffer, and those that shrink
+// to nothing on its grid, are left out; no feature left is an empty string. Polygons are valid on the grid: simple
+// rings, outer ones of positive area, holes inside them (`geos` mends what is not; without it such polygons are left
+// out). A column "id" of integers that are not negative is each feature's id too. Nested values become JSON text.
 Result<std::string> encode_mvt(const Frame& frame, TileId tile, const Geos* geos, const MvtOptions& options = {});
 
 }  // namespace fused::result

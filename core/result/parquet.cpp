@@ -31,8 +31,8 @@ struct GeometrySummary {
   std::shared_ptr<arrow::Array> covering;  // only for the primary column
 };
 
-// Floats that enclose a double. The neighbour is taken by arithmetic on the bits: whether it is needed is a coin toss, and a
-// branch on it would be mispredicted half the time, four times a row.
+// Floats that enclose a double. The neighbour is taken by arithmetic on the bits: whether it is needed is a coin toss,
+// and a branch on it would be mispredicted half the time, four times a row.
 template <bool up>
 float enclosing(double value) {
   const auto nearest = static_cast<float>(value);

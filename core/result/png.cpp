@@ -78,7 +78,8 @@ void filter_paeth(const Byte* row, const Byte* above, Byte* __restrict out, std:
   for (std::size_t i = 0; i < std::min(size, pixel); ++i) out[i] = static_cast<Byte>(row[i] - above[i]);
   for (std::size_t i = pixel; i < size; ++i) {
     const std::int16_t left = row[i - pixel], up = above[i], corner = above[i - pixel];
-    const std::int16_t by_left = static_cast<std::int16_t>(up - corner), by_up = static_cast<std::int16_t>(left - corner);
+    const std::int16_t by_left = static_cast<std::int16_t>(up - corner),
+                       by_up = static_cast<std::int16_t>(left - corner);
     const std::int16_t by_both = static_cast<std::int16_t>(by_left + by_up);
     const std::int16_t a = static_cast<std::int16_t>(by_left < 0 ? -by_left : by_left);
     const std::int16_t b = static_cast<std::int16_t>(by_up < 0 ? -by_up : by_up);
@@ -140,7 +141,8 @@ Status check(const PixelView& pixels, std::span<const std::uint8_t> palette) {
   if (pixels.channels < 1 || pixels.channels > 4)
     return fail(ErrorKind::not_acceptable,
                 "an image of " + std::to_string(pixels.channels) + " channels; PNG has 1 to 4");
-  if (!palette.empty() && (pixels.channels != 1 || pixels.sample_bytes != 1 || palette.size() % 4 != 0 || palette.size() > 1024))
+  if (!palette.empty() &&
+      (pixels.channels != 1 || pixels.sample_bytes != 1 || palette.size() % 4 != 0 || palette.size() > 1024))
     return fail(ErrorKind::invalid_argument, "a palette goes with one channel of 8 bits and has 1 to 256 RGBA entries");
   return {};
 }

@@ -137,7 +137,7 @@ void append_json_number(std::string& out, double value) { append_shortest(out, v
 void append_json_number(std::string& out, float value) { append_shortest(out, value); }
 
 void append_fixed(std::string& out, double value, int decimals) {
-  static constexpr double kPowers[] = {1,   1e1, 1e2, 1e3,  1e4,  1e5,  1e6,  1e7,
+  static constexpr double kPowers[] = {1,   1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                        1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
   const double scaled = std::nearbyint(value * kPowers[decimals]);
   if (!(std::abs(scaled) < 9e15)) {  // beyond exact integers: the digits asked for do not exist in a double

@@ -25,7 +25,8 @@ void append_integer(std::string& out, T value) {
   out.append(buffer, static_cast<std::size_t>(end - buffer));
 }
 
-// At most `decimals` (1 to 15) digits after the point, no trailing zeros, "-0" as "0"; |value| from 1e15 as shortest text.
+// At most `decimals` (1 to 15) digits after the point, no trailing zeros, "-0" as "0"; |value| from 1e15 as shortest
+// text.
 void append_fixed(std::string& out, double value, int decimals);
 
 // "2024-01-31", "2024-01-31T12:00:00.25" (as many digits as are needed: none, 3, 6 or 9). Proleptic Gregorian.

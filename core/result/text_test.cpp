@@ -39,15 +39,19 @@ TEST(JsonText, what_json_must_escape_is_escaped_and_nothing_else) {
 }
 
 TEST(JsonText, bytes_that_are_not_utf8_become_the_replacement_character) {
-  EXPECT_EQ(json("a\xff" "b"), "\"a\xef\xbf\xbd" "b\"");
-  EXPECT_EQ(json("\xc3"), "\"\xef\xbf\xbd\"");                                    // cut off
-  EXPECT_EQ(json("\xc0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");                    // overlong
-  EXPECT_EQ(json("\xed\xa0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");    // surrogate
-  EXPECT_EQ(json("\xf4\x90\x80\x80").size(), 2 + 4 * 3u);                         // beyond U+10FFFF
+  EXPECT_EQ(json("a\xff"
+                 "b"),
+            "\"a\xef\xbf\xbd"
+            "b\"");
+  EXPECT_EQ(json("\xc3"), "\"\xef\xbf\xbd\"");                                  // cut off
+  EXPECT_EQ(json("\xc0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");                  // overlong
+  EXPECT_EQ(json("\xed\xa0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");  // surrogate
+  EXPECT_EQ(json("\xf4\x90\x80\x80").size(), 2 + 4 * 3u);                       // beyond U+10FFFF
 }
 
 TEST(JsonText, what_was_escaped_reads_back) {
-  for (std::string_view text : {"", "a", "\"q\" \\ \n\t\b\f\r\x01\x7f", "ü"}) EXPECT_EQ(text_of_json_string(json(text)), text);
+  for (std::string_view text : {"", "a", "\"q\" \\ \n\t\b\f\r\x01\x7f", "ü"})
+    EXPECT_EQ(text_of_json_string(json(text)), text);
 }
 
 TEST(JsonText, numbers_are_shortest_and_floats_stay_floats) {

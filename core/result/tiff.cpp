@@ -88,7 +88,8 @@ void difference(std::byte* strip, std::int64_t rows, std::int64_t width, int sam
 }
 
 bool predicted(const TiffImage& image) {
-  return image.format != SampleFormat::floating && image.format < SampleFormat::complex_integer && image.sample_bytes <= 4;
+  return image.format != SampleFormat::floating && image.format < SampleFormat::complex_integer &&
+         image.sample_bytes <= 4;
 }
 
 void append_xml_text(std::string& out, const std::string& text) {
@@ -117,8 +118,9 @@ std::string metadata_xml(const std::vector<std::pair<std::string, std::string>>&
 
 void add_geo_keys(Directory& directory, const TiffImage& image) {
   const double minx = image.bounds[0], miny = image.bounds[1], maxx = image.bounds[2], maxy = image.bounds[3];
-  directory.add<double>(33550, kDouble,
-                        {(maxx - minx) / static_cast<double>(image.width), (maxy - miny) / static_cast<double>(image.height), 0.0});
+  directory.add<double>(
+      33550, kDouble,
+      {(maxx - minx) / static_cast<double>(image.width), (maxy - miny) / static_cast<double>(image.height), 0.0});
   directory.add<double>(33922, kDouble, {0, 0, 0, minx, maxy, 0});
   // Version 1.1.0; geographic model, pixel is area, EPSG:4326.
   directory.add<std::uint16_t>(34735, kShort, {1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 4326});
@@ -128,11 +130,13 @@ Status check(const TiffImage& image) {
   if (image.height < 1 || image.width < 1 || image.bands < 1)
     return fail(ErrorKind::not_acceptable, "TIFF cannot hold an array without elements");
   if (image.bands > 65'535)
-    return fail(ErrorKind::not_acceptable, "TIFF holds at most 65535 bands; this array has " + std::to_string(image.bands));
+    return fail(ErrorKind::not_acceptable,
+                "TIFF holds at most 65535 bands; this array has " + std::to_string(image.bands));
   if (static_cast<std::int64_t>(image.samples.size()) != image.bands * image.height * image.width * image.sample_bytes)
     return fail(ErrorKind::invalid_argument, "the samples do not fill bands × height × width");
   if (static_cast<std::int64_t>(image.samples.size()) > kFileBytesMax)
-    return fail(ErrorKind::too_large, "TIFF holds less than 4 GiB; this array has " + std::to_string(image.samples.size()) + " bytes");
+    return fail(ErrorKind::too_large,
+                "TIFF holds less than 4 GiB; this array has " + std::to_string(image.samples.size()) + " bytes");
   return {};
 }
 
@@ -142,8 +146,8 @@ struct Strips {
 };
 
 Result<Strips> append_strips(std::string& out, const TiffImage& image) {
-  std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> compressor(libdeflate_alloc_compressor(1),
-                                                                                          libdeflate_free_compressor);
+  std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> compressor(
+      libdeflate_alloc_compressor(1), libdeflate_free_compressor);
   if (!compressor) return fail(ErrorKind::internal, "tiff: no memory for the compressor");
   Strips strips;
   const std::int64_t row_bytes = image.width * image.sample_bytes;
@@ -156,7 +160,8 @@ Result<Strips> append_strips(std::string& out, const TiffImage& image) {
       const auto bytes = static_cast<std::size_t>(rows * row_bytes);
       std::memcpy(strip.data(), image.samples.data() + (band * image.height + row) * row_bytes, bytes);
       if (predicted(image)) difference(strip.data(), rows, image.width, image.sample_bytes);
-      const std::size_t size = libdeflate_zlib_compress(compressor.get(), strip.data(), bytes, packed.data(), packed.size());
+      const std::size_t size =
+          libdeflate_zlib_compress(compressor.get(), strip.data(), bytes, packed.data(), packed.size());
       if (size == 0) return fail(ErrorKind::internal, "tiff: compression failed");
       if (static_cast<std::int64_t>(out.size() + size) > kFileBytesMax)
         return fail(ErrorKind::too_large, "TIFF holds less than 4 GiB");
@@ -176,7 +181,8 @@ Result<std::string> encode_tiff(const TiffImage& image) {
   std::string out("II*\0\0\0\0\0", 8);
   const Strips strips = FUSED_TRY(append_strips(out, image));
   const auto bands = static_cast<std::size_t>(image.bands);
-  const bool rgb = (bands == 3 || bands == 4) && image.sample_bytes == 1 && image.format == SampleFormat::unsigned_integer;
+  const bool rgb =
+      (bands == 3 || bands == 4) && image.sample_bytes == 1 && image.format == SampleFormat::unsigned_integer;
 
   Directory directory;
   directory.add_long(256, static_cast<std::uint32_t>(image.width));

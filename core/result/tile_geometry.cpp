@@ -58,7 +58,8 @@ class Collector final : public GeometrySink {
     const double phi = std::clamp(latitude, -89.9, 89.9) * (std::numbers::pi / 180);
     const double x = (longitude + 180) / 360;
     const double y = 0.5 - std::asinh(std::tan(phi)) / (2 * std::numbers::pi);
-    return {(x * scale_ - static_cast<double>(tile_.x)) * extent_, (y * scale_ - static_cast<double>(tile_.y)) * extent_};
+    return {(x * scale_ - static_cast<double>(tile_.x)) * extent_,
+            (y * scale_ - static_cast<double>(tile_.y)) * extent_};
   }
 
   TileId tile_;
@@ -67,7 +68,7 @@ class Collector final : public GeometrySink {
 };
 
 // Sutherland–Hodgman against one edge of the window; `along` picks the coordinate, `sign` the side that stays.
-Path clip_edge(const Path& path, double Point::*along, double Point::*across, double edge, double sign) {
+Path clip_edge(const Path& path, double Point::* along, double Point::* across, double edge, double sign) {
   Path out;
   out.reserve(path.size() + 4);
   for (std::size_t i = 0; i < path.size(); ++i) {
@@ -271,7 +272,8 @@ std::int64_t cross(const GridPoint& o, const GridPoint& a, const GridPoint& b) {
 }
 
 bool between(const GridPoint& a, const GridPoint& b, const GridPoint& p) {
-  return p.x >= std::min(a.x, b.x) && p.x <= std::max(a.x, b.x) && p.y >= std::min(a.y, b.y) && p.y <= std::max(a.y, b.y);
+  return p.x >= std::min(a.x, b.x) && p.x <= std::max(a.x, b.x) && p.y >= std::min(a.y, b.y) &&
+         p.y <= std::max(a.y, b.y);
 }
 
 bool touch(const GridPoint& a, const GridPoint& b, const GridPoint& c, const GridPoint& d) {
@@ -294,7 +296,8 @@ bool ring_is_simple(const std::vector<GridPoint>& ring) {
   const auto corner = [&](std::size_t i) -> const GridPoint& { return ring[i % n]; };
   for (std::size_t i = 0; i < n; ++i) {
     const GridPoint &a = corner(i), &b = corner(i + 1), &c = corner(i + 2);
-    const bool folded = cross(a, b, c) == 0 && std::int64_t{b.x - a.x} * (c.x - b.x) + std::int64_t{b.y - a.y} * (c.y - b.y) <= 0;
+    const bool folded =
+        cross(a, b, c) == 0 && std::int64_t{b.x - a.x} * (c.x - b.x) + std::int64_t{b.y - a.y} * (c.y - b.y) <= 0;
     if (folded) return false;
     for (std::size_t j = i + 2; j < n; ++j) {
       if (i == 0 && j == n - 1) continue;  // neighbours around the end

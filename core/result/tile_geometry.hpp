@@ -35,7 +35,8 @@ class TileGrid {
   const Geos* geos_;
 };
 
-// Exact: no two edges of the ring (closed implicitly) touch but neighbours at their common corner, and its area is not zero.
+// Exact: no two edges of the ring (closed implicitly) touch but neighbours at their common corner, and its area is not
+// zero.
 bool ring_is_simple(const std::vector<GridPoint>& ring);
 
 }  // namespace fused::result

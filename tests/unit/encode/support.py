@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from PIL import Image
 MATRIX = Path(__file__).parents[3] / "docs/reference/formats.md"
 CLIENT_LIST = ["npy", "tiff", "parquet", "json"]  # what the official client sends
 TILE = (0, 0, 0)
+
+
+def environment() -> dict[str, str]:
+    """For a Python of its own that imports the same ``fused``."""
+    return {**os.environ, "PYTHONPATH": str(MATRIX.parents[2] / "python")}
 
 
 def png_bytes() -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from support import CLIENT_LIST, TILE, geo_table, png_bytes
+from support import CLIENT_LIST, TILE, environment, geo_table, png_bytes
 
 from fused._worker.encode import NoFormat, NotSerialisable, ResultTooLarge, encode
 
@@ -190,13 +190,5 @@ def test_nothing_heavy_is_imported_to_encode_simple_values():
         "heavy = ('pandas', 'geopandas', 'shapely', 'pyarrow', 'PIL', 'xarray', 'polars', 'matplotlib');"
         "print([name for name in heavy if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
     assert done.stdout.strip() == "[]"
-
-
-def _environment():
-    import os
-
-    import fused
-
-    return {**os.environ, "PYTHONPATH": str(next(iter(fused.__path__))).removesuffix("/fused")}

@@ -8,6 +8,8 @@ import decimal
 import io
 import json
 import math
+import subprocess
+import sys
 
 import geopandas as gpd
 import numpy as np
@@ -21,6 +23,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
+from support import environment
 
 from fused._worker.encode import NotSerialisable, encode
 
@@ -231,6 +234,26 @@ def test_wkb_written_without_shapely_objects_is_what_shapely_writes():
             assert wkb is None
         else:
             assert shapely.to_wkb(shapely.from_wkb(wkb), flavor="iso") == shapely.to_wkb(geometry, flavor="iso")
+
+
+def test_without_the_way_into_shapely_geometries_go_through_wkb_and_come_out_the_same():
+    code = """
+import sys
+from fused._worker.formats import geometry
+if sys.argv[1] == "slow":
+    geometry._shapely = False
+import geopandas as gpd, shapely
+from fused._worker.encode import encode
+table = gpd.GeoDataFrame({"n": [1, 2, 3]}, geometry=[shapely.box(0, 0, 1, 1), None, shapely.Point(1, 2, 3)], crs=4326)
+for name in ("parquet", "geojson", "csv", "mvt"):
+    sys.stdout.buffer.write(bytes(encode(table, [name], format_from="query", tile=(0, 0, 0)).body))
+"""
+    outputs = [
+        subprocess.run([sys.executable, "-c", code, way], capture_output=True, check=True, env=environment()).stdout
+        for way in ("slow", "fast")
+    ]
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) > 1000
 
 
 def test_geoparquet_metadata_is_that_of_version_1_1():
