@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import _annotations
-from ._annotations import Reader, Unreadable, reader_of
+from ._annotations import Reader, reader_of
+from ._readers import Unreadable
 
 _SHOWN = 200  # characters of a value in a message
 

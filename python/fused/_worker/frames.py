@@ -1,4 +1,4 @@
-"""Frames between server and worker: the Python half of ``core/worker/frames.hpp``; vectors: tests/contract/frames.json."""
+"""Frames between server and worker: the Python half of ``core/worker/frames.hpp``."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int, libr
     status = 1
     try:
         setup.default_signals()
-        setup.take_descriptors(*descriptors, libraries)
+        frames, out, err = descriptors
+        setup.take_descriptors(frames, out, err, libraries)
         setup.collect_orphans()
         sandbox = order["sandbox"]
         scratch = sandbox["scratch"]
