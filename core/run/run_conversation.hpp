@@ -20,6 +20,7 @@ class RunConversation : public RunWatcher, public std::enable_shared_from_this<R
 
   CapturedStream out;
   CapturedStream err;
+  std::string log_dir;  // of the run, as functions see it
 
  private:
   boost::asio::io_context& io_;

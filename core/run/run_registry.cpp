@@ -49,11 +49,17 @@ asio::awaitable<RunRegistry::Answer> RunRegistry::poll(const std::string& run_id
 void RunRegistry::begin(const SharedEntry& entry, RunRequest request) {
   entry->ticket = std::make_shared<RunTicket>();
   asio::co_spawn(io_, [this, entry, request = std::move(request)]() mutable -> asio::awaitable<void> {
-    auto outcome = co_await runs_.run(std::move(request), entry->ticket);
+    RunBegun begun = [entry](std::shared_ptr<RunConversation> conversation) { entry->conversation = std::move(conversation); };
+    auto outcome = co_await runs_.run(std::move(request), entry->ticket, std::move(begun));
     entry->done.emplace(std::move(outcome));
     entry->done_at = std::chrono::steady_clock::now();
     for (auto* timer : entry->waiters) timer->cancel();
   }, asio::detached);
+}
+
+std::shared_ptr<const RunConversation> RunRegistry::conversation(const std::string& run_id, const Actor& actor) const {
+  const auto found = entries_.find(actor.user_id + '\n' + actor.share_token_id + '\n' + run_id);
+  return found == entries_.end() ? nullptr : found->second->conversation;
 }
 
 asio::awaitable<RunRegistry::Answer> RunRegistry::wait(SharedEntry entry, std::chrono::milliseconds patience) {
@@ -89,6 +95,9 @@ asio::awaitable<void> RunRegistry::sweep() {
         entry.ticket->cancel(RunEnd::cancelled, "nobody has asked for the run's result for 30 s");
       if (entry.done && *entry.done) {
         kept += static_cast<std::int64_t>((*entry.done)->body.view.size());
+        if (entry.conversation)
+          for (const CapturedStream* stream : {&entry.conversation->out, &entry.conversation->err})
+            kept += static_cast<std::int64_t>(stream->total_bytes() - stream->cut_bytes());
         if (!oldest || entry.done_at < oldest->done_at) oldest = at->second;
       }
       ++at;

@@ -10,7 +10,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "run/run_service.hpp"
+#include "run/run_conversation.hpp"
 
 namespace fused {
 
@@ -30,6 +30,9 @@ class RunRegistry {
                                        std::function<void(std::function<void()>)> on_disconnect);
   // A poll. not_found for an id that is unknown, too old, or somebody else's.
   boost::asio::awaitable<Answer> poll(const std::string& run_id, const Actor& actor, std::chrono::milliseconds patience);
+  // What a run has printed and where its log folder is or will be: while it lasts, and as long as it is answered again.
+  // Null for an id that is unknown, too old, somebody else's, or not begun yet.
+  std::shared_ptr<const RunConversation> conversation(const std::string& run_id, const Actor& actor) const;
   std::size_t size() const { return entries_.size(); }
   void stop() { tick_.cancel(); }
 
@@ -38,6 +41,7 @@ class RunRegistry {
     std::string run_id;
     std::string user_id;
     std::shared_ptr<RunTicket> ticket;
+    std::shared_ptr<RunConversation> conversation;
     Answer done;
     SteadyTime done_at{};
     SteadyTime last_poll{};

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "logs/run_path.hpp"
 #include "run/run_conversation.hpp"
 #include "run/run_order_json.hpp"
 #include "run/run_report.hpp"
@@ -14,7 +15,7 @@ namespace asio = boost::asio;
 RunService::RunService(asio::io_context& io, Pool& pool, RunLog& log, RunTokens& tokens, RunServiceOptions options)
     : io_(io), pool_(pool), log_(log), tokens_(tokens), options_(std::move(options)) {}
 
-asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket) {
+asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket, RunBegun begun) {
   // Admit.
   if (request.recursion > options_.recursion_max)
     co_return fail(ErrorKind::unprocessable, "functions call each other " + std::to_string(request.recursion) +
@@ -28,6 +29,8 @@ asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::sha
   const std::string run_token = tokens_.begin(run_actor(request));
   const RunOrder order = make_run_order(request, {run_token, options_.base_url, options_.execution_environment_id});
   const auto conversation = std::make_shared<RunConversation>(io_, request, ticket, nested_);
+  conversation->log_dir = RunPath::of(started, request.actor.email, request.folder_id).as_seen_by_functions();
+  if (begun) begun(conversation);
   Result<RunReply> reply = co_await pool_.run(order, *ticket, *conversation);
   conversation->over();
   tokens_.end(run_token);

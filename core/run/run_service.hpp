@@ -43,6 +43,10 @@ struct RunFigures {
   std::int64_t running = 0;
 };
 
+class RunConversation;
+// Given the conversation of a run as soon as it has one, to read what the function prints while it runs.
+using RunBegun = std::function<void(std::shared_ptr<RunConversation>)>;
+
 class RunService {
  public:
   RunService(boost::asio::io_context& io, Pool& pool, RunLog& log, RunTokens& tokens, RunServiceOptions options);
@@ -50,7 +54,7 @@ class RunService {
   void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
   void set_base_url(std::string url) { options_.base_url = std::move(url); }
   // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
-  boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket);
+  boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket, RunBegun begun = {});
   const RunFigures& figures() const { return figures_; }
 
  private:

@@ -65,6 +65,7 @@ done
 for name in usual short; do
   if grep -niE 'sanitizer|terminate called|assertion|segmentation' "$work/$name.log"; then failed=1; fi
 done
+if [ $failed = 1 ]; then grep -hE ' (error|warning) ' "$work"/usual.log "$work"/short.log | cut -c1-300 | tail -20; fi
 if ! kill -0 "${pids[0]}" || ! kill -0 "${pids[1]}"; then echo "a server ended during the tests"; tail -20 "$work"/*.log; failed=1; fi
 printf '%s' "$sum"
 exit $failed

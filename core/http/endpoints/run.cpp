@@ -5,6 +5,7 @@
 
 #include "base/ids.hpp"
 #include "http/endpoints/run_reply.hpp"
+#include "logs/json_text.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -85,6 +86,11 @@ Status take_headers(const Request& request, RunRequest& run) {
   return {};
 }
 
+Reply running(const RunParts& parts, const std::string& run_id, const Request& request) {
+  const auto conversation = parts.registry->conversation(run_id, request.actor);
+  return still_running(run_id, conversation ? conversation->log_dir : std::string());
+}
+
 asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run, bool polled) {
   const ReplyForm form = polled ? ReplyForm::polling : run.tile ? ReplyForm::tile : ReplyForm::direct;
   run.limits = parts.limits;
@@ -97,7 +103,7 @@ asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run
   const std::string run_id = run.run_id;
   const auto patience = polled ? kStartPatience : std::chrono::milliseconds(run.limits.wall_ms) + std::chrono::minutes(10);
   const auto answer = co_await parts.registry->start(std::move(run), patience, polled, request.on_disconnect);
-  co_return answer ? reply_of(*answer, form, request) : still_running(run_id);
+  co_return answer ? reply_of(*answer, form, request) : running(parts, run_id, request);
 }
 
 // Everything but the function: parameters, tile, format, headers.
@@ -164,7 +170,26 @@ asio::awaitable<Reply> RunAdHoc::operator()(Request& request) const {
 asio::awaitable<Reply> PollRun::operator()(Request& request) const {
   const std::string run_id = path_value(request, "run_id");
   const auto answer = co_await parts.registry->poll(run_id, request.actor, kPollPatienceStep);
-  co_return answer ? reply_of(*answer, ReplyForm::polling, request) : still_running(run_id);
+  co_return answer ? reply_of(*answer, ReplyForm::polling, request) : running(parts, run_id, request);
+}
+
+asio::awaitable<Reply> RunOutput::operator()(Request& request) const {
+  boost::system::error_code error;
+  const json::value body = json::parse(json::string_view(request.body.data(), request.body.size()), error);
+  const auto* member = !error && body.is_object() ? body.get_object().if_contains("log_dir") : nullptr;
+  if (!member || !member->is_string())
+    co_return Reply::error({ErrorKind::invalid_argument, "the body must be {\"log_dir\": \"…\"}, as x-fused-metadata names it", {}}, request.request_id);
+  const std::string log_dir(member->get_string());
+  // The last segment is the run's id, with ".2" and so on for a further attempt.
+  const std::string folder = log_dir.substr(log_dir.rfind('/') + 1);
+  const auto conversation = parts.registry->conversation(folder.substr(0, folder.find('.')), request.actor);
+  if (!conversation || conversation->log_dir != log_dir)
+    co_return Reply::error({ErrorKind::not_found, "none of your runs of the last minute has the log folder '" + log_dir.substr(0, 200) + "'", {}}, request.request_id);
+  std::string text = "{\"stdout\":";
+  append_json_string(text, conversation->out.render());
+  text += ",\"stderr\":";
+  append_json_string(text, conversation->err.render());
+  co_return Reply::json(text + '}');
 }
 
 asio::awaitable<Reply> RunSaved::operator()(Request& request) const {

@@ -77,9 +77,14 @@ Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, const Request& 
   return reply;
 }
 
-Reply still_running(const std::string& run_id) {
+Reply still_running(const std::string& run_id, std::string_view log_dir) {
   Reply reply = Reply::json("{\"status\":\"running\"}", 202);
   reply.with("x-fused-run-id", run_id).with("cache-control", "no-store");
+  if (!log_dir.empty()) {
+    std::string metadata = "{\"log_dir\":";
+    append_json_string(metadata, log_dir);
+    reply.with("x-fused-metadata", metadata + '}');
+  }
   return reply;
 }
 

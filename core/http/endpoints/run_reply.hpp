@@ -12,7 +12,7 @@ enum class ReplyForm {
 };
 
 Reply reply_of(const Result<RunOutcome>& outcome, ReplyForm form, const Request& request);
-// 202: still running; ask again.
-Reply still_running(const std::string& run_id);
+// 202: still running; ask again. `log_dir`: where its log folder will be, "" when it was not begun yet.
+Reply still_running(const std::string& run_id, std::string_view log_dir);
 
 }  // namespace fused

@@ -18,6 +18,7 @@ std::vector<Route> run_routes(RunParts& parts) {
       {post, run + "/start", Access::run_or_user, start, "start_run"},
       {post, run + "/start" + tiles, Access::run_or_user, start, "start_tile"},
       {get, run + "/get/{run_id}", Access::run_or_user, PollRun{parts}, "poll_run"},
+      {post, "/server/v1/efs/{client_id}/udf-logs", Access::run_or_user, RunOutput{parts}, "run_output"},
       {post, run, Access::run_or_user, ad_hoc, "run"},
       {post, run + tiles, Access::run_or_user, ad_hoc, "run_tile"},
       {get, shared + "/tilejson.json", Access::share_path, TileJson{parts}, "shared_tilejson"},
