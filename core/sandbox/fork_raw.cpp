@@ -64,6 +64,8 @@ void free_init_process(InitProcess* process) { ::munmap(process->mapping, kInitS
 // From here on the init process shares memory with a running zygote: nothing but raw calls, no errno, no allocation.
 [[noreturn]] void reap_until_worker_ends(InitProcess* process) {
   raw_call(SYS_close_range, 0, ~0U, 0);
+  static constexpr char kName[] = "fused-init";
+  raw_call(SYS_prctl, PR_SET_NAME, raw_address(kName));
   raw_call(SYS_setsid);  // a Ctrl-C meant for the server is not for its workers
   static constexpr char kRoot[] = "/";
   raw_call(SYS_chdir, raw_address(kRoot));
@@ -90,7 +92,6 @@ void free_init_process(InitProcess* process) { ::munmap(process->mapping, kInitS
 int init_main(void* argument) {
   auto* process = static_cast<InitProcess*>(argument);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  ::prctl(PR_SET_NAME, "fused-init");
   const pid_t worker = ::fork();
   if (worker == 0) resume_worker();
   process->worker = worker;

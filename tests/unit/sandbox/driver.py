@@ -6,6 +6,7 @@ the worker's text gave so far as ``value``), ``spec`` (members that replace the 
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 
@@ -26,7 +28,8 @@ def load_native(path: str) -> Any:
 
 def spec_of(order: dict[str, Any]) -> dict[str, Any]:
     data = order["data"]
-    paths = [sys.prefix, sys.base_prefix, order["native"], *(path for path in sys.path if os.path.isabs(path))]
+    program = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
+    paths = [sys.prefix, sys.base_prefix, program, order["native"], *(path for path in sys.path if os.path.isabs(path))]
     spec = {
         "isolation": order.get("isolation", "auto"),
         "data": data,
@@ -52,7 +55,7 @@ def child(native: Any, order: dict[str, Any], answer: int, go_on: int) -> None:
         answered["value"] = names["value"]
     except BaseException:
         answered["error"] = traceback.format_exc()
-    os.write(answer, json.dumps(answered).encode())
+    os.write(answer, json.dumps(answered).encode() + b"\n")
     os.close(answer)
     os.read(go_on, 1)  # until the parent has looked, or is gone
     os._exit(0)
@@ -62,6 +65,7 @@ def main() -> None:
     order = json.load(sys.stdin)
     native = load_native(order["native"])
     signal.alarm(int(order.get("seconds", 60)))
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a subreaper: what outlives a plainly forked worker is ended here
     answer_read, answer_write = os.pipe()
     go_read, go_write = os.pipe()
     native.probe_sandbox()
@@ -76,7 +80,7 @@ def main() -> None:
     os.close(answer_write)
     os.close(go_read)
     text = b""
-    while block := os.read(answer_read, 1 << 16):
+    while not text.endswith(b"\n") and (block := os.read(answer_read, 1 << 16)):  # others may hold the pipe open
         text += block
     answered: dict[str, Any] = json.loads(text) if text else {}
     answered |= {"pid": pid, "fork_ms": fork_ms}
@@ -88,6 +92,8 @@ def main() -> None:
     os.close(go_write)
     _, status = os.waitpid(pid, 0)
     answered["status"] = native.worker_status(pid, status)
+    for orphan in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        native.end_group(int(orphan))
     json.dump(answered, sys.stdout)
 
 
