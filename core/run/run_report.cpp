@@ -171,6 +171,8 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
       record.stderr_text += failure.traceback.empty() ? failure.error_class + ": " + failure.message + "\n" : failure.traceback;
     }
   }
+  // The official client shows a failed run's stderr and not "exception": it is what stderr.log holds.
+  if (!outcome.ok()) metadata.stderr_text = record.stderr_text;
   const std::string log_dir = RunPath::of(record).as_seen_by_functions();
   metadata.log_dir = log_dir;
   outcome.metadata = metadata_header(metadata);
