@@ -40,7 +40,8 @@ if URL:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "v2: only client 2.x has it")
     config.addinivalue_line("markers", "v1: only client 1.x has it, or does it so")
-    config.addinivalue_line("filterwarnings", "ignore")
+    if URL:
+        config.addinivalue_line("filterwarnings", "ignore")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,7 +71,7 @@ def token() -> str:
 def email() -> str:
     import fused
 
-    return str(fused.api.FusedAPI()._whoami()["email"] if not hasattr(fused.api, "whoami") else fused.api.whoami()["email"])
+    return str(fused.api.whoami()["email"])
 
 
 @pytest.fixture

@@ -8,16 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fused
 import pytest
 import requests
+
+import fused
 
 
 def fresh(code: str, home: Path, environment: dict[str, str]) -> str:
     """Runs `code` in a new process with another home: nothing of this one's settings is left."""
     keep = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    done = subprocess.run([sys.executable, "-I", "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=90,
-                          env={**keep, "HOME": str(home), **environment}, cwd=home)
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**keep, "HOME": str(home), **environment},
+        cwd=home,
+    )
     assert done.returncode == 0, done.stderr[-3_000:]
     return done.stdout.strip()
 
@@ -41,25 +48,33 @@ def test_settings_toml_is_enough_with_an_environment_token(tmp_path, url, token,
     (tmp_path / ".fused").mkdir()
     lines = [f'base_url = "{url}/server/v1"', f'shared_udf_base_url = "{url}/server/v1/realtime-shared"']
     (tmp_path / ".fused" / "settings.toml").write_text("\n".join(lines[: 2 if is_v2 else 1]) + "\n")
-    code = PROGRAM + "spec.loader.exec_module(program); import fused; print(fused.run(program.udf, n=4, engine='remote')['n'][0])"
+    code = (
+        PROGRAM
+        + "spec.loader.exec_module(program); import fused; print(fused.run(program.udf, n=4, engine='remote')['n'][0])"
+    )
     assert fresh(code, tmp_path, {"FUSED_AUTH_TOKEN": token, "FUSED_AUTH_TOKEN_TYPE": "Fused-Env-Bearer"}) == "5"
 
 
 def test_options_set_in_the_program_are_enough(tmp_path, url, token, is_v2):
-    code = PROGRAM + f"""
+    code = (
+        PROGRAM
+        + f"""
 import fused
 fused.options.base_url = "{url}/server/v1"
 if {is_v2}: fused.options.shared_udf_base_url = "{url}/server/v1/realtime-shared"
 spec.loader.exec_module(program)
 print(fused.run(program.udf, n=4, engine='remote')['n'][0])
 """
+    )
     assert fresh(code, tmp_path, {"FUSED_AUTH_TOKEN": token, "FUSED_AUTH_TOKEN_TYPE": "Fused-Rtenv-Bearer"}) == "5"
 
 
 @pytest.mark.v2
 @pytest.mark.parametrize("path", ["", "/server/v1"])
 def test_env_with_the_servers_address_is_enough(tmp_path, url, token, path):
-    code = PROGRAM + f"""
+    code = (
+        PROGRAM
+        + f"""
 import fused
 fused._env("{url}{path}")
 spec.loader.exec_module(program)
@@ -69,6 +84,7 @@ token = program.udf.create_access_token().token
 print(fused.run(token, n=9)['n'][0])
 program.udf.delete_saved()
 """
+    )
     for kind in ("Fused-Env-Bearer", "Fused-Rtenv-Bearer", "Fused-Service-Token"):
         out = fresh(code, tmp_path, {"FUSED_AUTH_TOKEN": token, "FUSED_AUTH_TOKEN_TYPE": kind})
         assert out.split()[0] == "5" and out.split()[-1] == "10"
@@ -77,9 +93,19 @@ program.udf.delete_saved()
 def test_a_credentials_file_works_and_makes_remote_the_default(tmp_path, url, token, is_v2):
     folder = tmp_path / ".fused"
     folder.mkdir()
-    (folder / "credentials").write_text(json.dumps({
-        "access_token": token, "auth_scheme": "Bearer", "refresh_token": "none", "id_token": "none", "scope": "openid",
-        "expires_in": 2_000_000_000, "expires_at": "2099-01-01T00:00:00+00:00"}))
+    (folder / "credentials").write_text(
+        json.dumps(
+            {
+                "access_token": token,
+                "auth_scheme": "Bearer",
+                "refresh_token": "none",
+                "id_token": "none",
+                "scope": "openid",
+                "expires_in": 2_000_000_000,
+                "expires_at": "2099-01-01T00:00:00+00:00",
+            }
+        )
+    )
     (folder / "settings.toml").write_text(f'base_url = "{url}/server/v1"\n')
     code = PROGRAM + "spec.loader.exec_module(program); import fused; print(fused.run(program.udf, n=4)['n'][0])"
     assert fresh(code, tmp_path, {}) == "5"
@@ -129,8 +155,9 @@ def test_recursion_beyond_the_limit_is_refused_by_the_server(url, token):
     body = {"step_config": json.dumps({"type": "udf", "udf": json.loads(udf.model_dump_json())}), "format": "json"}
     address = f"{url}/server/v1/realtime/local/api/v1/run/udf"
     for depth, expected in (("5", {200}), ("6", {400, 403, 422, 429, 508})):
-        reply = requests.post(address, json=body, timeout=30,
-                              headers={"Authorization": f"Bearer {token}", "Fused-Recursion": depth})
+        reply = requests.post(
+            address, json=body, timeout=30, headers={"Authorization": f"Bearer {token}", "Fused-Recursion": depth}
+        )
         assert reply.status_code in expected, (depth, reply.status_code, reply.text)
 
 
@@ -144,12 +171,20 @@ def test_metadata_stays_below_the_async_clients_header_limit(url, token):
         raise ValueError("é" * 100_000)
 
     body = {"step_config": json.dumps({"type": "udf", "udf": json.loads(udf.model_dump_json())}), "format": "json"}
-    reply = requests.post(f"{url}/server/v1/realtime/local/api/v1/run/udf/start", json=body, timeout=30,
-                          headers={"Authorization": f"Bearer {token}"})
+    reply = requests.post(
+        f"{url}/server/v1/realtime/local/api/v1/run/udf/start",
+        json=body,
+        timeout=30,
+        headers={"Authorization": f"Bearer {token}"},
+    )
     assert reply.status_code == 422 and reply.headers["content-type"] == "application/json"
     assert len(reply.headers["x-fused-metadata"]) < 12_000
     metadata = json.loads(reply.headers["x-fused-metadata"])
-    assert metadata["errormsg"] and metadata["exception_class"] == "ValueError" and metadata["error_type"] == "runtime_error"
+    assert (
+        metadata["errormsg"]
+        and metadata["exception_class"] == "ValueError"
+        and metadata["error_type"] == "runtime_error"
+    )
 
 
 def test_a_repeated_start_with_one_run_id_runs_once(url, token):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-import fused
 import pytest
+
+import fused
 from fused.types import UdfRuntimeError
 
 

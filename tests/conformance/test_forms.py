@@ -6,9 +6,10 @@ import json
 import threading
 import uuid
 
-import fused
 import pytest
 import requests
+
+import fused
 
 
 @fused.udf
@@ -41,7 +42,7 @@ def test_streamed_output_of_a_run(run, capfd):
 
 @pytest.mark.v2
 def test_output_is_shown_while_the_function_runs(run, capfd):
-    """The client looks for it after each poll that says "still running"; it is not verbose, so nothing is shown after."""
+    """The client looks for it after each poll that says "still running"; not verbose, it shows nothing after."""
 
     @fused.udf
     def udf():
@@ -70,16 +71,29 @@ def test_streamed_output_of_a_failure_has_the_traceback(run, capfd):
 
 
 def test_a_waiting_caller_is_told_the_log_folder_and_sees_what_was_printed(url, token):
-    code = "import time\n@fused.udf\ndef udf():\n    print('first', flush=True)\n    time.sleep(2.6)\n    print('second')\n    return 1\n"
+    lines = [
+        "import time",
+        "@fused.udf",
+        "def udf():",
+        "    print('first', flush=True)",
+        "    time.sleep(2.6)",
+        "    print('second')",
+        "    return 1",
+    ]
+    code = "\n".join(lines) + "\n"
     udf = {"name": "udf", "code": code, "headers": [], "entrypoint": "udf", "parameters": {}}
     body = {"step_config": json.dumps({"type": "udf", "udf": udf}), "format": "json"}
     headers = {"Authorization": f"Bearer {token}", "Fused-Run-Id": str(uuid.uuid4())}
-    reply = requests.post(f"{url}/server/v1/realtime/local/api/v1/run/udf/start", json=body, headers=headers, timeout=10)
+    reply = requests.post(
+        f"{url}/server/v1/realtime/local/api/v1/run/udf/start", json=body, headers=headers, timeout=10
+    )
     assert reply.status_code == 202
     log_dir = json.loads(reply.headers["x-fused-metadata"])["log_dir"]
 
     def printed(folder: str, **changed: str) -> requests.Response:
-        return requests.post(f"{url}/server/v1/efs/local/udf-logs", json={"log_dir": folder}, timeout=10, headers={**headers, **changed})
+        return requests.post(
+            f"{url}/server/v1/efs/local/udf-logs", json={"log_dir": folder}, timeout=10, headers={**headers, **changed}
+        )
 
     assert printed(log_dir).json() == {"stdout": "first\n", "stderr": ""}
     get = f"{url}/server/v1/realtime/local/api/v1/run/udf/get/{headers['Fused-Run-Id']}"
@@ -98,7 +112,7 @@ def test_a_run_that_its_caller_cancels_ends(run):
 
         time.sleep(30)
 
-    with pytest.raises(BaseException, match="(?i)cancel"):  # concurrent.futures.CancelledError is no Exception here
+    with pytest.raises(BaseException, match=r"(?i)cancel"):  # concurrent.futures.CancelledError is no Exception here
         run(udf, _cancel_callback=lambda: True)
 
 
@@ -136,16 +150,23 @@ def test_apps_are_an_empty_list():
 
 def test_functions_saved_by_one_version_have_what_the_other_reads(save, name, url, token):
     saved = save(answer, name)
-    record = requests.get(f"{url}/server/v1/udf/by-id/{saved.metadata['fused:id']}",
-                          headers={"Authorization": f"Bearer {token}"}, timeout=10).json()
+    record = requests.get(
+        f"{url}/server/v1/udf/by-id/{saved.metadata['fused:id']}",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=10,
+    ).json()
     body = json.loads(record["udf_body"])
     assert record["slug"] == name and "def " in body["code"] and body["entrypoint"]
     # As the other version would send it: without the members that only this one has.
     for member in ("collection_id", "collection_name", "engine", "disk_size_gb", "region", "table_schema"):
         body.pop(member, None)
     step = {"type": "udf", "udf": body}
-    reply = requests.post(f"{url}/server/v1/realtime/local/api/v1/run/udf", timeout=30, headers={"Authorization": f"Bearer {token}"},
-                          json={"step_config": json.dumps(step), "format": "json"})
+    reply = requests.post(
+        f"{url}/server/v1/realtime/local/api/v1/run/udf",
+        timeout=30,
+        headers={"Authorization": f"Bearer {token}"},
+        json={"step_config": json.dumps(step), "format": "json"},
+    )
     assert reply.json() == [{"n": 2}]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime
 
-import fused
 import numpy as np
 import pytest
+
+import fused
 
 
 def test_a_geodataframe_keeps_geometry_columns_and_crs(run):
@@ -28,7 +29,7 @@ def test_a_geodataframe_keeps_geometry_columns_and_crs(run):
     assert isinstance(frame, gpd.GeoDataFrame)
     assert frame.crs.to_epsg() == 32633
     assert frame["id"].tolist() == [1, 2, 3]
-    assert [kind for kind in frame.geom_type] == ["Point", "Polygon", "LineString"]
+    assert list(frame.geom_type) == ["Point", "Polygon", "LineString"]
     assert frame.geometry.iloc[1].area == 1
 
 
@@ -142,8 +143,11 @@ def test_an_xarray_dataarray_arrives(run):
         import numpy as np
         import xarray as xr
 
-        return xr.DataArray(np.arange(12.0).reshape(1, 3, 4), dims=("band", "y", "x"),
-                            coords={"y": [3.0, 2.0, 1.0], "x": [1.0, 2.0, 3.0, 4.0]})
+        return xr.DataArray(
+            np.arange(12.0).reshape(1, 3, 4),
+            dims=("band", "y", "x"),
+            coords={"y": [3.0, 2.0, 1.0], "x": [1.0, 2.0, 3.0, 4.0]},
+        )
 
     value = run(udf)
     image = value["image"] if hasattr(value, "data_vars") else value

@@ -1,5 +1,7 @@
 """Running an object: parameters, async, headers, ages, nesting, sizes."""
 
+# The quotes of annotations are part of what is tested: the client sends the function's text.
+# ruff: noqa: UP037, RUF013
 from __future__ import annotations
 
 import asyncio
@@ -8,8 +10,9 @@ import inspect
 import json
 from typing import Any
 
-import fused
 import pytest
+
+import fused
 
 
 @fused.udf
@@ -49,13 +52,18 @@ def told(
     import pandas as pd
 
     values = {"whole": whole, "real": real, "yes": yes, "text": text, "items": items, "pair": pair, "mapping": mapping}
-    return pd.DataFrame({"name": list(values), "type": [type(v).__name__ for v in values.values()],
-                         "value": [repr(v) for v in values.values()]})
+    return pd.DataFrame(
+        {
+            "name": list(values),
+            "type": [type(v).__name__ for v in values.values()],
+            "value": [repr(v) for v in values.values()],
+        }
+    )
 
 
 def test_each_encodable_scalar_and_container_arrives_as_its_annotation(run):
     frame = run(told, whole=7, real=2.5, yes=True, text="3", items=[1, "a", None], pair=(1, 2), mapping={"k": [1]})
-    seen = dict(zip(frame["name"], zip(frame["type"], frame["value"])))
+    seen = dict(zip(frame["name"], zip(frame["type"], frame["value"], strict=True), strict=True))
     assert seen == {
         "whole": ("int", "7"),
         "real": ("float", "2.5"),
@@ -340,8 +348,9 @@ def test_a_function_runs_another(run, save, name):
 
     @fused.udf
     def outer(other: str):
-        import fused
         import pandas as pd
+
+        import fused
 
         frames = [fused.run(other, n=i) for i in range(3)]
         return pd.concat(frames)
@@ -364,8 +373,9 @@ def test_a_function_that_runs_itself_is_stopped_at_depth_five(run, save, name):
 def test_fused_context_is_there_inside(run, email):
     @fused.udf
     def udf():
-        import fused
         import pandas as pd
+
+        import fused
 
         context = fused.context
         return pd.DataFrame({"email": [context.get_user_email()]})

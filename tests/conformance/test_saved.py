@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fused
 import pytest
+
+import fused
 
 
 @fused.udf
@@ -31,7 +32,7 @@ def test_saving_gives_an_id_and_loading_the_same_code(save, name):
 
 def test_loading_by_email_and_name_by_id_and_by_user_name(save, name, email, is_v2):
     saved = save(answer, name)
-    user = fused.api.FusedAPI()._whoami() if not hasattr(fused.api, "whoami") else fused.api.whoami()
+    user = fused.api.whoami()
     # 1.14.2 takes an id for the name of an own function.
     for wanted in (f"{email}/{name}", f"{user['handle']}/{name}", *([id_of(saved)] if is_v2 else [])):
         assert id_of(fused.load(wanted)) == id_of(saved), wanted

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 
-import fused
 import pytest
 import requests
+
+import fused
 
 
 @fused.udf

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fused
 import pytest
+
+import fused
 
 
 @fused.udf
@@ -27,7 +28,7 @@ def test_submit_takes_plain_values_and_a_table_of_arguments():
 
     assert sorted(fused.submit(square, [1, 2, 3])["square"]) == [1, 4, 9]
     frame = fused.submit(square, pd.DataFrame({"n": [4, 5], "label": ["x", "y"]}))
-    assert sorted(zip(frame["square"], frame["label"])) == [(16, "x"), (25, "y")]
+    assert sorted(zip(frame["square"], frame["label"], strict=True)) == [(16, "x"), (25, "y")]
 
 
 def test_the_pool_waits_and_gives_results_in_order():
@@ -43,7 +44,7 @@ def later() -> dict:
 
 
 def uncached() -> dict:
-    """2.9.5 fails on a name or a token (it looks for the age of its local cache in the text) unless told cache=False."""
+    """2.9.5 fails on a name or a token, in which it looks for the age of its local cache, unless told cache=False."""
     return {"cache": False, **later()} if fused.__version__.startswith("2") else {}
 
 
@@ -158,8 +159,9 @@ def test_a_cancelled_pool_ends():
 def test_submit_inside_a_function_is_not_needed_to_run_others(run):
     @fused.udf
     def udf():
-        import fused
         import pandas as pd
+
+        import fused
 
         @fused.udf
         def inner(n: int = 1):

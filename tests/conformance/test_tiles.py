@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import fused
 import mercantile
 import numpy as np
 import pytest
+
+import fused
 
 
 @fused.udf
