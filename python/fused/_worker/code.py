@@ -97,7 +97,8 @@ def only_defines(tree: ast.Module) -> bool:
     """Does the body do no more than import and define: then executing it again would change nothing, and it is kept.
 
     Anything else at the top (a value that is computed, a container that a run could fill, a call) makes a new module
-    for every run, so that no run sees what an earlier one left in it.
+    for every run, so that no run sees what an earlier one left in it. A helper under ``functools.lru_cache`` or
+    ``functools.cache`` is its author's wish to keep values in a warm worker, and is granted.
     """
     return all(_only_defines(node) for node in tree.body)
 
@@ -115,8 +116,8 @@ def _only_defines(node: ast.stmt) -> bool:
         case ast.AnnAssign(value=value, target=ast.Name()):
             return value is not None and _is_immutable(value)
         case ast.FunctionDef() | ast.AsyncFunctionDef():
-            is_udf = any(_is_fused(decorator, ("udf",)) for decorator in node.decorator_list)
-            known = all(_is_fused(decorator, ("udf", "cache")) for decorator in node.decorator_list)
+            is_udf = any(_is_of(decorator, "fused", ("udf",)) for decorator in node.decorator_list)
+            known = all(_is_known(decorator) for decorator in node.decorator_list)
             values = [value for value in (*node.args.defaults, *node.args.kw_defaults) if value is not None]
             # The binder hands out a copy of a function's literal defaults; nobody does for its helpers.
             return known and all(_is_literal(value) if is_udf else _is_immutable(value) for value in values)
@@ -127,14 +128,22 @@ def _only_defines(node: ast.stmt) -> bool:
             return False
 
 
-def _is_fused(decorator: ast.expr, names: tuple[str, ...]) -> bool:
+_KNOWN = {"fused": ("udf", "cache"), "functools": ("lru_cache", "cache")}
+
+
+def _is_known(decorator: ast.expr) -> bool:
+    return any(_is_of(decorator, module, names) for module, names in _KNOWN.items())
+
+
+def _is_of(decorator: ast.expr, module: str, names: tuple[str, ...]) -> bool:
+    """``@module.name``, ``@name``, or either called with literals."""
     if isinstance(decorator, ast.Call):
         if not all(_is_literal(part) for part in (*decorator.args, *(word.value for word in decorator.keywords))):
             return False
         decorator = decorator.func
     match decorator:
-        case ast.Attribute(value=ast.Name(id="fused"), attr=attr):
-            return attr in names
+        case ast.Attribute(value=ast.Name(id=owner), attr=attr):
+            return owner == module and attr in names
         case ast.Name(id=name):
             return name in names
     return False

@@ -202,13 +202,19 @@ def test_a_body_that_computes_is_executed_for_every_run(shared_worker: TestWorke
         "def udf():\n    udf.count = getattr(udf, 'count', 0) + 1\n    return udf.count\n",
         "class Box:\n    pass\ndef udf():\n    Box.count = getattr(Box, 'count', 0) + 1\n    return Box.count\n",
         "def helper(kept=[]):\n    kept.append(1)\n    return len(kept)\ndef udf():\n    return helper()\n",
-        "import functools\n@functools.lru_cache\ndef kept():\n    return []\ndef udf():\n"
-        "    kept().append(1)\n    return len(kept())\n",
         "@fused.udf\ndef udf(kept: list = []):\n    kept.append(1)\n    return len(kept)\n",
     ],
 )
 def test_a_functions_own_state_starts_anew(shared_worker: TestWorker, body: str) -> None:
     assert [shared_worker.run(body).value for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_helper_under_lru_cache_keeps_its_value_in_a_warm_worker(shared_worker: TestWorker) -> None:
+    body = (
+        "import functools\n@functools.lru_cache(maxsize=1)\ndef table():\n    return []\n"
+        "def udf():\n    table().append(1)\n    return len(table())\n"
+    )
+    assert [shared_worker.run(body).value for _ in range(3)] == [1, 2, 3]
 
 
 def test_the_context_is_that_of_the_run(shared_worker: TestWorker) -> None:
