@@ -69,7 +69,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   // What runs. The pool starts before the port is bound, so that workers come up meanwhile.
   a.pool = std::make_unique<Pool>(io, pool_options(settings, *a.state.data));
   FUSED_CHECK(a.pool->start());
-  a.runs = std::make_unique<RunService>(io, *a.pool, *a.log, a.state.run_tokens, RunServiceOptions{.recursion_max = settings.recursion_max});
+  a.runs = std::make_unique<RunService>(io, *a.pool, *a.log, a.state.run_tokens, RunServiceOptions{.recursion_max = settings.recursion_max, .worker_growth_bytes = settings.worker_growth_bytes});
   a.registry = std::make_unique<RunRegistry>(io, *a.runs);
   a.run_parts = {.web = web_folder(), .registry = a.registry.get(), .runs = a.runs.get(), .functions = function_finder(a.state), .limits = settings.limits};
 

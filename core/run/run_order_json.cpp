@@ -120,7 +120,8 @@ RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   out += r.async_client ? ",\"async_client\":true" : ",\"async_client\":false";
   out += r.profile ? ",\"profile\":true" : ",\"profile\":false";
   out += ",\"limits\":{\"wall_ms\":" + std::to_string(r.limits.wall_ms) + ",\"result_bytes\":" + std::to_string(r.limits.result_bytes) +
-         ",\"memory_bytes\":" + std::to_string(r.limits.memory_bytes) + '}';
+         ",\"memory_bytes\":" + std::to_string(r.limits.memory_bytes) +
+         ",\"worker_growth_bytes\":" + std::to_string(context.worker_growth_bytes) + '}';
   context_member(out, r, context);
   return order;
 }

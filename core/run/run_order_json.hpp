@@ -11,6 +11,7 @@ struct RunFrameContext {
   std::string_view run_token;
   std::string_view base_url;
   std::string_view execution_environment_id;
+  std::int64_t worker_growth_bytes = 1LL << 30;
 };
 
 RunOrder make_run_order(const RunRequest& request, const RunFrameContext& context);

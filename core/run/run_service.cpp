@@ -27,7 +27,7 @@ asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::sha
 
   // Order, and wait for its end.
   const std::string run_token = tokens_.begin(run_actor(request));
-  const RunOrder order = make_run_order(request, {run_token, options_.base_url, options_.execution_environment_id});
+  const RunOrder order = make_run_order(request, {run_token, options_.base_url, options_.execution_environment_id, options_.worker_growth_bytes});
   const auto conversation = std::make_shared<RunConversation>(io_, request, ticket, nested_);
   conversation->log_dir = RunPath::of(started, request.actor.email, request.folder_id).as_seen_by_functions();
   if (begun) begun(conversation);

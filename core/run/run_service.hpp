@@ -32,6 +32,7 @@ using NestedHandler = std::function<boost::asio::awaitable<NestedReply>(NestedRe
 
 struct RunServiceOptions {
   int recursion_max = 5;
+  std::int64_t worker_growth_bytes = 1LL << 30;
   std::string execution_environment_id = "default";
   std::string base_url;                                    // of this server, as functions may reach it
 };

@@ -20,6 +20,7 @@ from .headers import HeaderFinder, forget_lines
 from .profile import LineProfile
 from .streams import Streams
 
+RESULT_BYTES_MAX = 512 << 20  # where the server's order does not say
 KEPT_FUNCTIONS_MAX = 256  # compiled; the texts of all are kept, for the server sends each only once
 KEPT_TEXT_CHARACTERS_MAX = 64 << 20
 
@@ -100,13 +101,14 @@ class Runner:
     """Runs orders one after the other and keeps what it has compiled."""
 
     def __init__(self, connection: Connection, streams: Streams, fingerprint: Fingerprint) -> None:
-        from .encode import NoFormat, NotSerialisable, encode
+        from .encode import NoFormat, NotSerialisable, ResultTooLarge, encode
 
         self._connection = connection
         self._streams = streams
         self._before_code = fingerprint.accept_imports
         self._after_code = fingerprint.restore_early
         self._encode, self._not_serialisable, self._no_format = encode, NotSerialisable, NoFormat
+        self._too_large = ResultTooLarge
         self._texts: dict[str, dict[str, Any]] = {}
         self._text_characters = 0
         self._functions: OrderedDict[str, Function] = OrderedDict()
@@ -236,6 +238,7 @@ class _Run:
     def _encode(self, value: Any) -> tuple[dict[str, Any], Any]:
         order, runner = self.order, self.runner
         tile = order.get("tile")
+        limit = (order.get("limits") or {}).get("result_bytes") or RESULT_BYTES_MAX
         started = perf_counter_ns()
         encoded = runner._encode(
             value,
@@ -244,12 +247,12 @@ class _Run:
             dtype_out=order.get("dtype_out"),
             async_client=bool(order.get("async_client")),
             format_from=order.get("format_from") or "default",
+            bytes_max=limit,
         )
         self.encode_ns = perf_counter_ns() - started
         body = encoded.body
         length = len(body) if type(body) is bytes else memoryview(body).nbytes
-        limit = (order.get("limits") or {}).get("result_bytes")
-        if limit and length > limit:
+        if length > limit:
             message = f"the result has {length} bytes as {encoded.format}; at most {limit} are allowed"
             return self._header("result_too_large", error=_plain_error("ResultTooLarge", message)), b""
         header = self._header("ok")
@@ -274,6 +277,8 @@ class _Run:
             header = self._header("no_format", _plain_error("NoFormat", failure.message_of(error)))
             header["possible_formats"] = list(error.possible)
             return header, b""
+        if isinstance(error, runner._too_large):
+            return self._header("result_too_large", _plain_error("ResultTooLarge", failure.message_of(error))), b""
         if isinstance(error, runner._not_serialisable):
             return self._header("not_serialisable", _plain_error("NotSerialisable", failure.message_of(error))), b""
         if isinstance(error, _parameters.InvalidParameter):
