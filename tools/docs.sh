@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Regenerates docs/reference/settings.md from `fused serve --help`.
+# Regenerates docs/reference/settings.md from `fused serve --help` and the /docs page from api/openapi.yaml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 {
@@ -10,3 +10,4 @@ cd "$(dirname "$0")/.."
   COLUMNS=110 python/fused/bin/fused-server --help
   echo '```'
 } > docs/reference/settings.md
+.venv/bin/python web/render_docs.py
