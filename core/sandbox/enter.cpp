@@ -59,7 +59,9 @@ void tell(SandboxReport& report, bool in_force, const char* step, std::string wh
 SandboxReport describe(const Plan& plan, const SandboxSpec& spec) {
   SandboxReport report;
   const auto& machine = plan.machine;
-  const auto none = [&](const char* step, std::string why) { return has(spec.without, step) ? "left out on request" : why; };
+  const auto none = [&](const char* step, std::string why) {
+    return has(spec.without, step) ? "left out on request" : why;
+  };
   tell(report, plan.namespaces.user, "user_namespace", machine.why_user);
   tell(report, plan.namespaces.pid, "pid_namespace", machine.why_pid.empty() ? "not forked into one" : machine.why_pid);
   tell(report, plan.namespaces.ipc, "ipc_namespace", none("ipc_namespace", "needs a mount namespace beside it"));
@@ -150,7 +152,14 @@ Result<SandboxReport> enter_sandbox(const SandboxSpec& spec) {
                                          " threads; it must be the first thing after the fork");
   }
   if (!spec.keep_descriptors.empty()) FUSED_CHECK(close_others(spec.keep_descriptors));
-  if (spec.isolation == "none") return enter_none(spec);
+  // Until the end our own /proc files must be ours; a zygote that is not dumpable passes them to root.
+  const int dumpable = ::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  if (spec.isolation == "none") {
+    auto report = enter_none(spec);
+    ::prctl(PR_SET_DUMPABLE, dumpable == 0 ? 0 : 1, 0, 0, 0);
+    return report;
+  }
   const auto plan = make_plan(spec, forked().namespaces);
   const auto report = describe(plan, spec);  // reads the host's file system, so before the view changes
   if (!has(spec.without, "oom_first")) FUSED_CHECK(kill_first());

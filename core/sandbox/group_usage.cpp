@@ -26,7 +26,6 @@ constexpr int kEndRounds = 100;
 constexpr useconds_t kRoundPause_us = 1000;
 constexpr int kShareOfTime = 20;  // a dear measurement may take a twentieth of the time
 constexpr std::size_t kPidsMax = 8192;
-constexpr auto kSharedEvery = std::chrono::milliseconds(200);
 constexpr std::int64_t kBlockBytes = 512;
 constexpr int kDepthMax = 64;
 
@@ -43,7 +42,9 @@ std::string read_small(const std::string& path) {
   if (file < 0) return {};
   std::string text;
   char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(file, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(got));
+  for (ssize_t got = 0; (got = ::read(file, buffer, sizeof buffer)) > 0;) {
+    text.append(buffer, static_cast<std::size_t>(got));
+  }
   ::close(file);
   return text;
 }
@@ -83,9 +84,9 @@ bool read_stat(pid_t pid, Stat& out) {
   long long threads = 0;
   long long resident = 0;
   int parent = 0;
-  const int read = std::sscanf(text.c_str() + close + 1,
-                               " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lld %*d %*u %*u %lld",
-                               &out.state, &parent, &threads, &resident);
+  constexpr const char* kFields =
+      " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lld %*d %*u %*u %lld";
+  const int read = std::sscanf(text.c_str() + close + 1, kFields, &out.state, &parent, &threads, &resident);
   out.parent = parent;
   out.threads = threads;
   out.resident_pages = resident;
@@ -143,13 +144,14 @@ std::int64_t own_tmpfs_bytes(pid_t pid, const char* folder) {
   struct stat seen {};
   struct stat ours {};
   struct statfs about {};
-  if (::stat(theirs.c_str(), &seen) != 0 || ::statfs(theirs.c_str(), &about) != 0 || about.f_type != TMPFS_MAGIC) return 0;
+  if (::stat(theirs.c_str(), &seen) != 0 || ::statfs(theirs.c_str(), &about) != 0) return 0;
+  if (about.f_type != TMPFS_MAGIC) return 0;
   if (::stat(folder, &ours) == 0 && ours.st_dev == seen.st_dev) return 0;
   return static_cast<std::int64_t>(about.f_blocks - about.f_bfree) * static_cast<std::int64_t>(about.f_bsize);
 }
 
-// Without following links; a folder that vanishes while it is read is skipped. A tree deeper than kDepthMax counts as too
-// many files: every level holds one of the server's descriptors.
+// Without following links; a folder that vanishes while it is read is skipped. A tree deeper than kDepthMax counts as
+// too many files: every level holds one of the server's descriptors.
 void walk(int folder_descriptor, Walk& sum, int depth) {
   const Folder folder(::fdopendir(folder_descriptor));
   if (!folder) {
@@ -264,7 +266,7 @@ std::int64_t GroupWatch::unmapped_shared_bytes(const std::vector<pid_t>& pids) {
   }
   if (!pids.empty()) bytes += own_tmpfs_bytes(pids.front(), "/dev/shm") + own_tmpfs_bytes(pids.front(), "/tmp");
   const auto end = Clock::now();
-  next_shared_ = end + std::max<Clock::duration>((end - begin) * kShareOfTime, bytes > 0 ? Clock::duration{} : kSharedEvery / 4);
+  next_shared_ = end + (end - begin) * kShareOfTime;
   return bytes;
 }
 

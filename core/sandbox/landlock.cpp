@@ -85,7 +85,9 @@ Status restrict_files(const SandboxSpec& spec, bool private_root, int abi, bool 
   const int ruleset = static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, size, 0));
   if (ruleset < 0) return fail_errno("landlock_create_ruleset", errno);
   auto added = add_rules(ruleset, spec, private_root, attributes.files);
-  if (added && ::syscall(SYS_landlock_restrict_self, ruleset, 0) != 0) added = fail_errno("landlock_restrict_self", errno);
+  if (added && ::syscall(SYS_landlock_restrict_self, ruleset, 0) != 0) {
+    added = fail_errno("landlock_restrict_self", errno);
+  }
   ::close(ruleset);
   return added;
 }

@@ -4,6 +4,7 @@
 #include <linux/landlock.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -83,6 +84,7 @@ int Namespaces::clone_flags() const {
 }
 
 int write_id_maps(unsigned user, unsigned group) {
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // a zygote that is not dumpable passes that on, and our own /proc files to root
   const auto map = [](unsigned id) { return std::to_string(id) + " " + std::to_string(id) + " 1"; };
   const int denied = write_text("/proc/self/setgroups", "deny");
   if (denied != 0 && denied != ENOENT) return denied;

@@ -173,8 +173,8 @@ Status add_python(const SandboxSpec& spec, std::vector<Bind>& binds) {
   return {};
 }
 
-// /mount, where the server's own records can be read and not written. /mount/fused-system is a mount point of its own so
-// that it cannot be moved aside either.
+// /mount, where the server's own records can be read and not written. /mount/fused-system is a mount point of its own,
+// so that it cannot be moved aside either.
 Status add_mount(const SandboxSpec& spec, std::vector<Bind>& binds) {
   std::error_code error;
   const auto system = spec.mount / "fused-system";
@@ -209,7 +209,9 @@ Status place_links(const std::vector<fs::path>& links) {
     FUSED_CHECK(make_folder(link.parent_path()));
     std::error_code error;
     const auto target = fs::read_symlink(link, error);
-    if (error || (::symlink(target.c_str(), here(link).c_str()) != 0 && errno != EEXIST)) return failed("symlink", link);
+    if (error || (::symlink(target.c_str(), here(link).c_str()) != 0 && errno != EEXIST)) {
+      return failed("symlink", link);
+    }
   }
   return {};
 }

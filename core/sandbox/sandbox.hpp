@@ -11,8 +11,8 @@
 //  - Without one, the worker is a "child subreaper": whatever it started stays below it in the process tree, and
 //    end_group() (sandbox/group_usage.hpp) ends the tree from outside.
 //  - The init process dies with the zygote (PR_SET_PDEATHSIG), and so does a worker forked plainly.
-//  - A step that the machine refuses (found out once, in a throw-away child) is left out and named in the report. A step
-//    that ought to work and fails is an error: the child must then exit without running anything.
+//  - A step that the machine refuses (found out once, in a throw-away child) is left out and named in the report. A
+//    step that ought to work and fails is an error: the child must then exit without running anything.
 //  - The zygote must have one thread at fork_worker: handlers of pthread_atfork are not run.
 #pragma once
 #include <sys/types.h>
@@ -76,7 +76,7 @@ int worker_status(pid_t pid, int wait_status);
 Result<SandboxReport> enter_sandbox(const SandboxSpec& spec);
 
 // Ends every process that this worker started and that is still there, and reaps them; returns how many there were, or
-// -1 when the sandbox in force forbids to signal them (no pid namespace and no landlock_scope): replace the worker then.
+// -1 when the sandbox in force forbids to signal them (no pid namespace and no landlock_scope): replace the worker.
 int end_children();
 
 // Empties what the last run could leave files in: scratch, and with a private root /tmp and /dev/shm (else these belong

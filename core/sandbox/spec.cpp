@@ -60,7 +60,9 @@ Status read_member(const std::string& key, const json::value& value, SandboxSpec
   } else if (key == "scratch") {
     spec.scratch = FUSED_TRY(path_of(value, key));
   } else if (key == "python_paths") {
-    for (const auto& one : FUSED_TRY(texts(value, key))) spec.python_paths.push_back(FUSED_TRY(path_of(json::value(one), key)));
+    for (const auto& one : FUSED_TRY(texts(value, key))) {
+      spec.python_paths.push_back(FUSED_TRY(path_of(json::value(one), key)));
+    }
   } else if (key == "network") {
     if (!value.is_bool()) return wrong(key, "true or false");
     spec.network = value.as_bool();
@@ -88,7 +90,9 @@ Result<SandboxSpec> parse_sandbox_spec(std::string_view text) {
   const auto value = json::parse(text, error);
   if (error || !value.is_object()) return fail(ErrorKind::invalid_argument, "sandbox: not a JSON object");
   SandboxSpec spec;
-  for (const auto& member : value.get_object()) FUSED_CHECK(read_member(std::string(member.key()), member.value(), spec));
+  for (const auto& member : value.get_object()) {
+    FUSED_CHECK(read_member(std::string(member.key()), member.value(), spec));
+  }
   for (const auto& [key, path] : {std::pair{"data", &spec.data}, {"mount", &spec.mount}, {"scratch", &spec.scratch}}) {
     if (path->empty() || *path == "/") return wrong(key, "an absolute path other than /");
   }

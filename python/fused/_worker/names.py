@@ -185,7 +185,7 @@ class Names:
         for name in _native.differing_keys(modules, copy):
             if name in copy:
                 modules[name] = copy[name]
-            elif not name.startswith(MODULE_PREFIX) and not self.is_trusted(modules[name]):
+            elif not name.startswith(MODULE_PREFIX) and not (_is_own_name(name, modules) and self.is_trusted(modules[name])):
                 del modules[name]
 
     def is_trusted(self, module: Any) -> bool:
@@ -203,6 +203,12 @@ class Names:
     def is_trusted_path(self, path: str) -> bool:
         """Lies this file in the interpreter's or an environment's folders."""
         return path.startswith(self._folders) or "/site-packages/" in path or "/dist-packages/" in path
+
+
+def _is_own_name(name: str, modules: dict[str, Any]) -> bool:
+    """Libraries give their modules other names beneath their own; a new name at the top is a function's."""
+    root = name.partition(".")[0]
+    return getattr(modules.get(root), "__name__", root) == root
 
 
 _prepared: Names | None = None

@@ -1,4 +1,4 @@
-"""One server with small limits and a single worker slot, so that a canary run follows each hostile one on the same slot."""
+"""One server with small limits and a single worker slot: a canary run follows each hostile one on the same slot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import requests
 
 from tests.conftest import Server, need_server, start_server, stop_server
 
-WALL_MS = 2500
+WALL_MS = 4000
 LIMITS = {
     "wall-ms": WALL_MS,
     "memory-bytes": 700 << 20,
@@ -37,7 +37,14 @@ class Arena:
 
     def run(self, code: str) -> tuple[str, Any, dict[str, Any]]:
         """Outcome, value (of a run that ended well) and all the metadata."""
-        udf = {"name": "hostile", "type": "geopandas_v2", "code": code, "headers": [], "parameters": {}, "entrypoint": "udf"}
+        udf = {
+            "name": "hostile",
+            "type": "geopandas_v2",
+            "code": code,
+            "headers": [],
+            "parameters": {},
+            "entrypoint": "udf",
+        }
         step = {"type": "udf", "name": "hostile", "udf": udf, "input": None}
         reply = requests.post(
             f"{self.server.api}/realtime/default/api/v1/run/udf",
@@ -69,4 +76,9 @@ def arena() -> Iterator[Arena]:
 
 
 def planted(data: Path) -> list[Path]:
-    return [data / "planted-state", data / "s3" / "bucket" / "object", data / "journal" / "planted", data / "scratch" / "999" / "other"]
+    return [
+        data / "planted-state",
+        data / "s3" / "bucket" / "object",
+        data / "journal" / "planted",
+        data / "scratch" / "999" / "other",
+    ]

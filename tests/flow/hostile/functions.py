@@ -4,6 +4,8 @@
 ``value`` is compared for those that end well: most of them count the ways that were open, which must be none.
 """
 
+# ruff: noqa: E501 (texts that run inside keep their lines)
+
 from __future__ import annotations
 
 import textwrap

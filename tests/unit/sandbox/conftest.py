@@ -55,13 +55,13 @@ def as_nobody(command: list[str]) -> list[str]:
 def python_for_nobody() -> str | None:
     """An interpreter of our version that an ordinary user can start (ours may lie in a closed home)."""
     wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
-    show = "import sys; print('%d.%d' % sys.version_info[:2])"
+    show = "import os, sys; print('%d.%d' % sys.version_info[:2], os.path.exists(os.path.realpath(sys.executable)))"
     for candidate in (sys.executable, f"/usr/bin/python{wanted}", "/usr/bin/python3"):
         try:
             got = subprocess.run(as_nobody([candidate, "-c", show]), capture_output=True, text=True, timeout=30)
         except OSError:
             continue
-        if got.returncode == 0 and got.stdout.strip() == wanted:
+        if got.returncode == 0 and got.stdout.split() == [wanted, "True"]:
             return candidate
     return None
 

@@ -1,7 +1,8 @@
 """Forks one worker, closes it in and runs a text in it. Reads a JSON order from stdin, prints a JSON answer.
 
-Order: ``code`` (sets ``value``), ``outside`` (runs in the parent while the worker waits; sees ``pid``, ``data``, and what
-the worker's text gave so far as ``value``), ``spec`` (members that replace the defaults), ``isolation``, ``without``.
+Order: ``code`` (sets ``value``), ``outside`` (runs in the parent while the worker waits; sees ``pid``, ``data`` and
+what the worker's text gave so far as ``value``), ``spec`` (members that replace the defaults), ``isolation`` and
+``without``.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def main() -> None:
     order = json.load(sys.stdin)
     native = load_native(order["native"])
     signal.alarm(int(order.get("seconds", 60)))
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # not dumpable, as a zygote ought to be
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a subreaper: what outlives a plainly forked worker is ended here
     answer_read, answer_write = os.pipe()
     go_read, go_write = os.pipe()

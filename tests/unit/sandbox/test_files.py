@@ -1,5 +1,7 @@
 """What a function can see and change of the machine's files."""
 
+# ruff: noqa: E501 (texts that run inside keep their lines)
+
 from __future__ import annotations
 
 import os
@@ -53,7 +55,9 @@ def test_no_canary_of_the_data_folder_is_found_by_path_link_proc_or_walk(sandbox
     places = plant(sandbox)
     (sandbox.data / "mount" / "to_token").symlink_to(sandbox.data / "token")
     (sandbox.data / "mount" / "up").symlink_to("..")
-    code = WALK + """
+    code = (
+        WALK
+        + """
 for path in extra["places"]:
     for form in (path, "/proc/self/root" + path, "/proc/1/root" + path, "/proc/self/cwd/../.." + path[len(data):]):
         if secret in read(form):
@@ -69,6 +73,7 @@ for top in ("/", "/mount", data):
     look(top)
 value = {"found": found, "seen": seen}
 """
+    )
     value = sandbox.value(code, extra={"secret": SECRET, "places": places})
     print(f"canaries planted: {len(places)}; files read inside: {value['seen']}; found: {len(value['found'])}")
     assert value["found"] == []
@@ -207,7 +212,8 @@ def test_devices_that_programs_need_are_there(sandbox: Sandbox) -> None:
 
 
 def test_files_left_behind_are_gone_after_emptying(sandbox: Sandbox) -> None:
-    value = sandbox.value("""
+    value = sandbox.value(
+        """
         import os
         os.makedirs("a/b/c")
         open("a/b/c/x", "w").write("1")
@@ -226,7 +232,9 @@ def test_files_left_behind_are_gone_after_emptying(sandbox: Sandbox) -> None:
             open("/tmp/z", "w").write("1")
         left = native.empty_own_folders()
         value = [left, os.listdir(spec["scratch"]), os.path.exists("/usr/bin")]
-    """, extra=sandbox.run("pass")["report"]["isolation"])
+    """,
+        extra=sandbox.run("pass")["report"]["isolation"],
+    )
     assert value == [0, [], True]
 
 
@@ -236,11 +244,14 @@ def test_each_worker_has_a_dev_shm_of_its_own(sandbox: Sandbox) -> None:
     mark = Path("/dev/shm") / name
     mark.write_text(SECRET)
     try:
-        value: Any = sandbox.value(f"""
+        value: Any = sandbox.value(
+            f"""
             import os
             value = [os.listdir("/dev/shm"), os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize]
             open("/dev/shm/{name}-inside", "w").write("1")
-        """, spec={"limits": {"memory_bytes": 64 << 20}})
+        """,
+            spec={"limits": {"memory_bytes": 64 << 20}},
+        )
         assert value == [[], 64 << 20]
         assert not mark.with_name(name + "-inside").exists()
     finally:

@@ -1,5 +1,7 @@
 """Privileges, system calls and sockets."""
 
+# ruff: noqa: E501 (texts that run inside keep their lines)
+
 from __future__ import annotations
 
 import errno
@@ -52,14 +54,18 @@ def test_each_refused_system_call_fails_with_eperm(sandbox: Sandbox) -> None:
 
 def test_without_the_filter_some_of_these_calls_get_another_answer(sandbox: Sandbox) -> None:
     """So that the test above does not only see what the kernel refuses anyway."""
-    got = sandbox.value(CALL + "value = {n: call(extra[n], 0, 0, 0, 0, 0) for n in extra}", extra=numbers(), without=["seccomp"])
+    got = sandbox.value(
+        CALL + "value = {n: call(extra[n], 0, 0, 0, 0, 0) for n in extra}", extra=numbers(), without=["seccomp"]
+    )
     others = sorted(name for name, code in got.items() if code != errno.EPERM)
     assert {"io_uring_setup", "ptrace", "keyctl", "process_vm_readv", "kcmp"} <= set(others)
 
 
 def test_namespaces_cannot_be_made_and_clone3_sends_the_c_library_to_clone(sandbox: Sandbox) -> None:
     unshare, clone, clone3 = (272, 56, 435) if X86 else (97, 220, 435)
-    code = CALL + f"""
+    code = (
+        CALL
+        + f"""
 flags = {{"mount": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000,
          "net": 0x40000000, "time": 0x80}}
 value = {{"unshare": [call({unshare}, flag) for flag in flags.values()],
@@ -67,6 +73,7 @@ value = {{"unshare": [call({unshare}, flag) for flag in flags.values()],
          "clone_parent": call({clone}, 0x8000 | 17, 0, 0, 0, 0), "clone3": call({clone3}, 0, 0),
          "upper_bits": call({clone}, 0x10000000 | 17 | (1 << 40), 0, 0, 0, 0)}}
 """
+    )
     got = sandbox.value(code)
     assert set(got["unshare"]) == set(got["clone"]) == {errno.EPERM}
     assert (got["clone_parent"], got["upper_bits"], got["clone3"]) == (errno.EPERM, errno.EPERM, errno.ENOSYS)
@@ -98,7 +105,8 @@ def test_of_socket_families_only_unix_internet_and_routes_can_be_had(sandbox: Sa
 
 
 def test_without_network_there_are_unix_sockets_only(sandbox: Sandbox) -> None:
-    got = sandbox.value("""
+    got = sandbox.value(
+        """
         import socket
         value = []
         for family in (socket.AF_INET, socket.AF_INET6):
@@ -109,7 +117,9 @@ def test_without_network_there_are_unix_sockets_only(sandbox: Sandbox) -> None:
         one, other = socket.socketpair()
         one.send(b"x")
         other.recv(1)
-    """, spec={"network": False})
+    """,
+        spec={"network": False},
+    )
     assert got == [errno.EPERM, errno.EPERM]
 
 

@@ -1,5 +1,7 @@
 """What functions use keeps working inside."""
 
+# ruff: noqa: E501 (texts that run inside keep their lines)
+
 from __future__ import annotations
 
 import importlib.util
@@ -44,7 +46,15 @@ USES = {
         value = float(open("x.png", "rb").read(4) == b"\\x89PNG")
     """,
 }
-RESULTS = {"numpy": 8e6, "pandas": 4.0, "pyarrow": 4999950000.0, "pyogrio": 2.0, "rasterio": 448.0, "duckdb": 499999500000.0, "matplotlib": 1.0}
+RESULTS = {
+    "numpy": 8e6,
+    "pandas": 4.0,
+    "pyarrow": 4999950000.0,
+    "pyogrio": 2.0,
+    "rasterio": 448.0,
+    "duckdb": 499999500000.0,
+    "matplotlib": 1.0,
+}
 
 
 SPAWN = """
@@ -98,12 +108,15 @@ def test_threads_subprocesses_pipes_and_pools_work(sandbox: Sandbox) -> None:
 
 
 def test_multiprocessing_by_spawn_and_shared_memory_work(sandbox: Sandbox) -> None:
-    value = sandbox.value("""
+    value = sandbox.value(
+        """
 import subprocess, sys
 open("job.py", "w").write(extra)
 got = subprocess.run([sys.executable, "job.py"], capture_output=True, text=True)
 value = [got.stdout, got.returncode, got.stderr]
-""", extra=SPAWN)
+""",
+        extra=SPAWN,
+    )
     assert value == ["7 0\n", 0, ""]
 
 

@@ -1,5 +1,7 @@
 """Workers and what they start: found, counted and ended."""
 
+# ruff: noqa: E501 (texts that run inside keep their lines)
+
 from __future__ import annotations
 
 import os
@@ -14,7 +16,11 @@ import pytest
 
 from .conftest import PACKAGES, Sandbox, as_nobody, native_path, python_for_nobody
 
-WEAKER = {"pid namespace": [], "process tree": ["mount_namespace"], "nothing of the kind": ["mount_namespace", "landlock_scope"]}
+WEAKER = {
+    "pid namespace": [],
+    "process tree": ["mount_namespace"],
+    "nothing of the kind": ["mount_namespace", "landlock_scope"],
+}
 
 # Daemons in every way that a process can hide from its parent.
 SCATTER = """
@@ -53,11 +59,16 @@ def wait_until(what: object, seconds: float = 10) -> None:
 @pytest.mark.parametrize("machine", ["pid namespace", "process tree"])
 def test_the_worker_ends_whatever_a_run_started(sandbox: Sandbox, machine: str) -> None:
     sandbox.need("landlock_scope", *(["pid_namespace"] if machine == "pid namespace" else []))
-    value = sandbox.value(SCATTER + """
+    value = sandbox.value(
+        SCATTER
+        + """
 first, again = native.end_children(), native.end_children()
 left = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) > 2]
 value = [first, again, left if extra else []]
-""", without=WEAKER[machine], extra=machine == "pid namespace")
+""",
+        without=WEAKER[machine],
+        extra=machine == "pid namespace",
+    )
     assert value == [10, 0, []]
 
 
@@ -83,7 +94,8 @@ seen = [before, native.end_group(pid)]
 
 def test_landlock_refuses_signals_to_strangers_and_allows_them_to_children(sandbox: Sandbox) -> None:
     sandbox.need("landlock_scope")
-    value = sandbox.value("""
+    value = sandbox.value(
+        """
         import os, signal, subprocess
         def refused(pid):
             try:
@@ -96,12 +108,15 @@ def test_landlock_refuses_signals_to_strangers_and_allows_them_to_children(sandb
         child.kill()
         value.append(child.wait())
         os.setpriority
-    """, without=WEAKER["process tree"])
+    """,
+        without=WEAKER["process tree"],
+    )
     assert value == [True, True, False, False, -signal.SIGKILL]
 
 
 def test_limits_and_priorities_of_strangers_cannot_be_changed(sandbox: Sandbox) -> None:
-    value = sandbox.value("""
+    value = sandbox.value(
+        """
         import os, resource
         def refused(call, *given):
             try:
@@ -113,7 +128,9 @@ def test_limits_and_priorities_of_strangers_cannot_be_changed(sandbox: Sandbox) 
         value = [refused(resource.prlimit, other, resource.RLIMIT_NOFILE), refused(os.sched_setaffinity, other, {0}),
                  refused(os.setpriority, os.PRIO_PROCESS, other, 5), refused(os.sched_setscheduler, other, os.SCHED_BATCH, os.sched_param(0)),
                  refused(resource.prlimit, 0, resource.RLIMIT_NOFILE), refused(os.setpriority, os.PRIO_PROCESS, 0, 1)]
-    """, without=["mount_namespace"])
+    """,
+        without=["mount_namespace"],
+    )
     assert value == [True, True, True, True, False, False]
 
 
@@ -144,7 +161,9 @@ def test_kill_minus_one_reaches_nobody_else(sandbox: Sandbox) -> None:
     [("os.kill(os.getpid(), 9)", 9, None), ("os.abort()", 6, None), ("ctypes.string_at(0)", 11, None),
      ("os.kill(os.getpid(), 15)", 15, None), ("os._exit(3)", None, 3), ("os._exit(137)", None, 137)],
 )  # fmt: skip
-def test_the_status_of_a_worker_is_its_own(sandbox: Sandbox, ending: str, signal_number: int | None, code: int | None) -> None:
+def test_the_status_of_a_worker_is_its_own(
+    sandbox: Sandbox, ending: str, signal_number: int | None, code: int | None
+) -> None:
     status = sandbox.run(f"import ctypes, os\n{ending}")["status"]
     assert (os.WTERMSIG(status) if os.WIFSIGNALED(status) else None) == signal_number
     assert (os.WEXITSTATUS(status) if os.WIFEXITED(status) else None) == code
@@ -231,7 +250,9 @@ def test_a_worker_has_a_session_of_its_own_and_dies_first(sandbox: Sandbox) -> N
 
 
 def test_a_hundred_workers_one_after_the_other_leave_nothing_with_the_zygote(sandbox: Sandbox) -> None:
-    answer = sandbox.run("pass", outside="""
+    answer = sandbox.run(
+        "pass",
+        outside="""
         import os, random, threading
         def state():
             maps = open("/proc/self/maps").read().count("\\n")
@@ -257,5 +278,6 @@ def test_a_hundred_workers_one_after_the_other_leave_nothing_with_the_zygote(san
             if round in (20, 99):
                 seen.append(state())
         assert numbers == {b"True"}, numbers
-    """)
+    """,
+    )
     assert answer["seen"][0] == answer["seen"][1]

@@ -1,5 +1,7 @@
 """What the server's watch sees of a worker from outside."""
 
+# ruff: noqa: E501 (texts that run inside keep their lines)
+
 from __future__ import annotations
 
 import pytest
@@ -43,7 +45,8 @@ def test_while_memory_is_small_the_cheap_upper_estimate_is_given(sandbox: Sandbo
 
 @pytest.mark.parametrize("without", [[], ["mount_namespace"]])
 def test_processes_and_threads_are_counted_without_the_init_process(sandbox: Sandbox, without: list[str]) -> None:
-    answer = sandbox.run("""
+    answer = sandbox.run(
+        """
         import os, subprocess, threading, time
         wait = threading.Event()
         for _ in range(5):
@@ -54,34 +57,43 @@ def test_processes_and_threads_are_counted_without_the_init_process(sandbox: San
                 time.sleep(20)
             os._exit(0)
         os.wait()
-    """, without=without, outside=LOOK.format(limit=1 << 40))
+    """,
+        without=without,
+        outside=LOOK.format(limit=1 << 40),
+    )
     assert answer["seen"]["processes"] == 5
     assert answer["seen"]["threads"] == 10
 
 
 def test_scratch_is_measured_in_allocated_bytes_and_files(sandbox: Sandbox) -> None:
-    seen = sandbox.run("""
+    seen = sandbox.run(
+        """
         import os
         os.makedirs("a/b")
         open("a/b/x", "wb").write(bytes(3 << 20))
         os.symlink("/usr", "a/link")
         open("sparse", "wb").truncate(1 << 30)
-    """, outside=LOOK.format(limit=1 << 40))["seen"]
+    """,
+        outside=LOOK.format(limit=1 << 40),
+    )["seen"]
     assert seen["scratch_files"] == 5
     assert 3 * MIB <= seen["scratch_bytes"] < 4 * MIB
 
 
 def test_a_tree_without_end_is_over_the_limit_and_costs_few_descriptors(sandbox: Sandbox) -> None:
-    seen = sandbox.run("""
+    seen = sandbox.run(
+        """
         import os
         for _ in range(2000):
             os.mkdir("d")
             os.chdir("d")
-    """, outside="""
+    """,
+        outside="""
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 seen = native.group_usage(pid, data + '/scratch/7', 1 << 40)
-""")["seen"]
+""",
+    )["seen"]
     assert seen["scratch_files"] > 100_000
 
 

@@ -1,5 +1,7 @@
 """Machines that refuse a step: what is left still holds, and the report says what is missing."""
 
+# ruff: noqa: E501 (texts that run inside keep their lines)
+
 from __future__ import annotations
 
 import errno
@@ -32,7 +34,8 @@ def test_without_a_mount_namespace_landlock_hides_the_data_folder(sandbox: Sandb
     sandbox.need("landlock")
     (sandbox.data / "token").write_text("canary")
     (sandbox.data / "scratch" / "8" / "other").write_text("canary")
-    answer = sandbox.run("""
+    answer = sandbox.run(
+        """
         import os
         def refused(call, *given):
             try:
@@ -47,7 +50,9 @@ def test_without_a_mount_namespace_landlock_hides_the_data_folder(sandbox: Sandb
         open("made", "w").write("1")
         open(f"/proc/{os.getpid()}/environ", "rb").read()
         value.append(refused(lambda: open(f"/proc/{os.getppid()}/environ", "rb").read()))
-    """, without=["mount_namespace"])
+    """,
+        without=["mount_namespace"],
+    )
     assert answer["report"]["mount"] == "env"
     assert 0 not in answer["value"], answer["value"]
     assert (sandbox.data / "mount" / "made").exists()
