@@ -1,0 +1,70 @@
+"""`fused serve FOLDER --watch`: every .py with @fused.udf is an endpoint at once, reloaded on save."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import requests
+
+from tests.conftest import Server, need_server, start_server, stop_server
+
+SOURCE = "import fused\n\n@fused.udf\ndef udf(n: int = 1):\n    return n * {factor}\n"
+
+
+def ask(server: Server, name: str, query: str = "n=5") -> requests.Response:
+    url = f"{server.base_url}/api/v1/run/owner@localhost/{name}.json?{query}"
+    return requests.get(url, headers={"Authorization": f"Bearer {server.token}"}, timeout=60)
+
+
+def eventually(server: Server, name: str, wanted: object, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        reply = ask(server, name)
+        seen = reply.json() if reply.status_code == 200 else reply.status_code
+        if seen == wanted:
+            return
+        assert time.monotonic() < deadline, f"{name} answered {seen}, not {wanted}"
+        time.sleep(0.02)
+
+
+def test_files_are_endpoints_and_follow_every_save(tmp_path: Path) -> None:
+    need_server()
+    folder = tmp_path / "functions"
+    folder.mkdir()
+    (folder / "times.py").write_text(SOURCE.format(factor=2))
+    (folder / "helper.py").write_text("def nothing(): pass\n")
+    (folder / "broken.py").write_text("import fused\n@fused.udf\ndef udf(:\n")
+    server = start_server(tmp_path / "data", str(folder), "--watch")
+    try:
+        assert ask(server, "times").json() == 10
+        assert ask(server, "helper").status_code == 404
+        broken = ask(server, "broken")
+        assert broken.status_code == 422 and "line 3" in broken.text
+        (folder / "times.py").write_text(SOURCE.format(factor=3))
+        eventually(server, "times", 15)
+        (folder / "added.py").write_text(SOURCE.format(factor=7))
+        eventually(server, "added", 35)
+        (folder / "added.py").rename(folder / "renamed.py")
+        eventually(server, "renamed", 35)
+        eventually(server, "added", 404)
+        (folder / "renamed.py").unlink()
+        eventually(server, "renamed", 404)
+    finally:
+        stop_server(server)
+
+
+def test_a_format_a_name_or_a_folder_that_is_wrong_is_told(tmp_path: Path) -> None:
+    need_server()
+    (tmp_path / "f.py").write_text(SOURCE.format(factor=2))
+    server = start_server(tmp_path / "data", str(tmp_path))
+    try:
+        url = f"{server.base_url}/api/v1/run/owner@localhost"
+        headers = {"Authorization": f"Bearer {server.token}"}
+        wrong = requests.get(f"{url}/f.docx", headers=headers, timeout=10)
+        assert wrong.status_code == 400 and "docx" in wrong.json()["message"] and "parquet" in wrong.json()["message"]
+        missing = requests.get(f"{url}/g.json", headers=headers, timeout=10)
+        assert missing.status_code == 404 and "'g'" in missing.json()["message"]
+        assert requests.get(f"{url}/f.json", timeout=10).status_code == 401
+    finally:
+        stop_server(server)
