@@ -25,14 +25,27 @@ def headers_of(server: Server, run_id: str | None = None, **more: str) -> dict[s
     return headers
 
 
-def run(server: Server, code: str, parameters: dict[str, Any] | None = None, fmt: str = "json", timeout: float = 60, **headers: str) -> requests.Response:
+def run(
+    server: Server,
+    code: str,
+    parameters: dict[str, Any] | None = None,
+    fmt: str = "json",
+    timeout: float = 60,
+    **headers: str,
+) -> requests.Response:
     """The direct form: one request, one answer."""
-    return requests.post(server.api + ROUTE, json=body_of(code, parameters, fmt), headers=headers_of(server, **headers), timeout=timeout)
+    return requests.post(
+        server.api + ROUTE, json=body_of(code, parameters, fmt), headers=headers_of(server, **headers), timeout=timeout
+    )
 
 
-def start(server: Server, code: str, run_id: str | None = None, parameters: dict[str, Any] | None = None) -> tuple[str, requests.Response]:
+def start(
+    server: Server, code: str, run_id: str | None = None, parameters: dict[str, Any] | None = None
+) -> tuple[str, requests.Response]:
     run_id = run_id or str(uuid.uuid4())
-    reply = requests.post(server.api + ROUTE + "/start", json=body_of(code, parameters), headers=headers_of(server, run_id), timeout=30)
+    reply = requests.post(
+        server.api + ROUTE + "/start", json=body_of(code, parameters), headers=headers_of(server, run_id), timeout=30
+    )
     return run_id, reply
 
 

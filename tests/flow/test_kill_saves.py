@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from conftest import Server, need_server, start_server
+from tests.conftest import Server, need_server, start_server
 
 KILLS = 500 if os.environ.get("FUSED_TEST_LONG") else 50
 WRITERS = 3

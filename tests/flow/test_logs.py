@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Server, need_server, start_server, stop_server
+from tests.conftest import Server, need_server, start_server, stop_server
 
 from fused import load
 from fused.models import UdfJobStepConfig

@@ -20,7 +20,9 @@ from tests.flow.calls import ROUTE, body_of, headers_of, metadata_of, poll, run,
 def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One worker, a wall limit of 3 s and a short queue, so that waiting and ending can be seen."""
     need_server()
-    running = start_server(tmp_path_factory.mktemp("single") / "data", "--limit-wall-ms", "3000", "--queue-length", "60", workers=1)
+    running = start_server(
+        tmp_path_factory.mktemp("single") / "data", "--limit-wall-ms", "3000", "--queue-length", "60", workers=1
+    )
     yield running
     stop_server(running)
 
@@ -46,7 +48,11 @@ def test_an_exception_is_a_422_with_the_users_line_and_class(server: Server) -> 
     assert error["error_type"] == "user_error" and "ZeroDivisionError" in error["message"]
     assert "return 1 / x" in error["detail"]
     metadata = metadata_of(reply)
-    assert metadata["exception_class"] == "ZeroDivisionError" and metadata["lineno"] == 2 and metadata["error_type"] == "runtime_error"
+    assert (
+        metadata["exception_class"] == "ZeroDivisionError"
+        and metadata["lineno"] == 2
+        and metadata["error_type"] == "runtime_error"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,11 +85,16 @@ def test_an_impossible_format_is_a_406_that_lists_the_possible_ones(server: Serv
 
 def test_a_run_over_its_time_is_ended_and_says_where_it_was(single: Server) -> None:
     begin = time.monotonic()
-    reply = run(single, "import time\ndef udf():\n    print('before')\n    while True:\n        time.sleep(0.01)  # the slow line\n")
+    reply = run(
+        single,
+        "import time\ndef udf():\n    print('before')\n    while True:\n        time.sleep(0.01)  # the slow line\n",
+    )
     assert reply.status_code == 504 and reply.json()["error_type"] == "timeout"
     assert time.monotonic() - begin > 2.9
     metadata = metadata_of(reply)
-    assert metadata["error_type"] == "timeout_error" and "3 s" in metadata["errormsg"] and metadata["stdout"] == "before\n"
+    assert (
+        metadata["error_type"] == "timeout_error" and "3 s" in metadata["errormsg"] and metadata["stdout"] == "before\n"
+    )
     folder = wait_for_folder(single, metadata["log_dir"])
     stderr = (folder / "stderr.log").read_text()
     assert "outcome: timeout" in stderr and 'last Python line: File "f.py", line 5 in udf' in stderr, stderr
@@ -97,13 +108,17 @@ def test_a_crash_names_its_signal_and_the_next_run_is_unharmed(server: Server) -
     metadata = metadata_of(reply)
     assert "signal 11" in metadata["errormsg"]
     stderr = (wait_for_folder(server, metadata["log_dir"]) / "stderr.log").read_text()
-    assert "signal: SIGSEGV (11)" in stderr and 'line 3 in udf' in stderr, stderr
+    assert "signal: SIGSEGV (11)" in stderr and "line 3 in udf" in stderr, stderr
     assert run(server, "def udf(): return 1").json() == 1
 
 
 def test_a_process_that_leaves_without_a_result_is_never_a_success(server: Server) -> None:
     reply = run(server, "import os\ndef udf(): os._exit(0)")
-    assert reply.status_code == 422 and reply.json()["error_type"] == "no_result" and "exit code 0" in reply.json()["message"]
+    assert (
+        reply.status_code == 422
+        and reply.json()["error_type"] == "no_result"
+        and "exit code 0" in reply.json()["message"]
+    )
 
 
 def test_start_answers_202_while_it_runs_and_the_poll_gives_the_result(server: Server) -> None:
@@ -133,7 +148,9 @@ def test_a_run_id_is_joined_while_it_runs_and_answered_again_afterwards(server: 
 
 def test_after_a_failure_the_same_id_starts_a_new_attempt_with_its_own_folder(server: Server) -> None:
     name = f"attempt-{uuid.uuid4()}"
-    code = COUNT.replace("return len", "if len(open('/mount/' + name).read()) < 2: raise ValueError('first')\n    return len")
+    code = COUNT.replace(
+        "return len", "if len(open('/mount/' + name).read()) < 2: raise ValueError('first')\n    return len"
+    )
     run_id, first = start(server, code, None, {"name": name})
     assert first.status_code == 422
     second = start(server, code, run_id, {"name": name})[1]
@@ -157,7 +174,9 @@ def test_beyond_the_queue_callers_get_429_with_retry_after(tmp_path: Path) -> No
     small = start_server(tmp_path / "data", "--queue-length", "2", workers=1)
     try:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            replies = list(pool.map(lambda _: run(small, "import time\ndef udf():\n    time.sleep(0.5)\n    return 1"), range(8)))
+            replies = list(
+                pool.map(lambda _: run(small, "import time\ndef udf():\n    time.sleep(0.5)\n    return 1"), range(8))
+            )
         codes = [reply.status_code for reply in replies]
         assert codes.count(200) == 3 and codes.count(429) == 5, codes
         refused = next(reply for reply in replies if reply.status_code == 429)
@@ -174,19 +193,21 @@ def test_twenty_parents_with_three_children_each_on_one_worker_end(single: Serve
     begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         replies = list(pool.map(lambda n: run(single, code, {"n": n}), range(20)))
-    assert [reply.status_code for reply in replies] == [200] * 20, [reply.text[:300] for reply in replies if reply.status_code != 200][:2]
+    assert [reply.status_code for reply in replies] == [200] * 20, [
+        reply.text[:300] for reply in replies if reply.status_code != 200
+    ][:2]
     assert [reply.json() for reply in replies] == [3 * n + 6 for n in range(20)]
     assert time.monotonic() - begin < 60
 
 
-DEEP = '''
+DEEP = """
 import fused
 @fused.udf
 def udf(depth: int, code: str):
     if depth <= 1:
         return "bottom"
     return fused.run(fused.load(code), depth=depth - 1, code=code)
-'''
+"""
 
 
 def test_functions_may_call_each_other_five_deep_and_not_six(single: Server) -> None:
@@ -203,8 +224,15 @@ def test_a_fresh_worker_has_run_nothing(server: Server) -> None:
 
 def test_head_asks_for_everything_but_the_body(server: Server) -> None:
     code = "import fused\n@fused.udf\ndef udf(): return [1, 2, 3]"
-    record = requests.post(server.api + "/udf/new", json={"slug": "headed", "udf_body": json.dumps({"name": "headed", "code": code}), "udf_type": "auto"}, headers=headers_of(server), timeout=10).json()
-    token = requests.post(server.api + "/udf-access-token/new", json={"udf_id": record["id"]}, headers=headers_of(server), timeout=10).json()["token"]
+    record = requests.post(
+        server.api + "/udf/new",
+        json={"slug": "headed", "udf_body": json.dumps({"name": "headed", "code": code}), "udf_type": "auto"},
+        headers=headers_of(server),
+        timeout=10,
+    ).json()
+    token = requests.post(
+        server.api + "/udf-access-token/new", json={"udf_id": record["id"]}, headers=headers_of(server), timeout=10
+    ).json()["token"]
     url = f"{server.api}/realtime-shared/{token}/run/file.json"
     body = requests.get(url, timeout=10)
     head = requests.head(url, timeout=10)
@@ -224,5 +252,10 @@ def wait_for_folder(server: Server, log_dir: str, seconds: float = 5) -> Path:
 
 
 def test_the_direct_form_ignores_query_parameters_of_the_protocol(server: Server) -> None:
-    reply = requests.post(server.api + ROUTE + "?fused_cache_disable_stream=true&cache_max_age=0", json=body_of("def udf(**kw): return sorted(kw)"), headers=headers_of(server), timeout=20)
+    reply = requests.post(
+        server.api + ROUTE + "?fused_cache_disable_stream=true&cache_max_age=0",
+        json=body_of("def udf(**kw): return sorted(kw)"),
+        headers=headers_of(server),
+        timeout=20,
+    )
     assert reply.json() == []
