@@ -25,6 +25,7 @@ bool is_dot(const char* name) { return std::strcmp(name, ".") == 0 || std::strcm
 
 struct Emptying {
   int top;        // what lies too deep is moved up into it
+  dev_t device;   // of `top`: what is mounted beneath it is somebody else's
   int moved = 0;  // names it has been given
 };
 
@@ -43,6 +44,12 @@ int empty_folder(int descriptor, int depth, Emptying& all) {
     int inner = ::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (inner < 0 && ::fchmodat(at, name, 0700, 0) == 0) {  // a run may have closed its folder to itself
       inner = ::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    }
+    struct stat about {};
+    if (inner >= 0 && ::fstat(inner, &about) == 0 && about.st_dev != all.device) {
+      ::close(inner);
+      ++left;
+      continue;
     }
     if (inner >= 0) ::fchmod(inner, 0700);
     if (inner >= 0 && depth >= kDepthMax) {
@@ -70,7 +77,9 @@ int empty_own_folders() {
       continue;
     }
     ::fchmod(folder, 0700);
-    Emptying all{folder};
+    struct stat about {};
+    ::fstat(folder, &about);
+    Emptying all{folder, about.st_dev};
     int here = 0;
     for (int pass = 0; pass < kPassesMax; ++pass) {
       const int before = all.moved;

@@ -253,7 +253,10 @@ Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kerne
   }
   std::vector<Bind> own;
   FUSED_CHECK(add_mount(spec, own));
-  const bool memory_tmp = within(spec.scratch, "/tmp");  // no folder can be bound both to /tmp and beneath it
+  // No folder can be bound both to /tmp and beneath it, and what lies beneath it must not be hidden by scratch.
+  const bool memory_tmp = within(spec.scratch, "/tmp") || std::any_of(system.begin(), system.end(), [](const Bind& bind) {
+                            return within(bind.target, "/tmp");
+                          });
   if (!memory_tmp) own.push_back({spec.scratch, "/tmp", kWritable});
   own.push_back({spec.scratch, spec.scratch, kWritable});
   FUSED_CHECK(take_all(system));
@@ -263,6 +266,10 @@ Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kerne
   FUSED_CHECK(mount_tmpfs(spec.scratch, "mode=0755,size=4m,nr_inodes=4096"));
   if (::chdir(spec.scratch.c_str()) != 0) return failed("chdir", spec.scratch);
   FUSED_CHECK(place_links(links));
+  if (memory_tmp) {
+    FUSED_CHECK(make_folder("/tmp"));
+    FUSED_CHECK(mount_tmpfs("tmp", memory_options(spec.limits)));
+  }
   const auto inside = std::stable_partition(system.begin(), system.end(),
                                             [&](const Bind& bind) { return !within(bind.target, spec.data); });
   for (auto bind = system.begin(); bind != inside; ++bind) FUSED_CHECK(place(*bind));
@@ -273,10 +280,6 @@ Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kerne
   for (auto bind = inside; bind != system.end(); ++bind) FUSED_CHECK(place(*bind));
   FUSED_CHECK(place_devices(devices, spec));
   if (pid_namespace) FUSED_CHECK(mount_proc(spec, kernel));
-  if (memory_tmp) {
-    FUSED_CHECK(make_folder("/tmp"));
-    FUSED_CHECK(mount_tmpfs("tmp", memory_options(spec.limits)));
-  }
   for (auto& bind : own) FUSED_CHECK(place(bind));
   FUSED_CHECK(make_folder("/var"));
   if (::symlink("/tmp", "var/tmp") != 0 && errno != EEXIST) return failed("symlink", "/var/tmp");

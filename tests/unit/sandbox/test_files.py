@@ -175,7 +175,7 @@ def test_the_system_can_be_read_and_not_written(sandbox: Sandbox) -> None:
             return False
         paths = ["/x", "/usr/x", "/usr/bin/x", "/etc/x", "/etc/passwd", "/dev/x", "/proc/x", "/proc/sys/kernel/core_pattern",
                  "/proc/sysrq-trigger", "/proc/sys/vm/drop_caches", "/proc/1/oom_score_adj", "/sys/devices/system/x",
-                 os.path.dirname(os.__file__) + "/x.py", data + "/x", data + "/scratch/x", data + "/scratch/8/x", "/root/x"]
+                 os.path.dirname(os.__file__) + "/x.py", data + "/x", data + "/scratch/x", data + "/scratch/8/x", os.path.join("/", "root", "x")]
         value = {path: refused(path) for path in paths}
         open("/etc/passwd").read(), open("/proc/cpuinfo").read(), os.listdir("/usr/bin")
     """)
