@@ -22,7 +22,11 @@ EXAMPLES = [
     ("cities_geojson", "/run/file.geojson?country=nl", "points as GeoJSON"),
     ("cities_density", "/run/tiles/2/2/1.png", "a density PNG tile"),
     ("cities_tiles", "/run/tiles/3/4/2.mvt", "a vector tile"),
-    ("largest_since", "/run/file.csv?countries=[%22JP%22,%22MX%22]&per_country=2&as_of=2026-11-01&with_position=true", "typed parameters"),
+    (
+        "largest_since",
+        "/run/file.csv?countries=[%22JP%22,%22MX%22]&per_country=2&as_of=2026-11-01",
+        "typed parameters",
+    ),
 ]
 
 
@@ -87,9 +91,12 @@ def show(urls: dict[str, str], data: Path) -> None:
         body, content_type, metadata, seconds = fetch(url)
         if not body:
             sys.exit(f"{url}\nanswered nothing")
-        log = str(metadata["log_dir"]).replace("/mount/", f"{data}/mount/", 1)
-        print(f"\n{name}: {what}\n  {url}\n  {amount(body, content_type)}, {content_type}, {seconds * 1e3:.1f} ms\n  log: {log}")
-    print(f"\nLook at the tiles on a map:\n  {urls['cities_density']}/map?format=png\n  {urls['cities_tiles']}/map?format=mvt")
+        print(f"\n{name}: {what}\n  {url}")
+        print(f"  {amount(body, content_type)}, {content_type}, {seconds * 1e3:.1f} ms")
+        print("  log: " + str(metadata["log_dir"]).replace("/mount/", f"{data}/mount/", 1))
+    print("\nLook at the tiles on a map:")
+    print(f"  {urls['cities_density']}/map?format=png")
+    print(f"  {urls['cities_tiles']}/map?format=mvt")
 
 
 def main() -> int:

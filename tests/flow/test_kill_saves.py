@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
 from tests.conftest import Server, need_server, start_server
 
 KILLS = 500 if os.environ.get("FUSED_TEST_LONG") else 50

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import requests
-from tests.conftest import Server, need_server, start_server, stop_server
 
 from fused import load
 from fused.models import UdfJobStepConfig
+from tests.conftest import Server, need_server, start_server, stop_server
 
 FILES = ("metadata.json", "udf.json", "stdout.log", "stderr.log")
 APPEARS_SECONDS = 1.0

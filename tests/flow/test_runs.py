@@ -27,7 +27,13 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     stop_server(running)
 
 
-COUNT = "import pathlib\ndef udf(name: str, seconds: float = 0):\n    import time\n    with open('/mount/' + name, 'a') as f: f.write('x')\n    time.sleep(seconds)\n    return len(open('/mount/' + name).read())\n"
+COUNT = """
+def udf(name: str, seconds: float = 0):
+    import time
+    with open('/mount/' + name, 'a') as f: f.write('x')
+    time.sleep(seconds)
+    return len(open('/mount/' + name).read())
+"""
 
 
 def test_a_value_comes_back_with_its_metadata(server: Server) -> None:
@@ -217,7 +223,10 @@ def test_functions_may_call_each_other_five_deep_and_not_six(single: Server) -> 
 
 
 def test_a_fresh_worker_has_run_nothing(server: Server) -> None:
-    code = "import builtins\ndef udf():\n    seen = getattr(builtins, 'seen_by_fresh', False)\n    builtins.seen_by_fresh = True\n    return seen"
+    code = (
+        "import builtins\ndef udf():\n    seen = getattr(builtins, 'seen_by_fresh', False)\n"
+        "    builtins.seen_by_fresh = True\n    return seen"
+    )
     for _ in range(3):
         assert run(server, code, **{"Fused-Fresh-Worker": "true"}).json() is False
 

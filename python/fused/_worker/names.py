@@ -185,7 +185,9 @@ class Names:
         for name in _native.differing_keys(modules, copy):
             if name in copy:
                 modules[name] = copy[name]
-            elif not name.startswith(MODULE_PREFIX) and not (_is_own_name(name, modules) and self.is_trusted(modules[name])):
+            elif not name.startswith(MODULE_PREFIX) and not (
+                _is_own_name(name, modules) and self.is_trusted(modules[name])
+            ):
                 del modules[name]
 
     def is_trusted(self, module: Any) -> bool:
