@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <boost/json/serialize.hpp>
 #include <cstdlib>
 #include <fstream>
 
@@ -81,6 +82,24 @@ FunctionOwner owner_of(const State& state) {
   return {user.id, user.email, user.username, user.organisation};
 }
 
+void tell_isolation(const json::object& report, const std::filesystem::path& mount) {
+  const auto text = [&](std::string_view name) {
+    const auto* value = report.if_contains(name);
+    return value ? json::serialize(*value) : std::string("[]");
+  };
+  spdlog::info("functions are isolated by {}", text("isolation"));
+  if (const auto* skipped = report.if_contains("skipped"); skipped && skipped->is_array())
+    for (const auto& step : skipped->get_array())
+      // Libraries keep descriptors that the zygote opened; closing them was not asked for.
+      if (step.is_object() && step.at("step").as_string() != "descriptors")
+        spdlog::warn("this machine does not allow the isolation step {}", json::serialize(step));
+  if (text("mount") != "\"env\"") return;
+  if (const auto linked = prepare_mount_link(mount); linked) spdlog::info("/mount is a link to {}", mount.string());
+  else
+    spdlog::warn("/mount is not to be had inside functions ({}); they find the folder by the variable FUSED_MOUNT. To mend it, as root: ln -s {} /mount",
+                 linked.error().message, mount.string());
+}
+
 std::string owner_token(const State& state) {
   std::ifstream file(state.data->path() / "token");
   std::string token;
@@ -103,6 +122,7 @@ PoolOptions pool_options(const Settings& settings, const DataFolder& data) {
                      {"network", settings.network},
                      {"limits", limits_json(settings.limits)}};
   options.zygote = {settings.python, worker_environment(settings)};
+  options.first_report = [mount = std::filesystem::absolute(data.mount())](const json::object& report) { tell_isolation(report, mount); };
   return options;
 }
 

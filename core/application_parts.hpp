@@ -45,6 +45,8 @@ struct State {
 
 FunctionOwner owner_of(const State& state);
 std::string owner_token(const State& state);  // of DIR/token
+// On the log: what closes functions in, what this machine refuses, and whether they have /mount.
+void tell_isolation(const boost::json::object& report, const std::filesystem::path& mount);
 PoolOptions pool_options(const Settings& settings, const DataFolder& data);
 FunctionFinder function_finder(State& state);
 void fill_state_parts(Parts& parts, State& state);

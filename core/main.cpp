@@ -1,5 +1,6 @@
 // Builds every part, hands each what it needs, serves until SIGTERM or SIGINT, drains and ends.
 #include <spdlog/spdlog.h>
+#include <sys/prctl.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -18,6 +19,7 @@ int main(int argc, char** argv) {
   if (const int* exit_code = std::get_if<int>(&read)) return *exit_code;
   const Command& command = std::get<Command>(read);
   init_random();
+  ::prctl(PR_SET_DUMPABLE, 0);  // no other process of this user can read our memory, and no core file holds a token
   if (command.print_routes) {
     std::cout << Application::routes_text();
     return 0;

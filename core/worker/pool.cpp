@@ -187,7 +187,8 @@ void Pool::fork_one() {
   const std::uint64_t nonce = new_nonce();
   WorkerEvents events{.ready =
                           [this, number] {
-                            isolation_ = workers_.at(number)->report();
+                            const bool first = std::exchange(isolation_, workers_.at(number)->report()).empty();
+                            if (first && options_.first_report) options_.first_report(isolation_);
                             wake_waiter();
                           },
                       .clean = [this, number](const std::string& why) { on_clean(number, why); },

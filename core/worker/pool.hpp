@@ -29,6 +29,7 @@ struct PoolOptions {
   boost::json::object sandbox;           // of the zygote's fork message, without scratch
   std::filesystem::path scratch;         // DIR/scratch; one folder a worker below it
   ZygoteOptions zygote;
+  std::function<void(const boost::json::object&)> first_report;  // what the first worker says of its sandbox
 };
 
 struct PoolFigures {
