@@ -66,6 +66,15 @@ def python_for_nobody() -> str | None:
     return None
 
 
+# Where the environment itself lies below /tmp, functions get a /tmp in memory beside it instead of their scratch folder.
+TMP_IS_SCRATCH = not any(
+    Path(part).resolve().is_relative_to("/tmp") for part in (sys.prefix, sys.base_prefix, __file__)
+)
+needs_tmp_as_scratch = pytest.mark.skipif(
+    not TMP_IS_SCRATCH, reason="not tested: the environment lies below /tmp, where /tmp is not the scratch folder"
+)
+
+
 class Sandbox:
     """``run`` gives the driver's answer; a text that raises inside fails the test with its traceback."""
 

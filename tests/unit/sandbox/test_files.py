@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .conftest import Sandbox
+from .conftest import Sandbox, needs_tmp_as_scratch
 
 SECRET = "canary-7d1f3a"
 
@@ -130,6 +130,7 @@ def test_logs_can_be_read_and_neither_written_nor_moved_aside(sandbox: Sandbox) 
     assert log.read_text() == "said"
 
 
+@needs_tmp_as_scratch
 def test_tmp_is_the_scratch_folder(sandbox: Sandbox) -> None:
     sandbox.need("private_root")
     value = sandbox.value("""
@@ -211,6 +212,7 @@ def test_devices_that_programs_need_are_there(sandbox: Sandbox) -> None:
     assert value == [4, 4]
 
 
+@needs_tmp_as_scratch
 def test_files_left_behind_are_gone_after_emptying(sandbox: Sandbox) -> None:
     value = sandbox.value(
         """

@@ -20,7 +20,7 @@ USES = {
     """,
     "pyarrow": """
         import pyarrow, pyarrow.compute, pyarrow.parquet
-        pyarrow.parquet.write_table(pyarrow.table({"a": list(range(100000))}), "/tmp/x.parquet" if "private_root" in extra else "x.parquet")
+        pyarrow.parquet.write_table(pyarrow.table({"a": list(range(100000))}), "x.parquet")
         value = float(pyarrow.compute.sum(pyarrow.parquet.read_table("x.parquet")["a"]).as_py())
     """,
     "pyogrio": """
