@@ -66,7 +66,7 @@ def python_for_nobody() -> str | None:
     return None
 
 
-# Where the environment itself lies below /tmp, functions get a /tmp in memory beside it instead of their scratch folder.
+# Where the environment itself lies below /tmp, functions get a /tmp in memory beside it, not their scratch folder.
 TMP_IS_SCRATCH = not any(
     Path(part).resolve().is_relative_to("/tmp") for part in (sys.prefix, sys.base_prefix, __file__)
 )
