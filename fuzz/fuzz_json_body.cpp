@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "functions/function_json.hpp"
 #include "run/run_request.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -12,6 +13,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)parse_format_list(text);
   boost::system::error_code error;
   const auto value = boost::json::parse({text.data(), text.size()}, error);
-  if (!error && value.is_object()) (void)parse_udf(value.get_object());
+  if (!error && value.is_object()) (void)function_of_json(value.get_object());
   return 0;
 }

@@ -6,7 +6,7 @@ seconds=${1:-60}
 export PATH="$PWD/.venv/bin:$PATH"
 [ -f fuzz/CMakeLists.txt ] || { echo "no fuzz targets"; exit 1; }
 cmake --preset fuzz >/dev/null
-ninja -C build/fuzz fuzz_targets
+ninja -C build/fuzz fuzz_targets >build/fuzz/build.log 2>&1 || { tail -40 build/fuzz/build.log; exit 1; }
 failed=0
 for target in build/fuzz/fuzz_*; do
   [ -x "$target" ] && [ ! -d "$target" ] || continue
