@@ -131,7 +131,11 @@ std::vector<Ring> place_line(const Path& line, const Window& window) {
     double begin, end;
     if (!clip_segment(a, b, window, begin, end)) continue;
     if (begin > 0 && !pieces.back().empty()) pieces.emplace_back();
-    const auto at = [&](double t) { return Point{a.x + t * (b.x - a.x), a.y + t * (b.y - a.y)}; };
+    // Beside a coordinate of 1e300 the parameter's rounding is wider than the window.
+    const auto at = [&](double t) {
+      return Point{std::clamp(a.x + t * (b.x - a.x), window.low, window.high),
+                   std::clamp(a.y + t * (b.y - a.y), window.low, window.high)};
+    };
     push_distinct(pieces.back(), round_to_grid(begin > 0 ? at(begin) : a));
     push_distinct(pieces.back(), round_to_grid(end < 1 ? at(end) : b));
     if (end < 1) pieces.emplace_back();
