@@ -133,11 +133,11 @@ std::vector<Ring> place_line(const Path& line, const Window& window) {
     if (begin > 0 && !pieces.back().empty()) pieces.emplace_back();
     // Beside a coordinate of 1e300 the parameter's rounding is wider than the window.
     const auto at = [&](double t) {
-      return Point{std::clamp(a.x + t * (b.x - a.x), window.low, window.high),
-                   std::clamp(a.y + t * (b.y - a.y), window.low, window.high)};
+      const Point p = t == 0 ? a : t == 1 ? b : Point{a.x + t * (b.x - a.x), a.y + t * (b.y - a.y)};
+      return Point{std::clamp(p.x, window.low, window.high), std::clamp(p.y, window.low, window.high)};
     };
-    push_distinct(pieces.back(), round_to_grid(begin > 0 ? at(begin) : a));
-    push_distinct(pieces.back(), round_to_grid(end < 1 ? at(end) : b));
+    push_distinct(pieces.back(), round_to_grid(at(begin)));
+    push_distinct(pieces.back(), round_to_grid(at(end)));
     if (end < 1) pieces.emplace_back();
   }
   std::erase_if(pieces, [](const Ring& piece) { return piece.size() < 2; });
