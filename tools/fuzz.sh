@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets with clang and runs each for so many seconds: tools/fuzz.sh SECONDS
+# Builds the fuzz targets with clang and runs each for so many seconds: tools/fuzz.sh SECONDS. FUZZ_SEED fixes the seed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -15,7 +15,7 @@ for target in build/fuzz/fuzz_*; do
   mkdir -p "$corpus"
   seeds=()
   [ -d "fuzz/corpus/$name" ] && seeds=("fuzz/corpus/$name")
-  if "$target" -max_total_time="$seconds" -print_final_stats=1 -verbosity=0 "$corpus" "${seeds[@]}" >"build/fuzz/$name.log" 2>&1; then
+  if "$target" -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -print_final_stats=1 -verbosity=0 "$corpus" "${seeds[@]}" >"build/fuzz/$name.log" 2>&1; then
     echo "$name: $(grep -oP 'stat::number_of_executed_units: \K\d+' "build/fuzz/$name.log") runs in ${seconds} s, no finding"
   else
     echo "$name: FINDING"; tail -30 "build/fuzz/$name.log"; failed=1

@@ -25,7 +25,7 @@ section "official clients"
 bash tests/conformance/run.sh || failed=1
 
 section "fuzz"
-bash tools/fuzz.sh "$([ "${FUSED_TEST_LONG:-}" = 1 ] && echo 60 || echo 5)" || failed=1
+FUZZ_SEED=$([ "${FUSED_TEST_LONG:-}" = 1 ] && echo 0 || echo 1) bash tools/fuzz.sh "$([ "${FUSED_TEST_LONG:-}" = 1 ] && echo 60 || echo 5)" || failed=1
 
 if [ "${FUSED_TEST_LONG:-}" = 1 ]; then
   section "sanitizers and wheel"
