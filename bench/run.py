@@ -198,7 +198,7 @@ def bench_code() -> None:
     with both() as (ours, peer):
         times: dict[str, list[float]] = {"warm": [], "fresh": [], "peer": []}
         for i in range(20 * RUNS):
-            code = CODE.format(i=f"{i}{uuid.uuid4().int % 10**9}")
+            code = CODE.format(i=f"1{i}{uuid.uuid4().int % 10**9}")
             for name, call in (
                 ("warm", lambda c: ours.run_code(c)),
                 ("fresh", lambda c: ours.run_code(c, fresh=True)),

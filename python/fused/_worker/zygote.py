@@ -92,7 +92,10 @@ class Zygote:
         self._libraries = setup.open_descriptors()
 
     def send(self, message: dict[str, Any]) -> None:
-        self._control.send(json.dumps(message).encode())
+        try:
+            self._control.send(json.dumps(message).encode())
+        except BrokenPipeError:
+            sys.exit(0)  # the server has gone; nobody waits for this
 
     def serve(self) -> None:
         """Until the server closes the socket or says `leave`."""
