@@ -121,7 +121,7 @@ FORKS = [
                 except RuntimeError:
                     pass
         breed()
-    """, (*TIMEOUT, *LIMIT, *MEMORY)),
+    """, (*TIMEOUT, *LIMIT, *MEMORY, *CRASHED)),
     Hostile("daemons by double fork and setsid", """
         for _ in range(10):
             if os.fork() == 0:
