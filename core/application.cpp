@@ -22,7 +22,7 @@ struct Application::Everything {
   asio::io_context& io;
   Settings settings;
   Clock clock;
-  State state;                      // data folder, database, people, functions, tokens
+  State state;  // data folder, database, people, functions, tokens
   std::unique_ptr<RunLog> log;
   std::unique_ptr<Pool> pool;
   std::unique_ptr<RunService> runs;
@@ -69,9 +69,15 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   // What runs. The pool starts before the port is bound, so that workers come up meanwhile.
   a.pool = std::make_unique<Pool>(io, pool_options(settings, *a.state.data));
   FUSED_CHECK(a.pool->start());
-  a.runs = std::make_unique<RunService>(io, *a.pool, *a.log, a.state.run_tokens, RunServiceOptions{.recursion_max = settings.recursion_max, .worker_growth_bytes = settings.worker_growth_bytes});
+  a.runs = std::make_unique<RunService>(
+      io, *a.pool, *a.log, a.state.run_tokens,
+      RunServiceOptions{.recursion_max = settings.recursion_max, .worker_growth_bytes = settings.worker_growth_bytes});
   a.registry = std::make_unique<RunRegistry>(io, *a.runs);
-  a.run_parts = {.web = web_folder(), .registry = a.registry.get(), .runs = a.runs.get(), .functions = function_finder(a.state), .limits = settings.limits};
+  a.run_parts = {.web = web_folder(),
+                 .registry = a.registry.get(),
+                 .runs = a.runs.get(),
+                 .functions = function_finder(a.state),
+                 .limits = settings.limits};
 
   // Who answers.
   a.parts.settings = &a.settings;
@@ -79,7 +85,11 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.version = FUSED_VERSION;
   a.parts.run = &a.run_parts;
   a.parts.metrics = &a.metrics;
-  a.state_parts = {.functions = &a.state.functions(), .shares = &*a.state.shares, .people = &*a.state.people, .thread = &a.state.thread, .clock = &a.clock};
+  a.state_parts = {.functions = &a.state.functions(),
+                   .shares = &*a.state.shares,
+                   .people = &*a.state.people,
+                   .thread = &a.state.thread,
+                   .clock = &a.clock};
   a.parts.state = &a.state_parts;
   a.parts.sessions = &a.sessions;
   fill_state_parts(a.parts, a.state);
@@ -88,7 +98,9 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.runs->set_nested_handler(nested_handler(*a.dispatcher));
   a.server = std::make_unique<Server>(io, *a.dispatcher);
   a.port = FUSED_TRY(a.server->listen(settings.host, settings.port));
-  const std::string base_url = "http://" + (settings.host.find(':') == std::string::npos ? settings.host : '[' + settings.host + ']') + ':' + std::to_string(a.port);
+  const std::string base_url =
+      "http://" + (settings.host.find(':') == std::string::npos ? settings.host : '[' + settings.host + ']') + ':' +
+      std::to_string(a.port);
   a.runs->set_base_url(base_url);
 
   if (!settings.serve_folder.empty()) {
@@ -99,12 +111,15 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   const auto took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   spdlog::info("{} workers, isolation {}, ready after {:.1f} ms", settings.workers, settings.isolation, took);
   flush_log();
-  std::cout << "fused-server " << FUSED_VERSION << " serves " << base_url << " (data in " << a.state.data->path().string() << ")\n";
+  std::cout << "fused-server " << FUSED_VERSION << " serves " << base_url << " (data in "
+            << a.state.data->path().string() << ")\n";
   if (a.folder)
-    for (const auto& name : a.folder->names()) std::cout << "  " << base_url << "/api/v1/run/" << owner_of(a.state).email << '/' << name << "\n";
+    for (const auto& name : a.folder->names())
+      std::cout << "  " << base_url << "/api/v1/run/" << owner_of(a.state).email << '/' << name << "\n";
 
-  std::cout << "Sign in to the page once, within 10 minutes: " << base_url << "/sign-in?code="
-            << a.sessions.make_code("Bearer " + owner_token(a.state)) << "\n" << std::flush;
+  std::cout << "Sign in to the page once, within 10 minutes: " << base_url
+            << "/sign-in?code=" << a.sessions.make_code("Bearer " + owner_token(a.state)) << "\n"
+            << std::flush;
   return std::unique_ptr<Application>(new Application(std::move(all)));
 }
 
@@ -112,16 +127,19 @@ void Application::begin_stop() {
   Everything& a = *all_;
   spdlog::info("stopping: running requests may finish within {} s", a.settings.drain_seconds);
   flush_log();
-  asio::co_spawn(a.io, [&a]() -> asio::awaitable<void> {
-    co_await a.server->drain(std::chrono::seconds(a.settings.drain_seconds));
-    if (a.folder) a.folder->stop();
-    a.registry->stop();
-    a.pool->stop();
-    a.state.thread.finish();
-    a.log->close();
-    flush_log();
-    a.io.stop();
-  }, asio::detached);
+  asio::co_spawn(
+      a.io,
+      [&a]() -> asio::awaitable<void> {
+        co_await a.server->drain(std::chrono::seconds(a.settings.drain_seconds));
+        if (a.folder) a.folder->stop();
+        a.registry->stop();
+        a.pool->stop();
+        a.state.thread.finish();
+        a.log->close();
+        flush_log();
+        a.io.stop();
+      },
+      asio::detached);
 }
 
 }  // namespace fused

@@ -1,5 +1,5 @@
-// The server as one thing: its parts in the order in which they are built, which is the order in which they may use each
-// other; they end in the reverse order.
+// The server as one thing: its parts in the order in which they are built, which is the order in which they may use
+// each other; they end in the reverse order.
 #pragma once
 #include <boost/asio/io_context.hpp>
 #include <memory>

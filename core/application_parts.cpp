@@ -29,14 +29,17 @@ json::array python_paths(const Settings& settings) {
     if (path.has_relative_path() && std::filesystem::exists(path, error)) paths.emplace_back(path.string());
   };
   const std::filesystem::path python = settings.python;
-  add(python.parent_path().parent_path());                                                    // the environment
-  add(std::filesystem::canonical(python, error).parent_path().parent_path());                 // its base
-  add(program_folder().parent_path().parent_path());                                          // where `fused` lies
+  add(python.parent_path().parent_path());                                     // the environment
+  add(std::filesystem::canonical(python, error).parent_path().parent_path());  // its base
+  add(program_folder().parent_path().parent_path());                           // where `fused` lies
   return paths;
 }
 
 std::vector<std::string> worker_environment(const Settings& settings) {
-  std::vector<std::string> environment{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1",
+  std::vector<std::string> environment{"PATH=/usr/local/bin:/usr/bin:/bin",
+                                       "LANG=C.UTF-8",
+                                       "PYTHONUNBUFFERED=1",
+                                       "PYTHONDONTWRITEBYTECODE=1",
                                        "PYTHONPATH=" + program_folder().parent_path().parent_path().string(),
                                        "FUSED_WORKERS=" + std::to_string(settings.workers)};
   // Where TLS looks for the machine's certificates is no secret, and functions that fetch need it.
@@ -46,9 +49,14 @@ std::vector<std::string> worker_environment(const Settings& settings) {
 }
 
 json::object limits_json(const RunLimits& l) {
-  return {{"wall_ms", l.wall_ms},         {"memory_bytes", l.memory_bytes}, {"stream_bytes", l.stream_bytes},
-          {"result_bytes", l.result_bytes}, {"processes", l.processes},     {"descriptors", l.descriptors},
-          {"disk_written_bytes", l.disk_written_bytes}, {"files_made", l.files_made}};
+  return {{"wall_ms", l.wall_ms},
+          {"memory_bytes", l.memory_bytes},
+          {"stream_bytes", l.stream_bytes},
+          {"result_bytes", l.result_bytes},
+          {"processes", l.processes},
+          {"descriptors", l.descriptors},
+          {"disk_written_bytes", l.disk_written_bytes},
+          {"files_made", l.files_made}};
 }
 
 std::optional<Method> parse_method(std::string_view name) {
@@ -58,7 +66,10 @@ std::optional<Method> parse_method(std::string_view name) {
 }
 
 Error no_function(std::string_view name) {
-  return {ErrorKind::not_found, "there is no function '" + std::string(name.substr(0, 120)) + "' that you may run; GET /server/v1/udf/self lists yours", {}};
+  return {ErrorKind::not_found,
+          "there is no function '" + std::string(name.substr(0, 120)) +
+              "' that you may run; GET /server/v1/udf/self lists yours",
+          {}};
 }
 
 }  // namespace
@@ -94,10 +105,13 @@ void tell_isolation(const json::object& report, const std::filesystem::path& mou
       if (step.is_object() && step.at("step").as_string() != "descriptors")
         spdlog::warn("this machine does not allow the isolation step {}", json::serialize(step));
   if (text("mount") != "\"env\"") return;
-  if (const auto linked = prepare_mount_link(mount); linked) spdlog::info("/mount is a link to {}", mount.string());
+  if (const auto linked = prepare_mount_link(mount); linked)
+    spdlog::info("/mount is a link to {}", mount.string());
   else
-    spdlog::warn("/mount is not to be had inside functions ({}); they find the folder by the variable FUSED_MOUNT. To mend it, as root: ln -s {} /mount",
-                 linked.error().message, mount.string());
+    spdlog::warn(
+        "/mount is not to be had inside functions ({}); they find the folder by the variable FUSED_MOUNT. To mend it, "
+        "as root: ln -s {} /mount",
+        linked.error().message, mount.string());
 }
 
 std::string owner_token(const State& state) {
@@ -122,18 +136,24 @@ PoolOptions pool_options(const Settings& settings, const DataFolder& data) {
                      {"network", settings.network},
                      {"limits", limits_json(settings.limits)}};
   options.zygote = {settings.python, worker_environment(settings)};
-  options.first_report = [mount = std::filesystem::absolute(data.mount())](const json::object& report) { tell_isolation(report, mount); };
+  options.first_report = [mount = std::filesystem::absolute(data.mount())](const json::object& report) {
+    tell_isolation(report, mount);
+  };
   return options;
 }
 
 FunctionFinder function_finder(State& state) {
   FunctionFinder finder;
-  finder.by_name = [&state](const Actor& actor, std::string_view email, std::string_view name) -> Result<SharedFunction> {
+  finder.by_name = [&state](const Actor& actor, std::string_view email,
+                            std::string_view name) -> Result<SharedFunction> {
     const FunctionStore& functions = state.functions();
     SharedSaved found;
-    if (email.empty()) found = functions.by_email(actor.email, FunctionStore::kCollection, name);
-    else if (email == "team") found = functions.in_organisation(actor.organisation, FunctionStore::kCollection, name);
-    else found = functions.by_email(email, FunctionStore::kCollection, name);
+    if (email.empty())
+      found = functions.by_email(actor.email, FunctionStore::kCollection, name);
+    else if (email == "team")
+      found = functions.in_organisation(actor.organisation, FunctionStore::kCollection, name);
+    else
+      found = functions.by_email(email, FunctionStore::kCollection, name);
     if (!found && email.empty()) found = functions.by_id(name);
     if (!found || found->owner.organisation != actor.organisation) return std::unexpected(no_function(name));
     return found->source;
@@ -152,13 +172,16 @@ FunctionFinder function_finder(State& state) {
 }
 
 void fill_state_parts(Parts& parts, State& state) {
-  parts.authenticate = [&state](std::string_view authorization) { return state.authenticator->authenticate(authorization); };
+  parts.authenticate = [&state](std::string_view authorization) {
+    return state.authenticator->authenticate(authorization);
+  };
   parts.list_functions = [&state](const Actor& actor) {
     json::array rows;
     for (const auto& function : state.functions().list({.organisation = actor.organisation}))
       rows.push_back(json::object{{"name", function->slug},
                                   {"url", "/api/v1/run/" + function->owner.email + '/' + function->slug},
-                                  {"description", function->is_from_folder() ? "from " + function->file : "saved by " + function->owner.email}});
+                                  {"description", function->is_from_folder() ? "from " + function->file
+                                                                             : "saved by " + function->owner.email}});
     return rows;
   };
 }
@@ -168,7 +191,8 @@ NestedHandler nested_handler(Dispatcher& dispatcher) {
     Request request;
     const auto method = parse_method(nested.method);
     if (!method) {
-      Reply refusal = Reply::error(Error{ErrorKind::method_not_allowed, "method '" + nested.method.substr(0, 20) + "' is unknown", {}}, "");
+      Reply refusal = Reply::error(
+          Error{ErrorKind::method_not_allowed, "method '" + nested.method.substr(0, 20) + "' is unknown", {}}, "");
       co_return NestedReply{refusal.status, std::move(refusal.headers), std::move(refusal.body)};
     }
     request.method = *method;
@@ -194,13 +218,24 @@ json::object health_of(const State& state, const Pool& pool, const RunService& r
   ::statvfs(state.data->path().c_str(), &disk);
   return {{"read_only", state.data->gate().reason()},  // "" while what is acknowledged can be made safe
           {"isolation", figures.isolation},
-          {"workers", json::object{{"slots", figures.workers}, {"alive", figures.alive}, {"busy", figures.busy}, {"blank", figures.blank},
-                                   {"forked", figures.forked}, {"ended", figures.lost}}},
+          {"workers", json::object{{"slots", figures.workers},
+                                   {"alive", figures.alive},
+                                   {"busy", figures.busy},
+                                   {"blank", figures.blank},
+                                   {"forked", figures.forked},
+                                   {"ended", figures.lost}}},
           {"queue", json::object{{"waiting", figures.queued}, {"refused", figures.refused}}},
-          {"runs", json::object{{"started", runs.figures().started}, {"ok", runs.figures().ok}, {"failed", runs.figures().failed}, {"running", runs.figures().running}}},
-          {"logs", json::object{{"backlog_records", logs.backlog_records}, {"seconds_behind", logs.seconds_behind}, {"folders_written", logs.folders_written},
-                                {"errors", logs.errors}, {"folder_cpu_seconds", logs.folder_cpu_seconds}}},
-          {"disk", json::object{{"free_bytes", static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize)}, {"size_bytes", static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize)},
+          {"runs", json::object{{"started", runs.figures().started},
+                                {"ok", runs.figures().ok},
+                                {"failed", runs.figures().failed},
+                                {"running", runs.figures().running}}},
+          {"logs", json::object{{"backlog_records", logs.backlog_records},
+                                {"seconds_behind", logs.seconds_behind},
+                                {"folders_written", logs.folders_written},
+                                {"errors", logs.errors},
+                                {"folder_cpu_seconds", logs.folder_cpu_seconds}}},
+          {"disk", json::object{{"free_bytes", static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize)},
+                                {"size_bytes", static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize)},
                                 {"free_inodes", static_cast<std::int64_t>(disk.f_favail)}}},
           {"functions", state.saved->count()},
           {"sqlite_version", std::string(Database::sqlite_version())}};

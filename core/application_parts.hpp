@@ -1,11 +1,10 @@
 // How the parts of the server are joined: what each needs of another, as one function each.
 #pragma once
+#include <boost/json/object.hpp>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
-
-#include <boost/json/object.hpp>
 
 #include "auth/authenticator.hpp"
 #include "auth/people.hpp"

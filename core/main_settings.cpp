@@ -17,57 +17,140 @@ constexpr const char* kIntroduction =
     "  fused serve                       start on http://127.0.0.1:8783 with ./data\n"
     "  fused serve functions/ --watch    every .py there with @fused.udf is an endpoint, reloaded on save\n"
     "  fused serve --port 0 --data DIR   a free port (it is printed), another data folder\n\n"
-    "Each option can also be set by the environment variable in brackets or in a TOML file (--config); a flag wins over the\n"
+    "Each option can also be set by the environment variable in brackets or in a TOML file (--config); a flag wins "
+    "over the\n"
     "variable, the variable over the file. The owner's token lies in DIR/token.";
 
 const CLI::AsSizeValue kSize(false);  // "512MiB", "4G"
 
 void add_server(CLI::App& app, Settings& s) {
   const char* group = "Server";
-  app.add_option("folder", s.serve_folder, "Folder of .py files to serve as functions")->check(CLI::ExistingDirectory)->group(group);
-  app.add_flag("--watch", s.watch, "Reload the folder's functions when a file is saved")->envname("FUSED_WATCH")->group(group);
+  app.add_option("folder", s.serve_folder, "Folder of .py files to serve as functions")
+      ->check(CLI::ExistingDirectory)
+      ->group(group);
+  app.add_flag("--watch", s.watch, "Reload the folder's functions when a file is saved")
+      ->envname("FUSED_WATCH")
+      ->group(group);
   app.add_option("--host", s.host, "Address to listen on")->envname("FUSED_HOST")->capture_default_str()->group(group);
-  app.add_option("--port", s.port, "Port to listen on; 0 picks a free one")->envname("FUSED_PORT")->check(CLI::Range(0, 65535))->capture_default_str()->group(group);
-  app.add_option("--data", s.data, "Folder that holds all that the server keeps")->envname("FUSED_DATA")->capture_default_str()->group(group);
-  app.add_option("--allow-host", s.allow_hosts, "Further names accepted in the Host header (localhost and IP addresses always are)")->envname("FUSED_ALLOW_HOST")->delimiter(',')->group(group);
-  app.add_option("--cors-origin", s.cors_origins, "Origins whose pages may call with a token (share-token URLs answer any)")->envname("FUSED_CORS_ORIGIN")->delimiter(',')->group(group);
-  app.add_option("--drain-seconds", s.drain_seconds, "How long running requests may finish after SIGTERM")->envname("FUSED_DRAIN_SECONDS")->check(CLI::Range(0, 3600))->capture_default_str()->group(group);
-  app.add_option("--body-bytes-max", s.body_bytes_max, "Largest request body")->envname("FUSED_BODY_BYTES_MAX")->transform(kSize)->capture_default_str()->group(group);
+  app.add_option("--port", s.port, "Port to listen on; 0 picks a free one")
+      ->envname("FUSED_PORT")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--data", s.data, "Folder that holds all that the server keeps")
+      ->envname("FUSED_DATA")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--allow-host", s.allow_hosts,
+                 "Further names accepted in the Host header (localhost and IP addresses always are)")
+      ->envname("FUSED_ALLOW_HOST")
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--cors-origin", s.cors_origins,
+                 "Origins whose pages may call with a token (share-token URLs answer any)")
+      ->envname("FUSED_CORS_ORIGIN")
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--drain-seconds", s.drain_seconds, "How long running requests may finish after SIGTERM")
+      ->envname("FUSED_DRAIN_SECONDS")
+      ->check(CLI::Range(0, 3600))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--body-bytes-max", s.body_bytes_max, "Largest request body")
+      ->envname("FUSED_BODY_BYTES_MAX")
+      ->transform(kSize)
+      ->capture_default_str()
+      ->group(group);
 }
 
 void add_workers(CLI::App& app, Settings& s) {
   const char* group = "Workers";
-  app.add_option("--workers", s.workers, "Runs at the same time; 0: one per core")->envname("FUSED_WORKERS")->check(CLI::Range(0, 1024))->capture_default_str()->group(group);
-  app.add_option("--queue-length", s.queue_length, "Runs that may wait; 0: 48 per worker; beyond it 429")->envname("FUSED_QUEUE_LENGTH")->check(CLI::Range(0, 1'000'000))->capture_default_str()->group(group);
-  app.add_option("--worker-runs-max", s.worker_runs_max, "A worker is replaced after so many runs")->envname("FUSED_WORKER_RUNS_MAX")->check(CLI::Range(1, 100'000'000))->capture_default_str()->group(group);
-  app.add_option("--worker-growth-bytes", s.worker_growth_bytes, "A worker is replaced when its memory has grown by so much")->envname("FUSED_WORKER_GROWTH_BYTES")->transform(kSize)->capture_default_str()->group(group);
-  app.add_option("--isolation", s.isolation, "auto: all that this machine allows; none: functions run unconfined")->envname("FUSED_ISOLATION")->check(CLI::IsMember({"auto", "none"}))->capture_default_str()->group(group);
-  app.add_flag("--network,!--no-network", s.network, "Functions may open network connections")->envname("FUSED_NETWORK")->capture_default_str()->group(group);
-  app.add_option("--recursion-max", s.recursion_max, "How deep functions may call functions")->envname("FUSED_RECURSION_MAX")->check(CLI::Range(1, 20))->capture_default_str()->group(group);
+  app.add_option("--workers", s.workers, "Runs at the same time; 0: one per core")
+      ->envname("FUSED_WORKERS")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--queue-length", s.queue_length, "Runs that may wait; 0: 48 per worker; beyond it 429")
+      ->envname("FUSED_QUEUE_LENGTH")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--worker-runs-max", s.worker_runs_max, "A worker is replaced after so many runs")
+      ->envname("FUSED_WORKER_RUNS_MAX")
+      ->check(CLI::Range(1, 100'000'000))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--worker-growth-bytes", s.worker_growth_bytes,
+                 "A worker is replaced when its memory has grown by so much")
+      ->envname("FUSED_WORKER_GROWTH_BYTES")
+      ->transform(kSize)
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--isolation", s.isolation, "auto: all that this machine allows; none: functions run unconfined")
+      ->envname("FUSED_ISOLATION")
+      ->check(CLI::IsMember({"auto", "none"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_flag("--network,!--no-network", s.network, "Functions may open network connections")
+      ->envname("FUSED_NETWORK")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--recursion-max", s.recursion_max, "How deep functions may call functions")
+      ->envname("FUSED_RECURSION_MAX")
+      ->check(CLI::Range(1, 20))
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--python", s.python, "Python interpreter of the workers")->envname("FUSED_PYTHON")->group(group);
 }
 
 void add_limits(CLI::App& app, RunLimits& l) {
   const char* group = "Limits of one run (processes that it starts counted in)";
-  app.add_option("--limit-wall-ms", l.wall_ms, "Time in milliseconds")->envname("FUSED_LIMIT_WALL_MS")->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}))->capture_default_str()->group(group);
+  app.add_option("--limit-wall-ms", l.wall_ms, "Time in milliseconds")
+      ->envname("FUSED_LIMIT_WALL_MS")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}))
+      ->capture_default_str()
+      ->group(group);
   const auto size = [&](const char* name, std::int64_t& value, const char* what, const char* variable) {
-    app.add_option(name, value, what)->envname(variable)->transform(kSize)->check(CLI::PositiveNumber)->capture_default_str()->group(group);
+    app.add_option(name, value, what)
+        ->envname(variable)
+        ->transform(kSize)
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str()
+        ->group(group);
   };
   size("--limit-memory-bytes", l.memory_bytes, "Memory", "FUSED_LIMIT_MEMORY_BYTES");
-  size("--limit-stream-bytes", l.stream_bytes, "Kept of each of stdout and stderr (head and tail)", "FUSED_LIMIT_STREAM_BYTES");
+  size("--limit-stream-bytes", l.stream_bytes, "Kept of each of stdout and stderr (head and tail)",
+       "FUSED_LIMIT_STREAM_BYTES");
   size("--limit-result-bytes", l.result_bytes, "Encoded result", "FUSED_LIMIT_RESULT_BYTES");
   size("--limit-processes", l.processes, "Processes and threads", "FUSED_LIMIT_PROCESSES");
   size("--limit-descriptors", l.descriptors, "Open descriptors of a process", "FUSED_LIMIT_DESCRIPTORS");
-  size("--limit-disk-written-bytes", l.disk_written_bytes, "Bytes written to scratch", "FUSED_LIMIT_DISK_WRITTEN_BYTES");
+  size("--limit-disk-written-bytes", l.disk_written_bytes, "Bytes written to scratch",
+       "FUSED_LIMIT_DISK_WRITTEN_BYTES");
   size("--limit-files-made", l.files_made, "Files made in scratch", "FUSED_LIMIT_FILES_MADE");
 }
 
 void add_logs(CLI::App& app, Settings& s) {
   const char* group = "Logs";
-  app.add_option("--log-format", s.log_format, "Of the server's own lines")->envname("FUSED_LOG_FORMAT")->check(CLI::IsMember({"text", "json"}))->capture_default_str()->group(group);
-  app.add_option("--log-level", s.log_level, "Least level that is shown")->envname("FUSED_LOG_LEVEL")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str()->group(group);
-  app.add_option("--log-retention-days", s.log_retention_days, "Run folders are kept so long")->envname("FUSED_LOG_RETENTION_DAYS")->check(CLI::Range(1, 36'500))->capture_default_str()->group(group);
-  app.add_option("--log-disk-share", s.log_disk_share, "Share of the disk (bytes or inodes) that run folders may take")->envname("FUSED_LOG_DISK_SHARE")->check(CLI::Range(0.0001, 0.9))->capture_default_str()->group(group);
+  app.add_option("--log-format", s.log_format, "Of the server's own lines")
+      ->envname("FUSED_LOG_FORMAT")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--log-level", s.log_level, "Least level that is shown")
+      ->envname("FUSED_LOG_LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--log-retention-days", s.log_retention_days, "Run folders are kept so long")
+      ->envname("FUSED_LOG_RETENTION_DAYS")
+      ->check(CLI::Range(1, 36'500))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--log-disk-share", s.log_disk_share, "Share of the disk (bytes or inodes) that run folders may take")
+      ->envname("FUSED_LOG_DISK_SHARE")
+      ->check(CLI::Range(0.0001, 0.9))
+      ->capture_default_str()
+      ->group(group);
 }
 
 // The interpreter of the environment that this program is installed in: <prefix>/lib/python3.x/site-packages/fused/bin.
@@ -76,18 +159,22 @@ std::string default_python() {
   auto at = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   for (; at.has_relative_path(); at = at.parent_path())
     for (const char* name : {"bin/python3", ".venv/bin/python3"})
-      if (::access((at / name).c_str(), X_OK) == 0 && std::filesystem::exists((at / name).parent_path().parent_path() / "pyvenv.cfg", error)) return at / name;
+      if (::access((at / name).c_str(), X_OK) == 0 &&
+          std::filesystem::exists((at / name).parent_path().parent_path() / "pyvenv.cfg", error))
+        return at / name;
   return "/usr/bin/python3";
 }
 
 Status complete(Settings& s) {
-  if (s.watch && s.serve_folder.empty()) return fail(ErrorKind::invalid_argument, "--watch needs a folder: fused serve FOLDER --watch");
+  if (s.watch && s.serve_folder.empty())
+    return fail(ErrorKind::invalid_argument, "--watch needs a folder: fused serve FOLDER --watch");
   const int cores = std::max(1u, std::thread::hardware_concurrency());
   if (s.workers == 0) s.workers = cores;
   if (s.queue_length == 0) s.queue_length = 48 * s.workers;
   if (s.python.empty()) s.python = default_python();
   if (::access(s.python.c_str(), X_OK) != 0)
-    return fail(ErrorKind::invalid_argument, "--python '" + s.python + "' is not a program; name the interpreter that has fused installed");
+    return fail(ErrorKind::invalid_argument,
+                "--python '" + s.python + "' is not a program; name the interpreter that has fused installed");
   return {};
 }
 

@@ -13,7 +13,8 @@ namespace fused {
 class ServedFolder {
  public:
   // What is handed in must outlive it.
-  ServedFolder(boost::asio::io_context& io, std::filesystem::path folder, FunctionStore& functions, FunctionOwner owner);
+  ServedFolder(boost::asio::io_context& io, std::filesystem::path folder, FunctionStore& functions,
+               FunctionOwner owner);
 
   Status load();   // reads the folder; files that cannot be read are named on the log and skipped
   Status watch();  // from now on a saved, renamed or deleted file is seen at once (inotify)

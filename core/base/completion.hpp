@@ -29,9 +29,12 @@ class Completion {
       auto executor = co_await boost::asio::this_coro::executor;
       // Named: g++ 12 destroys a closure's captures twice when the closure is a temporary of a co_await expression.
       auto initiate = [this, &executor](auto handler) {
-        waiter_ = [executor, handler = std::move(handler)]() mutable { boost::asio::post(executor, std::move(handler)); };
+        waiter_ = [executor, handler = std::move(handler)]() mutable {
+          boost::asio::post(executor, std::move(handler));
+        };
       };
-      co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>&, void()>(initiate, boost::asio::use_awaitable);
+      co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>&, void()>(initiate,
+                                                                                          boost::asio::use_awaitable);
     }
     co_return std::move(*value_);
   }

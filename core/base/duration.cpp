@@ -31,7 +31,8 @@ Result<std::chrono::seconds> parse_duration(std::string_view text) {
   std::int64_t count = 0;
   const char* end = text.data() + text.size() - 1;
   const auto [stop, error] = std::from_chars(text.data(), end, count);
-  if (unit == 0 || error != std::errc{} || stop != end || text.front() == '-' || count > kMaxSeconds / unit) return refuse();
+  if (unit == 0 || error != std::errc{} || stop != end || text.front() == '-' || count > kMaxSeconds / unit)
+    return refuse();
   return std::chrono::seconds(count * unit);
 }
 

@@ -5,11 +5,11 @@
 
 namespace fused {
 
-void init_random();                        // aborts the process when the system has no randomness
-std::string new_uuid();                    // version 4, lower case, 36 characters
+void init_random();                              // aborts the process when the system has no randomness
+std::string new_uuid();                          // version 4, lower case, 36 characters
 std::string new_token(std::string_view prefix);  // prefix + 64 hex digits: 256 bits
 std::string sha256_hex(std::string_view bytes);  // 64 lower-case hex digits
-bool is_uuid(std::string_view text);       // 8-4-4-4-12 hex, either case
+bool is_uuid(std::string_view text);             // 8-4-4-4-12 hex, either case
 bool equal_constant_time(std::string_view a, std::string_view b);
 
 }  // namespace fused

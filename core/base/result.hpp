@@ -1,5 +1,5 @@
-// Expected failures are values: Result<T> is a T or an Error. Nothing in core/ throws for what input can cause; exceptions
-// of libraries are caught in the room that calls the library.
+// Expected failures are values: Result<T> is a T or an Error. Nothing in core/ throws for what input can cause;
+// exceptions of libraries are caught in the room that calls the library.
 #pragma once
 #include <expected>
 #include <string>
@@ -54,14 +54,13 @@ std::unexpected<Error> fail_errno(std::string_view call, int error_number);
 }  // namespace fused
 
 // Value of a Result, or return its Error from the enclosing function. In coroutines use FUSED_CO_TRY.
-#define FUSED_TRY(expression)                                                        \
-  __extension__({                                                                    \
-    auto fused_result_ = (expression);                                               \
-    if (!fused_result_) return std::unexpected(std::move(fused_result_).error());    \
-    std::move(fused_result_).value();                                                \
+#define FUSED_TRY(expression)                                                     \
+  __extension__({                                                                 \
+    auto fused_result_ = (expression);                                            \
+    if (!fused_result_) return std::unexpected(std::move(fused_result_).error()); \
+    std::move(fused_result_).value();                                             \
   })
-#define FUSED_CHECK(expression)                                                      \
-  do {                                                                               \
-    if (auto fused_status_ = (expression); !fused_status_)                           \
-      return std::unexpected(std::move(fused_status_).error());                      \
+#define FUSED_CHECK(expression)                                                                                      \
+  do {                                                                                                               \
+    if (auto fused_status_ = (expression); !fused_status_) return std::unexpected(std::move(fused_status_).error()); \
   } while (0)

@@ -1,5 +1,5 @@
-// Every setting of the server, with its unit in the name. main.cpp fills it from flags, FUSED_* and a TOML file, in that
-// order; docs/reference/settings.md lists each (tests/tidy compares).
+// Every setting of the server, with its unit in the name. main.cpp fills it from flags, FUSED_* and a TOML file, in
+// that order; docs/reference/settings.md lists each (tests/tidy compares).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,7 +14,7 @@ struct RunLimits {
   std::int64_t memory_bytes = 4LL << 30;
   std::int64_t stream_bytes = 8LL << 20;  // each of stdout and stderr; head and tail are kept
   std::int64_t result_bytes = 512LL << 20;
-  std::int64_t processes = 512;           // processes and threads
+  std::int64_t processes = 512;  // processes and threads
   std::int64_t descriptors = 4'096;
   std::int64_t disk_written_bytes = 8LL << 30;
   std::int64_t files_made = 100'000;
@@ -23,29 +23,29 @@ struct RunLimits {
 struct Settings {
   std::string host = "127.0.0.1";
   int port = 8783;
-  std::filesystem::path data = "data";     // DIR of the documents
-  std::filesystem::path serve_folder;      // fused serve FOLDER; empty: none
-  bool watch = false;                      // reload serve_folder on save
-  std::string isolation = "auto";          // auto | none
-  bool network = true;                     // may functions open network sockets
-  int workers = 0;                         // concurrent runs; 0: one per core
-  int queue_length = 0;                    // waiting runs; 0: 48 per worker
-  int worker_runs_max = 10'000;            // a worker is replaced after so many runs
+  std::filesystem::path data = "data";           // DIR of the documents
+  std::filesystem::path serve_folder;            // fused serve FOLDER; empty: none
+  bool watch = false;                            // reload serve_folder on save
+  std::string isolation = "auto";                // auto | none
+  bool network = true;                           // may functions open network sockets
+  int workers = 0;                               // concurrent runs; 0: one per core
+  int queue_length = 0;                          // waiting runs; 0: 48 per worker
+  int worker_runs_max = 10'000;                  // a worker is replaced after so many runs
   std::int64_t worker_growth_bytes = 1LL << 30;  // or when its memory has grown by so much
   RunLimits limits;
   int recursion_max = 5;
 
   std::int64_t header_bytes_max = 32 << 10;
-  std::int64_t uri_bytes_max = 12 << 20;   // 10 MiB parameters must be refused by name, not by a broken connection
+  std::int64_t uri_bytes_max = 12 << 20;  // 10 MiB parameters must be refused by name, not by a broken connection
   std::int64_t body_bytes_max = 64LL << 20;
-  int drain_seconds = 30;                  // running requests may finish within it after SIGTERM
-  std::vector<std::string> allow_hosts;    // names accepted in Host beside localhost and IP literals
-  std::vector<std::string> cors_origins;   // origins that may call with a token
-  std::string log_format = "text";         // text | json
+  int drain_seconds = 30;                 // running requests may finish within it after SIGTERM
+  std::vector<std::string> allow_hosts;   // names accepted in Host beside localhost and IP literals
+  std::vector<std::string> cors_origins;  // origins that may call with a token
+  std::string log_format = "text";        // text | json
   std::string log_level = "info";
-  int log_retention_days = 90;             // run folders
-  double log_disk_share = 0.1;             // of the disk's bytes or inodes, whichever is reached first
-  std::string python;                      // interpreter of the workers; empty: the one of the environment
+  int log_retention_days = 90;  // run folders
+  double log_disk_share = 0.1;  // of the disk's bytes or inodes, whichever is reached first
+  std::string python;           // interpreter of the workers; empty: the one of the environment
 };
 
 }  // namespace fused

@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cfenv>
-#include <clocale>
 #include <climits>
+#include <clocale>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -24,8 +24,8 @@ namespace {
 
 constexpr int kCommonLimits[] = {RLIMIT_CPU,   RLIMIT_FSIZE,  RLIMIT_DATA,    RLIMIT_STACK, RLIMIT_CORE,
                                  RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK, RLIMIT_AS};
-constexpr int kRareLimits[] = {RLIMIT_RSS,      RLIMIT_LOCKS,  RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE,
-                               RLIMIT_NICE,     RLIMIT_RTPRIO, RLIMIT_RTTIME};
+constexpr int kRareLimits[] = {RLIMIT_RSS,  RLIMIT_LOCKS,  RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE,
+                               RLIMIT_NICE, RLIMIT_RTPRIO, RLIMIT_RTTIME};
 const auto kDefaultHandler = reinterpret_cast<void*>(SIG_DFL);
 const auto kIgnoreHandler = reinterpret_cast<void*>(SIG_IGN);
 constexpr int kTimerKinds[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
@@ -65,7 +65,9 @@ int entry_count(int folder) {
 }
 
 // Without SA_RESTORER, which glibc adds to every action that it sets and shows when it is asked.
-unsigned long own_flags(const struct sigaction& action) { return static_cast<unsigned>(action.sa_flags) & ~0x04000000UL; }
+unsigned long own_flags(const struct sigaction& action) {
+  return static_cast<unsigned>(action.sa_flags) & ~0x04000000UL;
+}
 
 int nice_value() { return static_cast<int>(::syscall(SYS_getpriority, PRIO_PROCESS, 0)); }
 
@@ -104,7 +106,8 @@ std::string ProcessState::read_status() const {
   const std::string_view all(text, static_cast<std::size_t>(bytes));
   const auto begin = all.find("\nCapInh:");
   const auto end = all.find("\nSpeculation_Store_Bypass:", begin == std::string_view::npos ? 0 : begin);
-  return begin == std::string_view::npos || end == std::string_view::npos ? "" : std::string(all.substr(begin, end - begin));
+  return begin == std::string_view::npos || end == std::string_view::npos ? ""
+                                                                          : std::string(all.substr(begin, end - begin));
 }
 
 void ProcessState::take() {
@@ -125,7 +128,7 @@ void ProcessState::take() {
   CPU_ZERO(&affinity_);
   ::sched_getaffinity(0, sizeof affinity_, &affinity_);
   for (int number = 1; number < NSIG; ++number) {
-    struct sigaction action {};
+    struct sigaction action{};
     if (is_own_signal(number) && ::sigaction(number, nullptr, &action) == 0) {
       std::memcpy(&actions_[number].mask, &action.sa_mask, sizeof(unsigned long));
       actions_[number].handler = reinterpret_cast<void*>(action.sa_handler);
@@ -133,7 +136,7 @@ void ProcessState::take() {
     }
   }
   ::pthread_sigmask(SIG_SETMASK, nullptr, &mask_);
-  struct stat status {};
+  struct stat status{};
   threads_ = ::fstat(files_.task_folder, &status) == 0 ? status.st_nlink : 0;
   read_descriptors();
   descriptor_count_ = descriptor_count();
@@ -160,16 +163,17 @@ void ProcessState::read_descriptors() {
   while (const dirent* entry = ::readdir(listing)) {
     char* end = nullptr;
     const long number = std::strtol(entry->d_name, &end, 10);
-    struct stat status {};
+    struct stat status{};
     if (end == entry->d_name || number == folder || ::fstat(static_cast<int>(number), &status) != 0) continue;
-    descriptors_.push_back({static_cast<int>(number), status.st_dev, status.st_ino, ::fcntl(static_cast<int>(number), F_GETFL)});
+    descriptors_.push_back(
+        {static_cast<int>(number), status.st_dev, status.st_ino, ::fcntl(static_cast<int>(number), F_GETFL)});
   }
   ::closedir(listing);
   std::ranges::sort(descriptors_, {}, &Descriptor::number);
 }
 
 long ProcessState::descriptor_count() const {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(files_.descriptor_folder, &status) != 0) return -1;
   if (status.st_size > 0) return static_cast<long>(status.st_size);
   // Before Linux 6.2 the folder does not tell its size: count up to the highest known, and whether the next is free.
@@ -182,8 +186,9 @@ long ProcessState::descriptor_count() const {
 bool ProcessState::same_descriptors() const {
   for (const auto& known : descriptors_) {
     if (known.number >= 4) break;  // ours beyond the four that matter are few, and the count tells
-    struct stat status {};
-    if (::fstat(known.number, &status) != 0 || status.st_ino != known.inode || status.st_dev != known.device) return false;
+    struct stat status{};
+    if (::fstat(known.number, &status) != 0 || status.st_ino != known.inode || status.st_dev != known.device)
+      return false;
     if (::fcntl(known.number, F_GETFL) != known.flags) return false;
   }
   return descriptor_count() == descriptor_count_;
@@ -216,7 +221,7 @@ bool ProcessState::same_limits() {
 }
 
 bool ProcessState::same_signal(int number) const {
-  struct sigaction action {};
+  struct sigaction action{};
   if (!is_own_signal(number) || ::sigaction(number, nullptr, &action) != 0) return true;
   Action now{reinterpret_cast<void*>(action.sa_handler), own_flags(action), 0};
   std::memcpy(&now.mask, &action.sa_mask, sizeof now.mask);
@@ -231,7 +236,7 @@ unsigned ProcessState::check_numbers() const {
   ::sigemptyset(&mask);
   ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
   if (std::memcmp(&mask, &mask_, sizeof(unsigned long)) != 0) parts |= kSignals;
-  struct stat status {};
+  struct stat status{};
   if (::fstat(files_.task_folder, &status) != 0 || status.st_nlink != threads_) parts |= kThreads;
   if (nice_value() != nice_ || ::sched_getscheduler(0) != policy_) parts |= kScheduling;
   if (parts == 0 && read_numbers() != numbers_) parts |= kIdentity;  // another session or group
@@ -263,14 +268,16 @@ unsigned ProcessState::check() {
   // signals are not in them: some each time (Python's own table is compared elsewhere). Confinement costs the most to
   // read and cannot be undone: now and then.
   for (int number = 1; number < 32; ++number)
-    if (actions_[number].handler != kDefaultHandler && actions_[number].handler != kIgnoreHandler && !same_signal(number))
+    if (actions_[number].handler != kDefaultHandler && actions_[number].handler != kIgnoreHandler &&
+        !same_signal(number))
       parts |= kSignals;
   for (unsigned step = 0; step < 4; ++step)
     if (!same_signal(34 + static_cast<int>((checks_ * 4 + step) % 31))) parts |= kSignals;
   if (++checks_ % 16 == 0 && read_status() != status_) parts |= kConfinement;
   for (const int kind : kTimerKinds) {
     itimerval timer{};
-    if (::getitimer(static_cast<__itimer_which>(kind), &timer) == 0 && (timer.it_value.tv_sec || timer.it_value.tv_usec))
+    if (::getitimer(static_cast<__itimer_which>(kind), &timer) == 0 &&
+        (timer.it_value.tv_sec || timer.it_value.tv_usec))
       parts |= kTimers;
   }
   if (!same_descriptors()) parts |= kDescriptors;
@@ -306,7 +313,7 @@ unsigned ProcessState::restore(unsigned parts) {
   if (parts & kSignals) {
     for (int number = 1; number < NSIG; ++number) {
       if (!is_own_signal(number)) continue;
-      struct sigaction action {};
+      struct sigaction action{};
       action.sa_handler = reinterpret_cast<void (*)(int)>(actions_[number].handler);
       action.sa_flags = static_cast<int>(actions_[number].flags);
       std::memcpy(&action.sa_mask, &actions_[number].mask, sizeof(unsigned long));

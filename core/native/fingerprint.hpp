@@ -1,6 +1,6 @@
-// What a run may change of its process beside Python objects: taken down when the worker is clean, compared after every run
-// in a few microseconds, put back where that is possible. python/fused/_worker/fingerprint.py does the rest and decides.
-// One thread; no other thread may change the same things meanwhile.
+// What a run may change of its process beside Python objects: taken down when the worker is clean, compared after every
+// run in a few microseconds, put back where that is possible. python/fused/_worker/fingerprint.py does the rest and
+// decides. One thread; no other thread may change the same things meanwhile.
 #pragma once
 #include <sched.h>
 #include <signal.h>
@@ -19,7 +19,7 @@ namespace fused::native {
 enum ProcessPart : unsigned {
   kWorkingDirectory = 1u << 0,
   kUmask = 1u << 1,
-  kEnvironment = 1u << 2,   // the C library's, which os.putenv and C code change
+  kEnvironment = 1u << 2,  // the C library's, which os.putenv and C code change
   kLocale = 1u << 3,
   kLimits = 1u << 4,        // setrlimit
   kScheduling = 1u << 5,    // nice, policy, affinity
@@ -37,8 +37,8 @@ enum ProcessPart : unsigned {
 
 class ProcessState {
  public:
-  // Descriptors of /proc/self/stat, /proc/self/status, /proc/self/task, /proc/self/fd and of the worker's own folders; they stay
-  // the caller's. The first two may be -1 where there is no /proc: each thing is then asked for by itself.
+  // Descriptors of /proc/self/stat, /proc/self/status, /proc/self/task, /proc/self/fd and of the worker's own folders;
+  // they stay the caller's. The first two may be -1 where there is no /proc: each thing is then asked for by itself.
   struct Files {
     int stat, status, task_folder, descriptor_folder;
     std::vector<int> own_folders;
@@ -46,7 +46,7 @@ class ProcessState {
   explicit ProcessState(Files files);
 
   void watch_memory(std::uintptr_t address, std::size_t bytes);
-  void take();                            // what is now is clean
+  void take();  // what is now is clean
   unsigned check();
   // Puts back those of `parts` that can be; returns those that still differ.
   unsigned restore(unsigned parts);

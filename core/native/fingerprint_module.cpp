@@ -68,7 +68,8 @@ class WatchedDicts {
     PyObject *key = nullptr, *value = nullptr;
     std::size_t at_seen = 0;
     for (Py_ssize_t at = 0; PyDict_Next(entry.dict.ptr(), &at, &key, &value); at_seen += 2)
-      if (at_seen + 1 >= entry.seen.size() || entry.seen[at_seen] != key || entry.seen[at_seen + 1] != value) return true;
+      if (at_seen + 1 >= entry.seen.size() || entry.seen[at_seen] != key || entry.seen[at_seen + 1] != value)
+        return true;
     return at_seen != entry.seen.size();
   }
 #endif
@@ -92,11 +93,14 @@ nb::list differing_keys(nb::dict now, nb::dict before) {
 
 void bind_fingerprint(nb::module_& module) {
   nb::class_<ProcessState>(module, "ProcessState")
-      .def("__init__",
-           [](ProcessState* self, int stat, int status, int task_folder, int descriptor_folder, std::vector<int> own_folders) {
-             new (self) ProcessState({stat, status, task_folder, descriptor_folder, std::move(own_folders)});
-           },
-           nb::arg("stat"), nb::arg("status"), nb::arg("task_folder"), nb::arg("descriptor_folder"), nb::arg("own_folders"))
+      .def(
+          "__init__",
+          [](ProcessState* self, int stat, int status, int task_folder, int descriptor_folder,
+             std::vector<int> own_folders) {
+            new (self) ProcessState({stat, status, task_folder, descriptor_folder, std::move(own_folders)});
+          },
+          nb::arg("stat"), nb::arg("status"), nb::arg("task_folder"), nb::arg("descriptor_folder"),
+          nb::arg("own_folders"))
       .def("watch_memory", &ProcessState::watch_memory)
       .def("take", &ProcessState::take)
       .def("check", &ProcessState::check)

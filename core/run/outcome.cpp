@@ -29,27 +29,33 @@ void append_text(std::string& out, std::string_view text) {
   out += '"';
   for (std::size_t i = 0; i < text.size();) {
     const auto c = static_cast<unsigned char>(text[i]);
-    if (c == '"' || c == '\\') (out += '\\') += text[i++];
-    else if (c >= 0x20 && c < 0x7f) out += text[i++];
-    else if (c == '\n') out += "\\n", ++i;
+    if (c == '"' || c == '\\')
+      (out += '\\') += text[i++];
+    else if (c >= 0x20 && c < 0x7f)
+      out += text[i++];
+    else if (c == '\n')
+      out += "\\n", ++i;
     else {
       char32_t code = 0xfffd;
       const int more = c >= 0xf0 && c < 0xf5 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
-      if (c < 0x80) code = c, ++i;
+      if (c < 0x80)
+        code = c, ++i;
       else {
         std::size_t used = 1;
         char32_t value = more == 3 ? c & 7 : more == 2 ? c & 15 : c & 31;
         while (more > 0 && used <= static_cast<std::size_t>(more) && i + used < text.size() &&
                (static_cast<unsigned char>(text[i + used]) & 0xc0) == 0x80)
           value = value << 6 | (static_cast<unsigned char>(text[i + used++]) & 0x3f);
-        if (more > 0 && used == static_cast<std::size_t>(more) + 1 && !(value >= 0xd800 && value < 0xe000)) code = value;
+        if (more > 0 && used == static_cast<std::size_t>(more) + 1 && !(value >= 0xd800 && value < 0xe000))
+          code = value;
         i += used;
       }
       char escape[16];
       if (code >= 0x10000)
         std::snprintf(escape, sizeof escape, "\\u%04x\\u%04x", static_cast<unsigned>(0xd800 + ((code - 0x10000) >> 10)),
                       static_cast<unsigned>(0xdc00 + ((code - 0x10000) & 0x3ff)));
-      else std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(code));
+      else
+        std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(code));
       out += escape;
     }
   }
@@ -68,8 +74,10 @@ void append_member(std::string& out, std::string_view name, std::string_view tex
   out += ",\"";
   out += name;
   out += "\":";
-  if (null_when_empty && text.empty()) out += "null";
-  else append_text(out, text);
+  if (null_when_empty && text.empty())
+    out += "null";
+  else
+    append_text(out, text);
 }
 
 std::string build(const Metadata& m, std::size_t text_max) {

@@ -12,18 +12,18 @@ namespace fused {
 
 struct RunOutcome {
   std::string outcome = "ok";
-  int status = 200;                       // direct form; the polling routes turn every failure into 422
+  int status = 200;  // direct form; the polling routes turn every failure into 422
   std::string content_type;
   std::string format;
   std::vector<std::pair<std::string, std::string>> headers;  // of a Response object
   Bytes body;
-  std::string metadata;                   // x-fused-metadata: one line of ASCII JSON, under 12,000 bytes
+  std::string metadata;  // x-fused-metadata: one line of ASCII JSON, under 12,000 bytes
   std::string run_id;
-  std::string error_message;              // "" when ok
+  std::string error_message;  // "" when ok
   std::string error_class;
   std::string traceback;
-  std::string possible_formats;           // JSON array, of no_format
-  std::string note;                       // what the encoder wants to be known
+  std::string possible_formats;  // JSON array, of no_format
+  std::string note;              // what the encoder wants to be known
   double execution_seconds = 0;
 
   bool ok() const { return outcome == "ok"; }
@@ -44,9 +44,9 @@ struct Metadata {
   std::string_view stderr_text;
   bool has_exception = false;
   std::string_view exception_class;
-  int line = 0;                           // 0: null
+  int line = 0;  // 0: null
   std::string_view error_message;
-  std::string_view exception;             // traceback
+  std::string_view exception;  // traceback
   std::string_view error_type;
   std::string_view log_dir;
   std::string_view run_id;

@@ -35,7 +35,8 @@ Actor run_actor(const RunRequest& request) {
   return actor;
 }
 
-RunConversation::RunConversation(asio::io_context& io, const RunRequest& request, std::shared_ptr<RunTicket> ticket, NestedHandler& nested)
+RunConversation::RunConversation(asio::io_context& io, const RunRequest& request, std::shared_ptr<RunTicket> ticket,
+                                 NestedHandler& nested)
     : out(request.limits.stream_bytes),
       err(request.limits.stream_bytes),
       io_(io),
@@ -48,20 +49,28 @@ void RunConversation::started(int, std::int64_t) {}
 void RunConversation::output(int stream, std::string_view bytes) { (stream == 1 ? out : err).feed(bytes); }
 
 void RunConversation::call(NestedCall call, std::function<void(std::string, std::string_view)> answer) {
-  NestedRequest request{text(call.header, "method"), text(call.header, "target"), {}, std::string(call.body.view), actor_, {}};
+  NestedRequest request{
+      text(call.header, "method"), text(call.header, "target"), {}, std::string(call.body.view), actor_, {}};
   if (const auto* headers = call.header.if_contains("headers"); headers && headers->is_object())
     for (const auto& header : headers->get_object())
       if (header.value().is_string()) request.headers.emplace_back(header.key(), header.value().get_string());
   const auto self = shared_from_this();
   request.on_end = [self](std::function<void()> end) { self->on_end_.push_back(std::move(end)); };
   ticket_->begin_nested();
-  asio::co_spawn(io_, [self, number = call.call, request = std::move(request), answer = std::move(answer)]() mutable -> asio::awaitable<void> {
-    NestedReply reply{503, {{"content-type", "application/json"}},
-                      Bytes::of(R"({"error_type":"unavailable","message":"this server answers no requests of functions","detail":"","request_id":""})")};
-    if (self->nested_) reply = co_await self->nested_(std::move(request));
-    self->ticket_->end_nested();
-    if (!self->over_) answer(reply_header(number, reply), reply.body.view);
-  }, asio::detached);
+  asio::co_spawn(
+      io_,
+      [self, number = call.call, request = std::move(request),
+       answer = std::move(answer)]() mutable -> asio::awaitable<void> {
+        NestedReply reply{
+            503,
+            {{"content-type", "application/json"}},
+            Bytes::of(
+                R"({"error_type":"unavailable","message":"this server answers no requests of functions","detail":"","request_id":""})")};
+        if (self->nested_) reply = co_await self->nested_(std::move(request));
+        self->ticket_->end_nested();
+        if (!self->over_) answer(reply_header(number, reply), reply.body.view);
+      },
+      asio::detached);
 }
 
 void RunConversation::over() {

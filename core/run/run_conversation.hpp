@@ -11,7 +11,8 @@ namespace fused {
 
 class RunConversation : public RunWatcher, public std::enable_shared_from_this<RunConversation> {
  public:
-  RunConversation(boost::asio::io_context& io, const RunRequest& request, std::shared_ptr<RunTicket> ticket, NestedHandler& nested);
+  RunConversation(boost::asio::io_context& io, const RunRequest& request, std::shared_ptr<RunTicket> ticket,
+                  NestedHandler& nested);
 
   void started(int worker, std::int64_t pid) override;
   void output(int stream, std::string_view bytes) override;

@@ -114,12 +114,16 @@ RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   pairs(out, r.query);
   out += ",\"typed\":";
   out += r.typed.empty() ? "{}" : boost::json::serialize(r.typed);
-  if (r.tile) out += ",\"tile\":[" + std::to_string(r.tile->z) + ',' + std::to_string(r.tile->x) + ',' + std::to_string(r.tile->y) + ']';
-  else out += ",\"tile\":null";
+  if (r.tile)
+    out += ",\"tile\":[" + std::to_string(r.tile->z) + ',' + std::to_string(r.tile->x) + ',' +
+           std::to_string(r.tile->y) + ']';
+  else
+    out += ",\"tile\":null";
   format_members(out, r.format);
   out += r.async_client ? ",\"async_client\":true" : ",\"async_client\":false";
   out += r.profile ? ",\"profile\":true" : ",\"profile\":false";
-  out += ",\"limits\":{\"wall_ms\":" + std::to_string(r.limits.wall_ms) + ",\"result_bytes\":" + std::to_string(r.limits.result_bytes) +
+  out += ",\"limits\":{\"wall_ms\":" + std::to_string(r.limits.wall_ms) +
+         ",\"result_bytes\":" + std::to_string(r.limits.result_bytes) +
          ",\"memory_bytes\":" + std::to_string(r.limits.memory_bytes) +
          ",\"worker_growth_bytes\":" + std::to_string(context.worker_growth_bytes) + '}';
   context_member(out, r, context);

@@ -12,7 +12,8 @@ RunRegistry::RunRegistry(asio::io_context& io, RunService& runs) : io_(io), runs
   asio::co_spawn(io_, sweep(), asio::detached);
 }
 
-asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std::chrono::milliseconds patience, bool polled,
+asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std::chrono::milliseconds patience,
+                                                        bool polled,
                                                         std::function<void(std::function<void()>)> on_disconnect) {
   // The id is the caller's choice: another user's equal id is another run.
   const std::string key = request.actor.user_id + '\n' + request.actor.share_token_id + '\n' + request.run_id;
@@ -32,15 +33,18 @@ asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std:
   mine->last_poll = std::chrono::steady_clock::now();
   if (!polled && on_disconnect)
     on_disconnect([mine] {
-      if (--mine->callers <= 0 && !mine->polled && !mine->done) mine->ticket->cancel(RunEnd::cancelled, "nobody waits for the run any more");
+      if (--mine->callers <= 0 && !mine->polled && !mine->done)
+        mine->ticket->cancel(RunEnd::cancelled, "nobody waits for the run any more");
     });
   co_return co_await wait(mine, patience);
 }
 
-asio::awaitable<RunRegistry::Answer> RunRegistry::poll(const std::string& run_id, const Actor& actor, std::chrono::milliseconds patience) {
+asio::awaitable<RunRegistry::Answer> RunRegistry::poll(const std::string& run_id, const Actor& actor,
+                                                       std::chrono::milliseconds patience) {
   const auto found = entries_.find(actor.user_id + '\n' + actor.share_token_id + '\n' + run_id);
   if (found == entries_.end())
-    co_return Answer(fail(ErrorKind::not_found, "run '" + run_id.substr(0, 64) + "' is unknown, or ended more than 60 s ago"));
+    co_return Answer(
+        fail(ErrorKind::not_found, "run '" + run_id.substr(0, 64) + "' is unknown, or ended more than 60 s ago"));
   const SharedEntry entry = found->second;
   entry->last_poll = std::chrono::steady_clock::now();
   co_return co_await wait(entry, patience);
@@ -48,13 +52,18 @@ asio::awaitable<RunRegistry::Answer> RunRegistry::poll(const std::string& run_id
 
 void RunRegistry::begin(const SharedEntry& entry, RunRequest request) {
   entry->ticket = std::make_shared<RunTicket>();
-  asio::co_spawn(io_, [this, entry, request = std::move(request)]() mutable -> asio::awaitable<void> {
-    RunBegun begun = [entry](std::shared_ptr<RunConversation> conversation) { entry->conversation = std::move(conversation); };
-    auto outcome = co_await runs_.run(std::move(request), entry->ticket, std::move(begun));
-    entry->done.emplace(std::move(outcome));
-    entry->done_at = std::chrono::steady_clock::now();
-    for (auto* timer : entry->waiters) timer->cancel();
-  }, asio::detached);
+  asio::co_spawn(
+      io_,
+      [this, entry, request = std::move(request)]() mutable -> asio::awaitable<void> {
+        RunBegun begun = [entry](std::shared_ptr<RunConversation> conversation) {
+          entry->conversation = std::move(conversation);
+        };
+        auto outcome = co_await runs_.run(std::move(request), entry->ticket, std::move(begun));
+        entry->done.emplace(std::move(outcome));
+        entry->done_at = std::chrono::steady_clock::now();
+        for (auto* timer : entry->waiters) timer->cancel();
+      },
+      asio::detached);
 }
 
 std::shared_ptr<const RunConversation> RunRegistry::conversation(const std::string& run_id, const Actor& actor) const {
@@ -102,7 +111,8 @@ asio::awaitable<void> RunRegistry::sweep() {
       }
       ++at;
     }
-    if (kept > kAnswersBytesMax && oldest) std::erase_if(entries_, [&](const auto& item) { return item.second == oldest; });
+    if (kept > kAnswersBytesMax && oldest)
+      std::erase_if(entries_, [&](const auto& item) { return item.second == oldest; });
   }
 }
 

@@ -1,5 +1,6 @@
-// Runs that their caller named (Fused-Run-Id): a second request with the id joins the run while it lasts and is answered
-// again for 60 s after success; after a failure it starts a new attempt with a log folder of its own ("<id>.2").
+// Runs that their caller named (Fused-Run-Id): a second request with the id joins the run while it lasts and is
+// answered again for 60 s after success; after a failure it starts a new attempt with a log folder of its own
+// ("<id>.2").
 #pragma once
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
@@ -15,8 +16,8 @@
 namespace fused {
 
 constexpr auto kAnswerAgain = std::chrono::seconds(60);
-constexpr auto kPollPatience = std::chrono::seconds(30);       // a polled run ends so long after its last poll
-constexpr std::int64_t kAnswersBytesMax = 256LL << 20;         // of finished results kept to be answered again
+constexpr auto kPollPatience = std::chrono::seconds(30);  // a polled run ends so long after its last poll
+constexpr std::int64_t kAnswersBytesMax = 256LL << 20;    // of finished results kept to be answered again
 
 class RunRegistry {
  public:
@@ -24,12 +25,13 @@ class RunRegistry {
 
   RunRegistry(boost::asio::io_context& io, RunService& runs);
 
-  // Joins or begins `request.run_id` and waits at most `patience`. `polled`: the run goes on without this caller and ends
-  // kPollPatience after the last poll; otherwise it ends when no caller waits any more.
+  // Joins or begins `request.run_id` and waits at most `patience`. `polled`: the run goes on without this caller and
+  // ends kPollPatience after the last poll; otherwise it ends when no caller waits any more.
   boost::asio::awaitable<Answer> start(RunRequest request, std::chrono::milliseconds patience, bool polled,
                                        std::function<void(std::function<void()>)> on_disconnect);
   // A poll. not_found for an id that is unknown, too old, or somebody else's.
-  boost::asio::awaitable<Answer> poll(const std::string& run_id, const Actor& actor, std::chrono::milliseconds patience);
+  boost::asio::awaitable<Answer> poll(const std::string& run_id, const Actor& actor,
+                                      std::chrono::milliseconds patience);
   // What a run has printed and where its log folder is or will be: while it lasts, and as long as it is answered again.
   // Null for an id that is unknown, too old, somebody else's, or not begun yet.
   std::shared_ptr<const RunConversation> conversation(const std::string& run_id, const Actor& actor) const;

@@ -27,7 +27,8 @@ std::vector<std::pair<int, std::uint64_t>> stream_order(const json::object& head
   for (const auto& part : value->get_array()) {
     if (!part.is_array() || part.get_array().size() != 2) continue;
     const auto& pair = part.get_array();
-    if (pair[0].is_number() && pair[1].is_number()) order.emplace_back(pair[0].to_number<int>(), pair[1].to_number<std::uint64_t>());
+    if (pair[0].is_number() && pair[1].is_number())
+      order.emplace_back(pair[0].to_number<int>(), pair[1].to_number<std::uint64_t>());
   }
   return order;
 }
@@ -45,10 +46,15 @@ std::string last_line_of(std::string_view dump) {
 
 // What nobody inside the function could say: how the run ended, under which limit, and where the function was.
 PostMortem post_mortem(const RunRequest& request, const RunReply& reply, std::string_view outcome, double seconds) {
-  PostMortem end{.outcome = std::string(outcome), .signal = reply.signal, .peak_memory_bytes = reply.peak_memory_bytes,
-                 .execution_time_seconds = seconds, .error_message = reply.message, .traceback = reply.last_lines};
+  PostMortem end{.outcome = std::string(outcome),
+                 .signal = reply.signal,
+                 .peak_memory_bytes = reply.peak_memory_bytes,
+                 .execution_time_seconds = seconds,
+                 .error_message = reply.message,
+                 .traceback = reply.last_lines};
   if (reply.exit_code >= 0) end.exit_status = reply.exit_code;
-  if (outcome == "timeout") end.limit = "wall time of " + std::to_string(static_cast<double>(request.limits.wall_ms) / 1e3) + " s";
+  if (outcome == "timeout")
+    end.limit = "wall time of " + std::to_string(static_cast<double>(request.limits.wall_ms) / 1e3) + " s";
   if (outcome == "out_of_memory") end.limit = "memory of " + std::to_string(request.limits.memory_bytes) + " bytes";
   if (outcome == "limit_exceeded") end.limit = reply.message;
   return end;
@@ -63,7 +69,10 @@ struct Failure {
 
 Failure failure_of(const RunReply& reply, std::string_view outcome) {
   if (reply.end != RunEnd::reported) {
-    const std::string name = outcome == "timeout" ? "TimeoutError" : outcome == "out_of_memory" ? "MemoryError" : outcome == "cancelled" ? "CancelledError" : "RuntimeError";
+    const std::string name = outcome == "timeout"         ? "TimeoutError"
+                             : outcome == "out_of_memory" ? "MemoryError"
+                             : outcome == "cancelled"     ? "CancelledError"
+                                                          : "RuntimeError";
     return {name, reply.message, {}, 0};
   }
   Failure failure;
@@ -114,7 +123,8 @@ RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcom
   record.error_message = outcome.error_message;
   record.code = std::shared_ptr<const std::string>(request.function, &request.function->code);
   record.code_hash = request.function->code_hash;
-  if (!request.function->headers.empty()) record.headers_json = std::make_shared<const std::string>(headers_json(*request.function));
+  if (!request.function->headers.empty())
+    record.headers_json = std::make_shared<const std::string>(headers_json(*request.function));
   return record;
 }
 
@@ -135,9 +145,16 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
   const std::string out_text = out.total_bytes() ? out.render() : std::string();
   const std::string err_text = err.total_bytes() ? err.render() : std::string();
 
-  Metadata metadata{.stdout_text = out_text, .stderr_text = err_text, .error_type = row.error_type, .run_id = request.run_id,
-                    .outcome = outcome.outcome, .note = outcome.note, .schema = schema, .revision = request.function->revision,
-                    .execution_seconds = outcome.execution_seconds, .profile = reply.header.if_contains("profile")};
+  Metadata metadata{.stdout_text = out_text,
+                    .stderr_text = err_text,
+                    .error_type = row.error_type,
+                    .run_id = request.run_id,
+                    .outcome = outcome.outcome,
+                    .note = outcome.note,
+                    .schema = schema,
+                    .revision = request.function->revision,
+                    .execution_seconds = outcome.execution_seconds,
+                    .profile = reply.header.if_contains("profile")};
   Failure failure;
   if (outcome.ok()) {
     fill_success(outcome, reply);
@@ -151,7 +168,8 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
     metadata.line = failure.line;
     metadata.error_message = failure.message;
     metadata.exception = failure.traceback;
-    if (const auto* formats = reply.header.if_contains("possible_formats"); formats && formats->is_array() && !formats->get_array().empty())
+    if (const auto* formats = reply.header.if_contains("possible_formats");
+        formats && formats->is_array() && !formats->get_array().empty())
       outcome.possible_formats = json::serialize(*formats);
   }
   report.record = record_of(request, started, outcome, reply.peak_memory_bytes);
@@ -168,7 +186,8 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
     } else {
       record.stderr_text = err_text;
       if (!err_text.empty() && err_text.back() != '\n') record.stderr_text += '\n';
-      record.stderr_text += failure.traceback.empty() ? failure.error_class + ": " + failure.message + "\n" : failure.traceback;
+      record.stderr_text +=
+          failure.traceback.empty() ? failure.error_class + ": " + failure.message + "\n" : failure.traceback;
     }
   }
   // The official client shows a failed run's stderr and not "exception": it is what stderr.log holds.

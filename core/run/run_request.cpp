@@ -10,15 +10,22 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::array<std::string_view, 11> kReserved{
-    "format", "profile", "cache_max_age", "fused_cache_disable_stream", "_stream_logs", "_include_log",
-    "dtype_out_vector", "dtype_out_raster", "fused_session_token", "explain_cache", "cache_reset"};
+    "format",       "profile",          "cache_max_age",    "fused_cache_disable_stream", "_stream_logs",
+    "_include_log", "dtype_out_vector", "dtype_out_raster", "fused_session_token",        "explain_cache",
+    "cache_reset"};
 
 constexpr std::string_view kFormats =
     "parquet, geojson, json, csv, mvt, feather, xlsx, xml, html, png, jpeg, webp, gif, apng, svg, tiff, npy, zip";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kAliases{{
-    {"jpg", "jpeg"}, {"tif", "tiff"}, {"pq", "parquet"}, {"arrow", "feather"}, {"excel", "xlsx"}, {"pbf", "mvt"},
-    {"htm", "html"}, {"geoparquet", "parquet"}, {"numpy", "npy"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kAliases{{{"jpg", "jpeg"},
+                                                                                 {"tif", "tiff"},
+                                                                                 {"pq", "parquet"},
+                                                                                 {"arrow", "feather"},
+                                                                                 {"excel", "xlsx"},
+                                                                                 {"pbf", "mvt"},
+                                                                                 {"htm", "html"},
+                                                                                 {"geoparquet", "parquet"},
+                                                                                 {"numpy", "npy"}}};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -42,7 +49,8 @@ const std::string* last_of(const std::vector<std::pair<std::string, std::string>
 
 Result<std::string> one_format(std::string_view text) {
   auto formats = FUSED_TRY(parse_format_list(text));
-  if (formats.size() != 1) return fail(ErrorKind::invalid_argument, "dtype_out takes one format, not '" + std::string(text) + "'");
+  if (formats.size() != 1)
+    return fail(ErrorKind::invalid_argument, "dtype_out takes one format, not '" + std::string(text) + "'");
   return formats.front();
 }
 
@@ -66,14 +74,16 @@ Result<std::vector<std::string>> parse_format_list(std::string_view text) {
     for (const auto& [alias, format] : kAliases)
       if (name == alias) name = format;
     if (!is_known(name))
-      return fail(ErrorKind::invalid_argument, "format '" + name.substr(0, 40) + "' is unknown; the formats are " + std::string(kFormats));
+      return fail(ErrorKind::invalid_argument,
+                  "format '" + name.substr(0, 40) + "' is unknown; the formats are " + std::string(kFormats));
     formats.push_back(std::move(name));
     at = end + 1;
   }
   return formats;
 }
 
-Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std::string>>& query, std::string_view extension) {
+Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std::string>>& query,
+                                   std::string_view extension) {
   WantedFormat wanted;
   if (const auto* format = last_of(query, "format"); format && !format->empty()) {
     wanted.preferences = FUSED_TRY(parse_format_list(*format));
@@ -100,7 +110,8 @@ Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std:
 Result<StepConfig> parse_step_config(std::string_view json_text) {
   boost::system::error_code error;
   json::value value = json::parse(json::string_view(json_text.data(), json_text.size()), error);
-  if (error || !value.is_object()) return fail(ErrorKind::invalid_argument, "'step_config' is not a JSON object: " + error.message());
+  if (error || !value.is_object())
+    return fail(ErrorKind::invalid_argument, "'step_config' is not a JSON object: " + error.message());
   const json::object& step = value.get_object();
   if (const std::string type = text_member(step, "type"); type != "udf")
     return fail(ErrorKind::unprocessable, "a step of type '" + type + "' cannot be run here; the type is 'udf'");

@@ -1,5 +1,5 @@
-// What is to be run, for whom, and in which form the result is wanted: parsed once at the door from any of the routes of
-// client-protocol.md §2.2.
+// What is to be run, for whom, and in which form the result is wanted: parsed once at the door from any of the routes
+// of client-protocol.md §2.2.
 #pragma once
 #include <array>
 #include <boost/json/object.hpp>
@@ -37,13 +37,13 @@ struct RunRequest {
   std::optional<TileId> tile;
   WantedFormat format;
   Actor actor;
-  std::string caller;              // who shares the queue fairly: user, token or address
-  std::string run_id;              // a UUID
-  bool run_id_given = false;       // by Fused-Run-Id: the run may be joined and is answered again
-  std::string folder_id;           // run_id, or "<run_id>.2" for a second attempt
+  std::string caller;         // who shares the queue fairly: user, token or address
+  std::string run_id;         // a UUID
+  bool run_id_given = false;  // by Fused-Run-Id: the run may be joined and is answered again
+  std::string folder_id;      // run_id, or "<run_id>.2" for a second attempt
   int recursion = 1;
   std::vector<std::pair<std::string, std::string>> headers;  // shown in fused.context
-  bool async_client = false;       // aiohttp: cannot decode npy and tiff
+  bool async_client = false;                                 // aiohttp: cannot decode npy and tiff
   bool profile = false;
   bool fresh = false;
   bool nested = false;
@@ -58,8 +58,10 @@ std::string_view known_formats();
 // "npy,tiff,parquet" → preferences. invalid_argument names the unknown one and lists all. "jpg" is jpeg, "tif" tiff, ….
 Result<std::vector<std::string>> parse_format_list(std::string_view text);
 
-// From the query's `format`, `dtype_out_*`, or an extension (".png"), in that order. `extension` without dot, may be "".
-Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std::string>>& query, std::string_view extension);
+// From the query's `format`, `dtype_out_*`, or an extension (".png"), in that order. `extension` without dot, may be
+// "".
+Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std::string>>& query,
+                                   std::string_view extension);
 
 // The function and parameters of a `step_config` (JSON text of a UdfJobStepConfig, client-protocol.md §3).
 // unprocessable says which member is missing or of the wrong type.

@@ -15,7 +15,8 @@ namespace asio = boost::asio;
 RunService::RunService(asio::io_context& io, Pool& pool, RunLog& log, RunTokens& tokens, RunServiceOptions options)
     : io_(io), pool_(pool), log_(log), tokens_(tokens), options_(std::move(options)) {}
 
-asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket, RunBegun begun) {
+asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                    RunBegun begun) {
   // Admit.
   if (request.recursion > options_.recursion_max)
     co_return fail(ErrorKind::unprocessable, "functions call each other " + std::to_string(request.recursion) +
@@ -27,7 +28,8 @@ asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::sha
 
   // Order, and wait for its end.
   const std::string run_token = tokens_.begin(run_actor(request));
-  const RunOrder order = make_run_order(request, {run_token, options_.base_url, options_.execution_environment_id, options_.worker_growth_bytes});
+  const RunOrder order = make_run_order(
+      request, {run_token, options_.base_url, options_.execution_environment_id, options_.worker_growth_bytes});
   const auto conversation = std::make_shared<RunConversation>(io_, request, ticket, nested_);
   conversation->log_dir = RunPath::of(started, request.actor.email, request.folder_id).as_seen_by_functions();
   if (begun) begun(conversation);
@@ -44,7 +46,8 @@ asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::sha
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const RunReport report = make_report(request, *reply, conversation->out, conversation->err, started, seconds);
   ++(report.outcome.ok() ? figures_.ok : figures_.failed);
-  if (const auto kept = log_.append(report.record); !kept) spdlog::error("run {} is not in the log: {}", request.folder_id, kept.error().message);
+  if (const auto kept = log_.append(report.record); !kept)
+    spdlog::error("run {} is not in the log: {}", request.folder_id, kept.error().message);
   co_return report.outcome;
 }
 

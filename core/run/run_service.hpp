@@ -20,8 +20,8 @@ struct NestedRequest {
   std::string target;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
-  Actor actor;                                             // kind run
-  std::function<void(std::function<void()>)> on_end;       // registers what to do when the asking run is over
+  Actor actor;                                        // kind run
+  std::function<void(std::function<void()>)> on_end;  // registers what to do when the asking run is over
 };
 struct NestedReply {
   int status = 200;
@@ -34,7 +34,7 @@ struct RunServiceOptions {
   int recursion_max = 5;
   std::int64_t worker_growth_bytes = 1LL << 30;
   std::string execution_environment_id = "default";
-  std::string base_url;                                    // of this server, as functions may reach it
+  std::string base_url;  // of this server, as functions may reach it
 };
 
 struct RunFigures {
@@ -55,7 +55,8 @@ class RunService {
   void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
   void set_base_url(std::string url) { options_.base_url = std::move(url); }
   // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
-  boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket, RunBegun begun = {});
+  boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                 RunBegun begun = {});
   const RunFigures& figures() const { return figures_; }
 
  private:

@@ -10,7 +10,8 @@ namespace fused {
 namespace json = boost::json;
 
 TEST(Formats, AListKeepsItsOrderAndKnowsOtherNames) {
-  EXPECT_EQ(parse_format_list("npy,tiff,parquet,json").value(), (std::vector<std::string>{"npy", "tiff", "parquet", "json"}));
+  EXPECT_EQ(parse_format_list("npy,tiff,parquet,json").value(),
+            (std::vector<std::string>{"npy", "tiff", "parquet", "json"}));
   EXPECT_EQ(parse_format_list("JPG, tif").value(), (std::vector<std::string>{"jpeg", "tiff"}));
 }
 
@@ -32,8 +33,11 @@ TEST(Formats, TheQueryGoesBeforeTheExtensionAndBothBeforeTheOldForm) {
 }
 
 TEST(StepConfig, SaysWhatIsMissing) {
-  for (const auto& [text, said] : std::vector<std::pair<std::string, std::string>>{
-           {"[]", "not a JSON object"}, {"{\"type\":\"partition_geospatial\"}", "partition_geospatial"}, {"{\"type\":\"udf\"}", "'udf'"}, {"{\"type\":\"udf\",\"udf\":{}}", "code"}}) {
+  for (const auto& [text, said] :
+       std::vector<std::pair<std::string, std::string>>{{"[]", "not a JSON object"},
+                                                        {"{\"type\":\"partition_geospatial\"}", "partition_geospatial"},
+                                                        {"{\"type\":\"udf\"}", "'udf'"},
+                                                        {"{\"type\":\"udf\",\"udf\":{}}", "code"}}) {
     const auto config = parse_step_config(text);
     ASSERT_FALSE(config) << text;
     EXPECT_NE(config.error().message.find(said), std::string::npos) << config.error().message;
@@ -41,7 +45,8 @@ TEST(StepConfig, SaysWhatIsMissing) {
 }
 
 TEST(StepConfig, TheCallsParametersAreNotPartOfTheFunction) {
-  const auto config = parse_step_config(R"({"type":"udf","udf":{"name":"f","code":"def udf(n): return n","parameters":{"n":3}}})");
+  const auto config =
+      parse_step_config(R"({"type":"udf","udf":{"name":"f","code":"def udf(n): return n","parameters":{"n":3}}})");
   ASSERT_TRUE(config);
   EXPECT_TRUE(config->function.parameters.empty());
   EXPECT_EQ(config->parameters.at("n").as_int64(), 3);
@@ -50,8 +55,15 @@ TEST(StepConfig, TheCallsParametersAreNotPartOfTheFunction) {
 TEST(Metadata, IsOneLineOfAsciiUnderItsLimitWhateverItHolds) {
   const std::string huge(200'000, 'x');
   const std::string odd = "ünï\xf0\x9f\x98\x80 \xff\r\n\t\"\\";
-  Metadata metadata{.stdout_text = huge, .stderr_text = odd, .has_exception = true, .exception_class = "ValueError", .line = 3,
-                    .error_message = huge, .exception = huge, .error_type = "runtime_error", .outcome = "user_error"};
+  Metadata metadata{.stdout_text = huge,
+                    .stderr_text = odd,
+                    .has_exception = true,
+                    .exception_class = "ValueError",
+                    .line = 3,
+                    .error_message = huge,
+                    .exception = huge,
+                    .error_type = "runtime_error",
+                    .outcome = "user_error"};
   const std::string header = metadata_header(metadata);
   EXPECT_LT(header.size(), 12'000u);
   for (const char c : header) EXPECT_TRUE(c >= 0x20 && c < 0x7f);
@@ -84,7 +96,9 @@ TEST(RunOrder, TheFrameIsJsonWhateverTheParametersHold) {
   EXPECT_EQ(frame.at("query").at(0).at(1).as_string(), "c\\\x01");
   EXPECT_EQ(frame.at("tile").at(0).as_int64(), 3);
   EXPECT_EQ(frame.at("udf").at("code").as_string(), function->code);
-  EXPECT_EQ(json::parse("{\"udf\":" + order.udf_known + "," + order.rest + "}").at("udf").as_object().if_contains("code"), nullptr);
+  EXPECT_EQ(
+      json::parse("{\"udf\":" + order.udf_known + "," + order.rest + "}").at("udf").as_object().if_contains("code"),
+      nullptr);
 }
 
 }  // namespace fused

@@ -16,7 +16,8 @@ constexpr int kRounds = 200;
 constexpr useconds_t kRoundPause_us = 500;
 
 void reap() {
-  while (::waitpid(-1, nullptr, WNOHANG) > 0) {}
+  while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+  }
 }
 
 // In a pid namespace: everything but the init process and us.

@@ -39,8 +39,8 @@ Plan make_plan(const SandboxSpec& spec, const Namespaces& forked_in) {
   plan.landlock = plan.machine.landlock > 0;
   plan.scope = plan.machine.landlock >= kLandlockScopeSince && !has(spec.without, "landlock_scope");
   const bool processes = !has(spec.without, "process_limit");
-  plan.nproc = processes && plan.namespaces.user && ::geteuid() != 0 &&
-               plan.machine.kernel >= kProcessesPerNamespaceSince;
+  plan.nproc =
+      processes && plan.namespaces.user && ::geteuid() != 0 && plan.machine.kernel >= kProcessesPerNamespaceSince;
   plan.pid_max = processes && plan.namespaces.pid && plan.machine.kernel >= kPidMaxPerNamespaceSince;
   // A server of an ordinary user could not read our memory figures any more, and inside a pid namespace or a landlock
   // domain nobody else can look anyway.

@@ -29,10 +29,10 @@ constexpr std::size_t kKernelSignalBytes = 8;
 struct InitProcess {
   std::atomic<int> forked{0};  // 1: the worker is there, or fork failed; the parent sleeps on it
   int fork_error = 0;
-  pid_t worker = 0;            // inside
-  pid_t pid = 0;               // of the init process, outside
+  pid_t worker = 0;  // inside
+  pid_t pid = 0;     // of the init process, outside
   int worker_status = 0;
-  bool ended = false;          // worker_status holds
+  bool ended = false;  // worker_status holds
   void* mapping = nullptr;
 };
 
@@ -152,7 +152,8 @@ Result<pid_t> fork_with_init(const Namespaces& namespaces) {
   }
   if (process->fork_error != 0) {
     const int error = process->fork_error;
-    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
     free_init_process(process);
     return fail_errno("fork in a pid namespace", error);
   }

@@ -141,9 +141,9 @@ struct Walk {
 // What lies in a tmpfs that the worker has for itself; 0 for one that it shares with us, and for a disk.
 std::int64_t own_tmpfs_bytes(pid_t pid, const char* folder) {
   const auto theirs = process_path(pid, "root") + folder;
-  struct stat seen {};
-  struct stat ours {};
-  struct statfs about {};
+  struct stat seen{};
+  struct stat ours{};
+  struct statfs about{};
   if (::stat(theirs.c_str(), &seen) != 0 || ::statfs(theirs.c_str(), &about) != 0) return 0;
   if (about.f_type != TMPFS_MAGIC) return 0;
   if (::stat(folder, &ours) == 0 && ours.st_dev == seen.st_dev) return 0;
@@ -161,7 +161,7 @@ void walk(int folder_descriptor, Walk& sum, int depth) {
   while (const dirent* entry = ::readdir(folder.get())) {
     if (sum.over()) return;
     if (std::strcmp(entry->d_name, ".") == 0 || std::strcmp(entry->d_name, "..") == 0) continue;
-    struct stat about {};
+    struct stat about{};
     if (::fstatat(::dirfd(folder.get()), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0) continue;
     ++sum.files;
     sum.bytes += about.st_blocks * kBlockBytes;
@@ -259,7 +259,7 @@ std::int64_t GroupWatch::unmapped_shared_bytes(const std::vector<pid_t>& pids) {
       const auto link = folder + std::to_string(descriptor);
       char target[32];
       const ssize_t length = ::readlink(link.c_str(), target, sizeof target);
-      struct stat about {};
+      struct stat about{};
       if (length < 7 || std::memcmp(target, "/memfd:", 7) != 0 || ::stat(link.c_str(), &about) != 0) return;
       if (seen.insert(about.st_ino).second) bytes += about.st_blocks * kBlockBytes;
     });

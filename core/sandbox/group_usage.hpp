@@ -12,12 +12,12 @@
 namespace fused {
 
 struct GroupUsage {
-  std::int64_t memory_bytes = 0;     // see GroupWatch::sample
-  bool memory_exact = false;         // proportional set size; false: the cheap upper estimate
-  std::int64_t processes = 0;        // without the init process
-  std::int64_t threads = 0;          // of all of them; what RunLimits::processes bounds
-  std::int64_t scratch_bytes = 0;    // allocated on disk under the scratch folder
-  std::int64_t scratch_files = 0;    // over the limit too where folders lie more than 64 deep
+  std::int64_t memory_bytes = 0;   // see GroupWatch::sample
+  bool memory_exact = false;       // proportional set size; false: the cheap upper estimate
+  std::int64_t processes = 0;      // without the init process
+  std::int64_t threads = 0;        // of all of them; what RunLimits::processes bounds
+  std::int64_t scratch_bytes = 0;  // allocated on disk under the scratch folder
+  std::int64_t scratch_files = 0;  // over the limit too where folders lie more than 64 deep
 };
 
 // Pids of `pid` and all below it; `pid` first. Empty when it is gone.

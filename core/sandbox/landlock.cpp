@@ -49,7 +49,7 @@ std::uint64_t known_to(int abi) {
 Status allow(int ruleset, const fs::path& path, std::uint64_t rights, std::uint64_t known) {
   const int file = ::open(path.c_str(), O_PATH | O_CLOEXEC);
   if (file < 0) return {};
-  struct stat about {};
+  struct stat about{};
   landlock_path_beneath_attr rule{};
   rule.parent_fd = file;
   rule.allowed_access = rights & known;

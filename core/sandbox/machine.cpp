@@ -56,7 +56,8 @@ std::string try_namespaces(const Namespaces& wanted) {
     char text[512];
     for (ssize_t got = 0; (got = ::read(ends[0], text, sizeof text)) > 0;) problem.append(text, got);
     int status = 0;
-    while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
+    }
     status = fork_raw_status(*pid, status);
     if (status != 0 && problem.empty()) problem = "the trial child ended with status " + std::to_string(status);
   }
@@ -84,7 +85,8 @@ int Namespaces::clone_flags() const {
 }
 
 int write_id_maps(unsigned user, unsigned group) {
-  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // a zygote that is not dumpable passes that on, and our own /proc files to root
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0,
+          0);  // a zygote that is not dumpable passes that on, and our own /proc files to root
   const auto map = [](unsigned id) { return std::to_string(id) + " " + std::to_string(id) + " 1"; };
   const int denied = write_text("/proc/self/setgroups", "deny");
   if (denied != 0 && denied != ENOENT) return denied;
@@ -109,8 +111,8 @@ Machine probe_machine(const std::vector<std::string>& without) {
   machine.why_mount = has(without, "private_root") ? "left out on request" : refused("mount_namespace");
   const bool root = ::geteuid() == 0;
   // A pid namespace needs its own /proc, so it is only tried together with a mount namespace.
-  const Namespaces sets[] = {{true, true, true, true}, {false, true, true, true},
-                             {true, false, true, true}, {false, false, true, true}};
+  const Namespaces sets[] = {
+      {true, true, true, true}, {false, true, true, true}, {true, false, true, true}, {false, false, true, true}};
   for (const auto& set : sets) {
     if (!machine.why_mount.empty() && !has(without, "mount_namespace") && !has(without, "private_root")) {
       machine.why_mount.clear();  // a weaker set may still have it

@@ -20,12 +20,12 @@ struct Namespaces {
 };
 
 struct Machine {
-  Namespaces namespaces;          // the best set that works
-  std::string why_user;           // why a namespace is not in that set; empty when it is
+  Namespaces namespaces;  // the best set that works
+  std::string why_user;   // why a namespace is not in that set; empty when it is
   std::string why_pid;
   std::string why_mount;
-  int landlock = 0;               // ABI, 0: not to be had
-  int kernel = 0;                 // major * 1000 + minor
+  int landlock = 0;  // ABI, 0: not to be had
+  int kernel = 0;    // major * 1000 + minor
 };
 
 // Tries the sets from the strongest down. `without` names steps to count as refused.
@@ -42,7 +42,7 @@ bool has(const std::vector<std::string>& names, std::string_view name);
 struct Forked {
   bool by_fork_worker = false;
   Namespaces namespaces;
-  int error = 0;  // errno of writing the id maps
+  int error = 0;                                   // errno of writing the id maps
   std::vector<std::filesystem::path> own_folders;  // set by enter_sandbox
 };
 Forked& forked();

@@ -70,13 +70,18 @@ TEST(SandboxSpec, is_read_with_all_its_members) {
 TEST(SandboxSpec, that_is_wrong_is_refused_by_the_name_of_what_is_wrong) {
   const std::string good = R"("data":"/d","mount":"/d/m","scratch":"/d/s")";
   const std::pair<std::string, std::string> cases[] = {
-      {"", "object"}, {"[]", "object"}, {"{}", "'data'"}, {R"({"data":"d","mount":"/m","scratch":"/s"})", "'data'"},
+      {"", "object"},
+      {"[]", "object"},
+      {"{}", "'data'"},
+      {R"({"data":"d","mount":"/m","scratch":"/s"})", "'data'"},
       {R"({"data":"/","mount":"/m","scratch":"/s"})", "'data'"},
       {"{" + good + R"(,"isolation":"some"})", "'isolation'"},
       {"{" + good + R"(,"limits":{"memory":1}})", "limits.memory"},
       {"{" + good + R"(,"limits":{"processes":0}})", "processes"},
-      {"{" + good + R"(,"limits":[]})", "'limits'"}, {"{" + good + R"(,"python_paths":["x"]})", "python_paths"},
-      {"{" + good + R"(,"network":1})", "network"}, {"{" + good + R"(,"keep_descriptors":[-1]})", "keep_descriptors"},
+      {"{" + good + R"(,"limits":[]})", "'limits'"},
+      {"{" + good + R"(,"python_paths":["x"]})", "python_paths"},
+      {"{" + good + R"(,"network":1})", "network"},
+      {"{" + good + R"(,"keep_descriptors":[-1]})", "keep_descriptors"},
       {"{" + good + R"(,"colour":"red"})", "colour"}};
   for (const auto& [text, named] : cases) {
     const auto spec = parse_sandbox_spec(text);

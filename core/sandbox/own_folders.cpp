@@ -45,7 +45,7 @@ int empty_folder(int descriptor, int depth, Emptying& all) {
     if (inner < 0 && ::fchmodat(at, name, 0700, 0) == 0) {  // a run may have closed its folder to itself
       inner = ::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
-    struct stat about {};
+    struct stat about{};
     if (inner >= 0 && ::fstat(inner, &about) == 0 && about.st_dev != all.device) {
       ::close(inner);
       ++left;
@@ -77,7 +77,7 @@ int empty_own_folders() {
       continue;
     }
     ::fchmod(folder, 0700);
-    struct stat about {};
+    struct stat about{};
     ::fstat(folder, &about);
     Emptying all{folder, about.st_dev};
     int here = 0;

@@ -62,10 +62,10 @@ Status make_target(const Bind& bind) {
 Status take(Bind& bind) {
   bind.tree = ::open_tree(AT_FDCWD, bind.source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
   if (bind.tree < 0) return failed("open_tree", bind.source);
-  struct stat about {};
+  struct stat about{};
   if (::fstat(bind.tree, &about) != 0) return failed("fstat", bind.source);
   bind.folder = S_ISDIR(about.st_mode);
-  struct mount_attr attributes {};
+  struct mount_attr attributes{};
   attributes.attr_set = bind.flags;
   if (::mount_setattr(bind.tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) {
     return failed("mount_setattr", bind.source);
@@ -91,7 +91,7 @@ Status mount_tmpfs(const fs::path& target, const std::string& options) {
 }
 
 Status read_only(const fs::path& target) {
-  struct mount_attr attributes {};
+  struct mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_RDONLY;
   if (::mount_setattr(AT_FDCWD, target.c_str(), 0, &attributes, sizeof attributes) != 0) {
     return failed("mount_setattr read-only", target);
@@ -160,9 +160,8 @@ Status add_python(const SandboxSpec& spec, std::vector<Bind>& binds) {
                   "python_paths: '" + path.string() + "' would show all of it to functions; name the environment only");
     }
   }
-  std::sort(wanted.begin(), wanted.end(), [](const fs::path& a, const fs::path& b) {
-    return a.native().size() < b.native().size();
-  });
+  std::sort(wanted.begin(), wanted.end(),
+            [](const fs::path& a, const fs::path& b) { return a.native().size() < b.native().size(); });
   for (const auto& path : wanted) {
     const bool in_data = within(path, spec.data);
     const bool there = std::any_of(binds.begin(), binds.end(), [&](const Bind& bind) {
@@ -225,15 +224,43 @@ Status take_all(std::vector<Bind>& binds) {
 
 std::vector<fs::path> system_paths() {
   // /etc by name: as root a function could read /etc/shadow by owning it.
-  static constexpr const char* kPaths[] = {
-      "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store", "/sys/devices/system",
-      "/etc/alternatives", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/fonts", "/etc/gai.conf", "/etc/group",
-      "/etc/host.conf", "/etc/hosts", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime",
-      "/etc/magic", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/passwd", "/etc/pki/ca-trust", "/etc/pki/tls/certs",
-      "/etc/protocols", "/etc/resolv.conf", "/etc/services", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/timezone"};
+  static constexpr const char* kPaths[] = {"/usr",
+                                           "/bin",
+                                           "/sbin",
+                                           "/lib",
+                                           "/lib32",
+                                           "/lib64",
+                                           "/libx32",
+                                           "/nix/store",
+                                           "/gnu/store",
+                                           "/sys/devices/system",
+                                           "/etc/alternatives",
+                                           "/etc/ca-certificates",
+                                           "/etc/crypto-policies",
+                                           "/etc/fonts",
+                                           "/etc/gai.conf",
+                                           "/etc/group",
+                                           "/etc/host.conf",
+                                           "/etc/hosts",
+                                           "/etc/ld.so.cache",
+                                           "/etc/ld.so.conf",
+                                           "/etc/ld.so.conf.d",
+                                           "/etc/localtime",
+                                           "/etc/magic",
+                                           "/etc/mime.types",
+                                           "/etc/nsswitch.conf",
+                                           "/etc/passwd",
+                                           "/etc/pki/ca-trust",
+                                           "/etc/pki/tls/certs",
+                                           "/etc/protocols",
+                                           "/etc/resolv.conf",
+                                           "/etc/services",
+                                           "/etc/ssl/certs",
+                                           "/etc/ssl/openssl.cnf",
+                                           "/etc/timezone"};
   std::vector<fs::path> found;
   for (const char* path : kPaths) {
-    struct stat about {};
+    struct stat about{};
     if (::stat(path, &about) == 0) found.emplace_back(path);
   }
   return found;
@@ -254,9 +281,9 @@ Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kerne
   std::vector<Bind> own;
   FUSED_CHECK(add_mount(spec, own));
   // No folder can be bound both to /tmp and beneath it, and what lies beneath it must not be hidden by scratch.
-  const bool memory_tmp = within(spec.scratch, "/tmp") || std::any_of(system.begin(), system.end(), [](const Bind& bind) {
-                            return within(bind.target, "/tmp");
-                          });
+  const bool memory_tmp =
+      within(spec.scratch, "/tmp") ||
+      std::any_of(system.begin(), system.end(), [](const Bind& bind) { return within(bind.target, "/tmp"); });
   if (!memory_tmp) own.push_back({spec.scratch, "/tmp", kWritable});
   own.push_back({spec.scratch, spec.scratch, kWritable});
   FUSED_CHECK(take_all(system));

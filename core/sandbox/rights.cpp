@@ -36,8 +36,8 @@ std::int64_t private_bytes() {
   long pages[6] = {};
   FILE* file = std::fopen("/proc/self/statm", "re");
   if (file == nullptr) return 0;
-  const int read = std::fscanf(file, "%ld %ld %ld %ld %ld %ld", &pages[0], &pages[1], &pages[2], &pages[3], &pages[4],
-                               &pages[5]);
+  const int read =
+      std::fscanf(file, "%ld %ld %ld %ld %ld %ld", &pages[0], &pages[1], &pages[2], &pages[3], &pages[4], &pages[5]);
   std::fclose(file);
   return read == 6 ? pages[5] * ::sysconf(_SC_PAGESIZE) : 0;
 }
@@ -99,7 +99,7 @@ Status close_others(std::vector<int> keep) {
 }
 
 int thread_count() {
-  struct stat about {};
+  struct stat about{};
   return ::stat("/proc/self/task", &about) == 0 ? static_cast<int>(about.st_nlink) - 2 : 0;
 }
 

@@ -37,8 +37,8 @@ struct SandboxSpec {
   std::vector<std::filesystem::path> python_paths;  // read and execute: environment, base prefix, package
   bool network = true;                              // may open IPv4 and IPv6 sockets
   RunLimits limits;
-  std::vector<std::string> without;                 // steps to leave out as if the machine refused them (for tests)
-  std::vector<int> keep_descriptors;                // when not empty: all others above 2 are closed
+  std::vector<std::string> without;   // steps to leave out as if the machine refused them (for tests)
+  std::vector<int> keep_descriptors;  // when not empty: all others above 2 are closed
 };
 
 // {"isolation","data","mount","scratch","python_paths","network","limits":{"wall_ms",…},"without","keep_descriptors"}.
@@ -53,15 +53,15 @@ struct SkippedStep {
 struct SandboxReport {
   std::vector<std::string> isolation;  // steps in force, of kSandboxSteps
   std::vector<SkippedStep> skipped;
-  std::string mount = "env";           // namespace | link | env: how /mount is to be had
+  std::string mount = "env";  // namespace | link | env: how /mount is to be had
   bool pid_namespace = false;
 };
 std::string to_json(const SandboxReport& report);
 
 // Every step there is, in the order in which they are taken. docs/reference/isolation.md says what each stops.
 inline constexpr std::string_view kSandboxSteps[] = {
-    "user_namespace", "pid_namespace", "ipc_namespace", "mount_namespace", "private_root", "descriptors",
-    "limits",         "process_limit", "oom_first",     "group",           "nondumpable",  "no_new_privs",
+    "user_namespace", "pid_namespace", "ipc_namespace",  "mount_namespace", "private_root", "descriptors",
+    "limits",         "process_limit", "oom_first",      "group",           "nondumpable",  "no_new_privs",
     "capabilities",   "landlock",      "landlock_scope", "seccomp"};
 
 // 0 in the child, the host's pid of the worker (or of its init process) in the parent. `without` as in the spec.

@@ -27,31 +27,76 @@ constexpr std::uint32_t kX32Bit = 0x40000000;
 // Same on every architecture since the numbers were unified; Debian 12's headers lack the newest.
 constexpr int kOpenTreeAttr = 467;
 
-constexpr std::uint32_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                          CLONE_NEWPID | CLONE_NEWNET;
+constexpr std::uint32_t kNamespaceFlags =
+    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 constexpr std::uint32_t kTiocsti = 0x5412;    // types into a terminal
 constexpr std::uint32_t kTioclinux = 0x541c;  // the same by the console's selection
 
 // Calls nobody who only computes needs, each a large or often broken part of the kernel, or power over others.
 constexpr int kRefused[] = {
     // asynchronous rings and programs in the kernel, other processes' memory
-    SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd,
-    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_kcmp, SYS_pidfd_getfd,
-    SYS_fanotify_init, SYS_lookup_dcookie,
+    SYS_io_uring_setup,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+    SYS_bpf,
+    SYS_perf_event_open,
+    SYS_userfaultfd,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_process_madvise,
+    SYS_kcmp,
+    SYS_pidfd_getfd,
+    SYS_fanotify_init,
+    SYS_lookup_dcookie,
     // keys
-    SYS_add_key, SYS_request_key, SYS_keyctl,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_keyctl,
     // mounts, namespaces and roots
-    SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_setns, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick,
-    SYS_move_mount, SYS_open_tree, SYS_mount_setattr, kOpenTreeAttr, SYS_quotactl, SYS_quotactl_fd,
-    SYS_name_to_handle_at, SYS_open_by_handle_at,
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_setns,
+    SYS_fsopen,
+    SYS_fsconfig,
+    SYS_fsmount,
+    SYS_fspick,
+    SYS_move_mount,
+    SYS_open_tree,
+    SYS_mount_setattr,
+    kOpenTreeAttr,
+    SYS_quotactl,
+    SYS_quotactl_fd,
+    SYS_name_to_handle_at,
+    SYS_open_by_handle_at,
     // the machine itself
-    SYS_kexec_load, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_swapon, SYS_swapoff, SYS_reboot,
-    SYS_syslog, SYS_acct, SYS_settimeofday, SYS_clock_settime, SYS_sethostname, SYS_setdomainname, SYS_vhangup,
+    SYS_kexec_load,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_delete_module,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_reboot,
+    SYS_syslog,
+    SYS_acct,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_sethostname,
+    SYS_setdomainname,
+    SYS_vhangup,
 #ifdef SYS_kexec_file_load
     SYS_kexec_file_load,
 #endif
 #if defined(__x86_64__)
-    SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl,
+    SYS_iopl,
+    SYS_ioperm,
+    SYS_modify_ldt,
+    SYS_uselib,
+    SYS_ustat,
+    SYS_sysfs,
+    SYS__sysctl,
 #endif
 };
 

@@ -9,10 +9,10 @@
 namespace fused {
 
 struct SeccompChoice {
-  bool network = true;        // IPv4 and IPv6 sockets
-  bool only_self = false;     // signals, priorities and limits of other processes are refused (no pid namespace)
+  bool network = true;            // IPv4 and IPv6 sockets
+  bool only_self = false;         // signals, priorities and limits of other processes are refused (no pid namespace)
   bool only_own_signals = false;  // of these, signals too (no landlock scope): children cannot be signalled one by one
-  int self = 0;               // pid, for only_self
+  int self = 0;                   // pid, for only_self
 };
 
 // The program, for tests and for load_seccomp. A refused call fails with EPERM; clone3 and the calls of another

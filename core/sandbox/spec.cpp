@@ -27,8 +27,8 @@ Status read_limits(const json::value& value, RunLimits& limits) {
       {"processes", &limits.processes},       {"descriptors", &limits.descriptors},
       {"files_made", &limits.files_made},     {"disk_written_bytes", &limits.disk_written_bytes}};
   for (const auto& member : *object) {
-    const auto* row = std::find_if(std::begin(known), std::end(known),
-                                   [&](const auto& one) { return one.first == member.key(); });
+    const auto* row =
+        std::find_if(std::begin(known), std::end(known), [&](const auto& one) { return one.first == member.key(); });
     if (row == std::end(known)) return wrong("limits." + std::string(member.key()), "left out: no such limit");
     if (!member.value().is_int64() || member.value().as_int64() <= 0) {
       return wrong("limits." + std::string(member.key()), "a positive whole number");

@@ -54,8 +54,10 @@ Result<std::size_t> FrameSocket::receive_some(char* to, std::size_t bytes) {
     for (std::size_t i = 0; i < descriptors; ++i) {
       int descriptor;
       std::memcpy(&descriptor, CMSG_DATA(c) + i * sizeof(int), sizeof descriptor);
-      if (received_memfd_ < 0) received_memfd_ = descriptor;
-      else ::close(descriptor);
+      if (received_memfd_ < 0)
+        received_memfd_ = descriptor;
+      else
+        ::close(descriptor);
     }
   }
   return static_cast<std::size_t>(count);
@@ -86,11 +88,13 @@ Result<Bytes> FrameSocket::map_memfd(std::uint32_t length) {
   if (descriptor < 0) return fail(ErrorKind::internal, "not a frame: its memfd is missing");
   struct stat info{};
   // Unsealed, the worker could shrink it under our feet (SIGBUS) or change it after we have looked.
-  const bool sound = ::fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == static_cast<off_t>(length) &&
+  const bool sound = ::fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode) &&
+                     info.st_size == static_cast<off_t>(length) &&
                      (::fcntl(descriptor, F_GET_SEALS) & kSeals) == kSeals;
   void* at = sound && length > 0 ? ::mmap(nullptr, length, PROT_READ, MAP_SHARED, descriptor, 0) : MAP_FAILED;
   ::close(descriptor);
-  if (at == MAP_FAILED) return fail(ErrorKind::internal, "not a frame: its memfd is not sealed or not of the size it says");
+  if (at == MAP_FAILED)
+    return fail(ErrorKind::internal, "not a frame: its memfd is not sealed or not of the size it says");
   std::shared_ptr<const void> owner(at, [length](const void* p) { ::munmap(const_cast<void*>(p), length); });
   return Bytes{owner, {static_cast<const char*>(at), length}};
 }
@@ -100,8 +104,8 @@ asio::awaitable<Result<Frame>> FrameSocket::read() {
   const auto head = decode_frame_head({buffer_.data() + begin_, kFrameHeadBytes}, nonce_);
   if (!head) co_return std::unexpected(head.error());
   if (head->body_length > body_bytes_max_)
-    co_return fail(ErrorKind::too_large, "a body of " + std::to_string(head->body_length) + " bytes, over the limit of " +
-                                             std::to_string(body_bytes_max_));
+    co_return fail(ErrorKind::too_large, "a body of " + std::to_string(head->body_length) +
+                                             " bytes, over the limit of " + std::to_string(body_bytes_max_));
   const bool in_memfd = head->flags & kFrameBodyInMemfd;
   const std::size_t body_length = in_memfd ? 0 : head->body_length;
   const std::size_t total = kFrameHeadBytes + head->header_length + body_length;

@@ -42,7 +42,7 @@ class FrameSocket {
   std::size_t begin_ = 0;  // unread bytes are buffer_[begin_, end_)
   std::size_t end_ = 0;
   int received_memfd_ = -1;
-  std::string unsent_;     // what a slow worker has not taken yet, in order
+  std::string unsent_;  // what a slow worker has not taken yet, in order
   bool sending_ = false;
 };
 

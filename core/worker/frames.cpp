@@ -40,13 +40,15 @@ Result<FrameHead> decode_frame_head(std::string_view bytes, std::uint64_t nonce)
   const auto refuse = [](std::string what) { return fail(ErrorKind::internal, "not a frame: " + std::move(what)); };
   if (bytes.size() != kFrameHeadBytes) return refuse(std::to_string(bytes.size()) + " bytes instead of 24");
   if (bytes.substr(0, 4) != "FUSD") return refuse("wrong magic");
-  if (take<std::uint8_t>(bytes, 4) != kFrameVersion) return refuse("version " + std::to_string(take<std::uint8_t>(bytes, 4)));
+  if (take<std::uint8_t>(bytes, 4) != kFrameVersion)
+    return refuse("version " + std::to_string(take<std::uint8_t>(bytes, 4)));
   const auto kind = take<std::uint8_t>(bytes, 5);
   if (!is_kind(kind)) return refuse("kind " + std::to_string(kind));
   FrameHead head{static_cast<FrameKind>(kind), take<std::uint16_t>(bytes, 6), take<std::uint32_t>(bytes, 8),
                  take<std::uint32_t>(bytes, 12), take<std::uint64_t>(bytes, 16)};
   if (head.nonce != nonce) return refuse("wrong nonce");
-  if (head.header_length > kFrameHeaderBytesMax) return refuse("a header of " + std::to_string(head.header_length) + " bytes");
+  if (head.header_length > kFrameHeaderBytesMax)
+    return refuse("a header of " + std::to_string(head.header_length) + " bytes");
   return head;
 }
 

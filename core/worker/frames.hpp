@@ -5,8 +5,8 @@
 //        0     4  magic "FUSD"
 //        4     1  version (1)
 //        5     1  kind
-//        6     2  flags (bit 0: the body is in a sealed memfd passed with the first byte of this frame; body_length is its size)
-//        8     4  header_length, bytes of JSON that follow (little endian, as all numbers)
+//        6     2  flags (bit 0: the body is in a sealed memfd passed with the first byte of this frame; body_length is
+//        its size) 8     4  header_length, bytes of JSON that follow (little endian, as all numbers)
 //       12     4  body_length, bytes after the JSON (none on the socket when flag bit 0 is set)
 //       16     8  nonce: made by the server for each worker; a frame without it did not come from our code
 #pragma once

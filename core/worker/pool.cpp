@@ -15,7 +15,8 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
-constexpr auto kBlankLook = std::chrono::milliseconds(500);  // a run that waits for a fork looks again so often, unasked
+constexpr auto kBlankLook =
+    std::chrono::milliseconds(500);  // a run that waits for a fork looks again so often, unasked
 constexpr auto kBlankWait = std::chrono::seconds(60);
 
 std::string seconds_text(std::int64_t milliseconds) {
@@ -37,13 +38,20 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
       queue_(options_.queue_length),
       zygote_(io, options_.zygote,
               {.ready = [this] { refill(); },
-               .forked = [this](int worker, pid_t pid) { if (const auto w = workers_.find(worker); w != workers_.end()) w->second->forked(pid); },
+               .forked =
+                   [this](int worker, pid_t pid) {
+                     if (const auto w = workers_.find(worker); w != workers_.end()) w->second->forked(pid);
+                   },
                .fork_failed =
                    [this](int worker, const std::string& message) {
                      spdlog::error("a worker could not be forked: {}", message);
-                     if (const auto w = workers_.find(worker); w != workers_.end()) w->second->exited({worker, 0, 0, 0});
+                     if (const auto w = workers_.find(worker); w != workers_.end())
+                       w->second->exited({worker, 0, 0, 0});
                    },
-               .exited = [this](const WorkerExit& exit) { if (const auto w = workers_.find(exit.worker); w != workers_.end()) w->second->exited(exit); },
+               .exited =
+                   [this](const WorkerExit& exit) {
+                     if (const auto w = workers_.find(exit.worker); w != workers_.end()) w->second->exited(exit);
+                   },
                .lost =
                    [this](const std::string& why) {
                      spdlog::warn("{}; workers that run go on", why);
@@ -53,7 +61,8 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
                        if (worker->state() == WorkerState::starting) unborn.push_back(worker);
                      for (const auto& worker : unborn) worker->kill(RunEnd::crashed, "the zygote ended");
                    }}),
-      watch_(options_.limits, [this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
+      watch_(options_.limits,
+             [this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
       tick_(io) {}
 
 Pool::~Pool() { stop(); }
@@ -74,7 +83,8 @@ void Pool::stop() {
 // A top-level run starts only while the processes that suspended parents hold leave room for their children.
 bool Pool::may_start(bool nested) const {
   if (slots_used_ >= options_.workers) return false;
-  const auto busy = std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.second->state() == WorkerState::busy; });
+  const auto busy = std::count_if(workers_.begin(), workers_.end(),
+                                  [](const auto& w) { return w.second->state() == WorkerState::busy; });
   return nested || busy < static_cast<std::ptrdiff_t>(options_.workers) * (options_.recursion_max + 1);
 }
 
@@ -84,7 +94,8 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
   if (!may_start(order.nested) || (!order.nested && queue_.length() > 0)) {
     if (!order.nested && queue_.is_full()) {
       ++refused_;
-      co_return fail(ErrorKind::too_many_requests, std::to_string(queue_.length_max()) + " runs are waiting already; try again in a second");
+      co_return fail(ErrorKind::too_many_requests,
+                     std::to_string(queue_.length_max()) + " runs are waiting already; try again in a second");
     }
     Waiting waiting{order.caller, order.nested, {}};
     ticket.waiting_ = &waiting;
@@ -115,8 +126,10 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
   }
   if (std::exchange(ticket.has_slot_, false)) {
     // The slot is free when the worker is: the next run of its owner shall find it warm, not fork another.
-    if (worker && worker->state() == WorkerState::cleaning) slot_of_cleaning_.insert(worker->number());
-    else --slots_used_;
+    if (worker && worker->state() == WorkerState::cleaning)
+      slot_of_cleaning_.insert(worker->number());
+    else
+      --slots_used_;
   }
   give_slot();
   if (!taken && !ticket.cancelled_) co_return std::unexpected(taken.error());
@@ -175,8 +188,10 @@ void Pool::refill() {
   int coming = 0;
   int warm = 0;
   for (const auto& [number, worker] : workers_) {
-    if (worker->state() == WorkerState::starting || worker->state() == WorkerState::blank) ++coming;
-    else if (worker->state() != WorkerState::dead) ++warm;
+    if (worker->state() == WorkerState::starting || worker->state() == WorkerState::blank)
+      ++coming;
+    else if (worker->state() != WorkerState::dead)
+      ++warm;
   }
   const int wanted = std::max({1, 1 + static_cast<int>(blank_waiters_.size()), options_.workers - warm});
   for (; coming < wanted; ++coming) fork_one();
@@ -193,13 +208,15 @@ void Pool::fork_one() {
                           },
                       .clean = [this, number](const std::string& why) { on_clean(number, why); },
                       .dead = [this, number] { on_dead(number); }};
-  const auto worker = std::make_shared<WorkerProcess>(io_, number, nonce, options_.limits.result_bytes, std::move(events));
+  const auto worker =
+      std::make_shared<WorkerProcess>(io_, number, nonce, options_.limits.result_bytes, std::move(events));
   auto ends = worker->open();
   boost::json::object sandbox = options_.sandbox;
   sandbox["scratch"] = scratch_of(number).string();
   std::error_code made;
   std::filesystem::create_directory(scratch_of(number), made);
-  Status ordered = ends ? zygote_.fork_worker(number, nonce, sandbox, ends->socket, ends->out, ends->err) : Status(std::unexpected(ends.error()));
+  Status ordered = ends ? zygote_.fork_worker(number, nonce, sandbox, ends->socket, ends->out, ends->err)
+                        : Status(std::unexpected(ends.error()));
   if (!ordered) {
     spdlog::error("{}", ordered.error().message);
     return;
@@ -213,7 +230,8 @@ void Pool::on_clean(int number, const std::string& why) {
   if (found == workers_.end()) return;
   const SharedWorker worker = found->second;
   worker->set_state(WorkerState::idle);
-  const auto idle = std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.second->state() == WorkerState::idle; });
+  const auto idle = std::count_if(workers_.begin(), workers_.end(),
+                                  [](const auto& w) { return w.second->state() == WorkerState::idle; });
   const bool thrown = throw_away_.erase(number) > 0;
   if (slot_of_cleaning_.erase(number)) --slots_used_;
   if (!why.empty()) spdlog::info("worker {} is replaced after {} runs: {}", number, worker->runs(), why);
@@ -255,11 +273,14 @@ void Pool::on_dead(int number) {
   if (stopping_) return;
   if (!unborn) return refill();
   // A worker that dies before it is ready would be forked again at full speed for ever.
-  asio::co_spawn(io_, [this]() -> asio::awaitable<void> {
-    asio::steady_timer pause(io_, std::chrono::milliseconds(250));
-    co_await pause.async_wait(asio::use_awaitable);
-    refill();
-  }, asio::detached);
+  asio::co_spawn(
+      io_,
+      [this]() -> asio::awaitable<void> {
+        asio::steady_timer pause(io_, std::chrono::milliseconds(250));
+        co_await pause.async_wait(asio::use_awaitable);
+        refill();
+      },
+      asio::detached);
 }
 
 // While anything runs: what has run for a tick is watched, what has run for too long is ended. Short runs cost nothing.
@@ -277,7 +298,8 @@ asio::awaitable<void> Pool::look_after_runs() {
         watch_.begin(number, running.run, found->second->pid(), scratch_of(number));
       }
       if (now - running.since >= std::chrono::milliseconds(options_.limits.wall_ms))
-        found->second->end_run(RunEnd::timeout, "the function ran longer than its limit of " + seconds_text(options_.limits.wall_ms) + " s");
+        found->second->end_run(RunEnd::timeout, "the function ran longer than its limit of " +
+                                                    seconds_text(options_.limits.wall_ms) + " s");
     }
   }
   ticking_ = false;
@@ -304,8 +326,13 @@ asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::str
 }
 
 PoolFigures Pool::figures() const {
-  PoolFigures figures{.workers = options_.workers, .alive = static_cast<int>(workers_.size()), .queued = queue_.length(),
-                      .forked = forked_, .lost = lost_, .refused = refused_, .isolation = isolation_};
+  PoolFigures figures{.workers = options_.workers,
+                      .alive = static_cast<int>(workers_.size()),
+                      .queued = queue_.length(),
+                      .forked = forked_,
+                      .lost = lost_,
+                      .refused = refused_,
+                      .isolation = isolation_};
   for (const auto& [number, worker] : workers_) {
     figures.busy += worker->state() == WorkerState::busy || worker->state() == WorkerState::cleaning;
     figures.blank += worker->state() == WorkerState::blank;

@@ -26,14 +26,14 @@ struct PoolOptions {
   int worker_runs_max = 10'000;
   int recursion_max = 5;
   RunLimits limits;
-  boost::json::object sandbox;           // of the zygote's fork message, without scratch
-  std::filesystem::path scratch;         // DIR/scratch; one folder a worker below it
+  boost::json::object sandbox;    // of the zygote's fork message, without scratch
+  std::filesystem::path scratch;  // DIR/scratch; one folder a worker below it
   ZygoteOptions zygote;
   std::function<void(const boost::json::object&)> first_report;  // what the first worker says of its sandbox
 };
 
 struct PoolFigures {
-  int workers = 0;       // slots
+  int workers = 0;  // slots
   int alive = 0;
   int busy = 0;
   int blank = 0;
@@ -82,7 +82,7 @@ class Pool {
   bool may_start(bool nested) const;
   boost::asio::awaitable<Result<SharedWorker>> take_worker(const RunOrder& order, RunTicket& ticket);
   SharedWorker pick(const std::string& key, bool fresh);
-  void give_slot();                  // a slot is free: wake the next
+  void give_slot();  // a slot is free: wake the next
   void wake_waiter();
   void refill();
   void fork_one();
@@ -99,7 +99,7 @@ class Pool {
   Zygote zygote_;
   Watch watch_;
   boost::asio::steady_timer tick_;
-  boost::asio::thread_pool cleaner_{1};            // removes the scratch of workers that ended
+  boost::asio::thread_pool cleaner_{1};  // removes the scratch of workers that ended
   std::unordered_map<int, SharedWorker> workers_;
   std::vector<boost::asio::steady_timer*> blank_waiters_;
   struct Running {
@@ -107,9 +107,9 @@ class Pool {
     SteadyTime since{};
     bool watched = false;
   };
-  std::unordered_map<int, Running> running_;      // by worker number
-  std::unordered_set<int> throw_away_;            // fresh runs: replaced after it
-  std::unordered_set<int> slot_of_cleaning_;      // workers whose run is over and whose slot is not free yet
+  std::unordered_map<int, Running> running_;  // by worker number
+  std::unordered_set<int> throw_away_;        // fresh runs: replaced after it
+  std::unordered_set<int> slot_of_cleaning_;  // workers whose run is over and whose slot is not free yet
   int slots_used_ = 0;
   int next_number_ = 1;
   std::uint64_t next_run_ = 1;

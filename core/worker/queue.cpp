@@ -28,8 +28,10 @@ Waiting* RunQueue::pop(bool nested_only) {
   Waiting* next = found->second.front();
   found->second.pop_front();
   --length_;
-  if (found->second.empty()) by_caller_.erase(found);
-  else turn_.push_back(caller);
+  if (found->second.empty())
+    by_caller_.erase(found);
+  else
+    turn_.push_back(caller);
   return next;
 }
 

@@ -12,14 +12,14 @@
 namespace fused {
 
 struct RunOrder {
-  std::string function_hash;       // a worker that has compiled it gets `udf_known`, another `udf_full`
-  std::string udf_known;           // JSON object
+  std::string function_hash;              // a worker that has compiled it gets `udf_known`, another `udf_full`
+  std::string udf_known;                  // JSON object
   std::function<std::string()> udf_full;  // JSON object with "code" and "headers"; made only where a worker needs it
-  std::string rest;                // the other members of the run frame: "\"run_id\":…,\"query\":…"
-  std::string worker_key;          // organisation and owner of the code: a warm worker serves one
-  std::string caller;              // who shares the queue fairly
-  bool fresh = false;              // a worker that has run nothing and is thrown away
-  bool nested = false;             // asked by a running function: never refused by the queue's length
+  std::string rest;                       // the other members of the run frame: "\"run_id\":…,\"query\":…"
+  std::string worker_key;                 // organisation and owner of the code: a warm worker serves one
+  std::string caller;                     // who shares the queue fairly
+  bool fresh = false;                     // a worker that has run nothing and is thrown away
+  bool nested = false;                    // asked by a running function: never refused by the queue's length
 };
 
 // Upon it a worker's fault handler writes the Python lines of all its threads to stderr: SIGRTMIN + 7 (worker/setup.py
@@ -31,19 +31,19 @@ enum class RunEnd { reported, timeout, out_of_memory, limit_exceeded, crashed, n
 
 struct RunReply {
   RunEnd end = RunEnd::reported;
-  boost::json::object header;      // of the result frame
+  boost::json::object header;  // of the result frame
   Bytes body;
-  std::string message;             // for any other end: what happened, with figures
-  int signal = 0;                  // that ended the worker, 0: none
+  std::string message;  // for any other end: what happened, with figures
+  int signal = 0;       // that ended the worker, 0: none
   int exit_code = -1;
   std::int64_t peak_memory_bytes = 0;
-  std::string last_lines;          // where the function was when it was ended, as far as its process said
+  std::string last_lines;  // where the function was when it was ended, as far as its process said
 };
 
 // A nested request of the running function, answered by `call_reply`.
 struct NestedCall {
   std::uint64_t call = 0;
-  boost::json::object header;      // "method", "target", "headers"
+  boost::json::object header;  // "method", "target", "headers"
   Bytes body;
 };
 

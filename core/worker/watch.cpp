@@ -23,7 +23,8 @@ struct Watch::Watched {
   bool reported = false;
 };
 
-Watch::Watch(RunLimits limits, std::function<void(Excess)> report) : limits_(limits), report_(std::move(report)), thread_([this] { look(); }) {}
+Watch::Watch(RunLimits limits, std::function<void(Excess)> report)
+    : limits_(limits), report_(std::move(report)), thread_([this] { look(); }) {}
 
 Watch::~Watch() {
   {

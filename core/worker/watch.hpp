@@ -1,6 +1,5 @@
-// Memory, processes and scratch of running workers, looked at every 50 ms on a thread of its own (reading /proc of a large
-// process takes milliseconds). The pool begins
-// with a run when it has lasted a tick.
+// Memory, processes and scratch of running workers, looked at every 50 ms on a thread of its own (reading /proc of a
+// large process takes milliseconds). The pool begins with a run when it has lasted a tick.
 #pragma once
 #include <sys/types.h>
 
@@ -20,7 +19,7 @@ namespace fused {
 
 struct Excess {
   int worker = 0;
-  std::uint64_t run = 0;           // the number given to `begin`
+  std::uint64_t run = 0;  // the number given to `begin`
   RunEnd end = RunEnd::limit_exceeded;
   std::string message;
   std::int64_t memory_bytes = 0;

@@ -55,7 +55,8 @@ std::string run_header(const RunOrder& order, bool known) {
 
 }  // namespace
 
-WorkerProcess::WorkerProcess(asio::io_context& io, int number, std::uint64_t nonce, std::int64_t body_bytes_max, WorkerEvents events)
+WorkerProcess::WorkerProcess(asio::io_context& io, int number, std::uint64_t nonce, std::int64_t body_bytes_max,
+                             WorkerEvents events)
     : io_(io), number_(number), nonce_(nonce), body_bytes_max_(body_bytes_max), events_(std::move(events)) {}
 
 WorkerProcess::~WorkerProcess() = default;
@@ -78,7 +79,8 @@ Result<WorkerProcess::Ends> WorkerProcess::open() {
   const auto keep = shared_from_this();
   asio::co_spawn(io_, [keep]() -> asio::awaitable<void> { co_await keep->read_frames(); }, asio::detached);
   for (const int stream : {1, 2})
-    asio::co_spawn(io_, [keep, stream]() -> asio::awaitable<void> { co_await keep->read_stream(stream); }, asio::detached);
+    asio::co_spawn(
+        io_, [keep, stream]() -> asio::awaitable<void> { co_await keep->read_stream(stream); }, asio::detached);
   return Ends{pair[1], out[1], err[1]};
 }
 
@@ -117,8 +119,10 @@ void WorkerProcess::handle(Frame frame) {
         drain(2);
         if (killed_) return;  // it is ending: nobody may be given it
         std::string why = member_text(parse_object(frame.header), "replace");
-        if (current_) idle_early_ = std::move(why);  // the run's coroutine has its result, but was not resumed yet
-        else events_.clean(why);
+        if (current_)
+          idle_early_ = std::move(why);  // the run's coroutine has its result, but was not resumed yet
+        else
+          events_.clean(why);
         return;
       }
       break;
@@ -137,15 +141,17 @@ void WorkerProcess::handle(Frame frame) {
         watcher_->call(std::move(call), [weak](std::string header, std::string_view body) {
           const auto self = weak.lock();
           if (!self || self->state_ == WorkerState::dead) return;
-          asio::co_spawn(self->io_, [self, header = std::move(header), body = std::string(body)]() -> asio::awaitable<void> {
-            (void)co_await self->socket_->write(FrameKind::call_reply, header, body);
-          }, asio::detached);
+          asio::co_spawn(
+              self->io_,
+              [self, header = std::move(header), body = std::string(body)]() -> asio::awaitable<void> {
+                (void)co_await self->socket_->write(FrameKind::call_reply, header, body);
+              },
+              asio::detached);
         });
         return;
       }
       break;
-    default:
-      break;
+    default: break;
   }
   kill(RunEnd::crashed, "the worker sent a frame of kind " + std::to_string(static_cast<int>(frame.kind)) +
                             " that nobody expected; the function may have written to descriptors that are not its own");
@@ -202,9 +208,12 @@ void WorkerProcess::finish(RunReply reply) {
 }
 
 void WorkerProcess::take_output(int stream, std::string_view bytes) {
-  if (asked_ && stream == 2) last_lines_.append(bytes.substr(0, kLastLinesBytesMax - std::min(kLastLinesBytesMax, last_lines_.size())));
-  else if (watcher_) watcher_->output(stream, bytes);
-  else if (state_ == WorkerState::starting) last_lines_.append(bytes.substr(0, kLastLinesBytesMax - std::min(kLastLinesBytesMax, last_lines_.size())));
+  if (asked_ && stream == 2)
+    last_lines_.append(bytes.substr(0, kLastLinesBytesMax - std::min(kLastLinesBytesMax, last_lines_.size())));
+  else if (watcher_)
+    watcher_->output(stream, bytes);
+  else if (state_ == WorkerState::starting)
+    last_lines_.append(bytes.substr(0, kLastLinesBytesMax - std::min(kLastLinesBytesMax, last_lines_.size())));
 }
 
 void WorkerProcess::drain(int stream) {
@@ -225,7 +234,8 @@ asio::awaitable<void> WorkerProcess::read_stream(int stream) {
   std::array<char, 32 << 10> bytes;
   for (;;) {
     boost::system::error_code error;
-    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+    co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                                   asio::redirect_error(asio::use_awaitable, error));
     if (error) co_return;
     // One chunk a turn, so that a function that prints without end cannot hold the event loop.
     const ssize_t count = ::read(descriptor.native_handle(), bytes.data(), bytes.size());
@@ -247,18 +257,22 @@ void WorkerProcess::lost(const Error& error) {
     if (!exit_) {
       // The zygote says how it ended; where that message never comes, the run must end all the same.
       const auto keep = shared_from_this();
-      asio::co_spawn(io_, [keep]() -> asio::awaitable<void> {
-        asio::steady_timer timer(keep->io_, kExitMessageWait);
-        co_await timer.async_wait(asio::use_awaitable);
-        if (!keep->exit_) keep->exited({keep->number_, keep->pid_, 0, 0});
-      }, asio::detached);
+      asio::co_spawn(
+          io_,
+          [keep]() -> asio::awaitable<void> {
+            asio::steady_timer timer(keep->io_, kExitMessageWait);
+            co_await timer.async_wait(asio::use_awaitable);
+            if (!keep->exit_) keep->exited({keep->number_, keep->pid_, 0, 0});
+          },
+          asio::detached);
       return;
     }
   }
   if (state_ == WorkerState::dead) return;
   if (state_ == WorkerState::starting) {
     drain(2);
-    spdlog::error("worker {} ended before it was ready: {}", number_, last_lines_.empty() ? end_reply().message : last_lines_);
+    spdlog::error("worker {} ended before it was ready: {}", number_,
+                  last_lines_.empty() ? end_reply().message : last_lines_);
   }
   if (current_) finish(end_reply());
   if (described_) std::exchange(described_, nullptr)->set(fail(ErrorKind::unavailable, "the worker ended"));
@@ -279,11 +293,13 @@ RunReply WorkerProcess::end_reply() const {
     reply.message = killed_->second;
   } else if (reply.signal != 0) {
     reply.end = RunEnd::crashed;
-    reply.message = "the function's process was ended by signal " + std::to_string(reply.signal) + " (" + ::strsignal(reply.signal) + ")";
+    reply.message = "the function's process was ended by signal " + std::to_string(reply.signal) + " (" +
+                    ::strsignal(reply.signal) + ")";
     if (reply.signal == SIGKILL) reply.message += "; the system may have run out of memory";
   } else {
     reply.end = RunEnd::no_result;
-    reply.message = "the function's process ended with exit code " + std::to_string(reply.exit_code) + " before it gave a result";
+    reply.message =
+        "the function's process ended with exit code " + std::to_string(reply.exit_code) + " before it gave a result";
   }
   return reply;
 }
@@ -294,8 +310,10 @@ void WorkerProcess::kill(RunEnd why, std::string message) {
   // The init process of a pid namespace takes all with it; where there is none, the tree is walked.
   if (pid_ <= 1 || exit_) return;
   const auto* own_pids = report_.if_contains("pid_namespace");
-  if (own_pids && own_pids->is_bool() && own_pids->get_bool()) ::kill(pid_, SIGKILL);
-  else end_group(pid_);
+  if (own_pids && own_pids->is_bool() && own_pids->get_bool())
+    ::kill(pid_, SIGKILL);
+  else
+    end_group(pid_);
 }
 
 void WorkerProcess::end_run(RunEnd why, std::string message) {
@@ -305,16 +323,21 @@ void WorkerProcess::end_run(RunEnd why, std::string message) {
   asked_ = true;
   ::kill(pid_, kWhereAreYouSignal);
   const auto keep = shared_from_this();
-  asio::co_spawn(io_, [keep, why, message = std::move(message)]() -> asio::awaitable<void> {
-    asio::steady_timer timer(keep->io_, kLastLinesWait);
-    co_await timer.async_wait(asio::use_awaitable);
-    keep->kill(why, message);
-  }, asio::detached);
+  asio::co_spawn(
+      io_,
+      [keep, why, message = std::move(message)]() -> asio::awaitable<void> {
+        asio::steady_timer timer(keep->io_, kLastLinesWait);
+        co_await timer.async_wait(asio::use_awaitable);
+        keep->kill(why, message);
+      },
+      asio::detached);
 }
 
 void WorkerProcess::leave() {
   const auto keep = shared_from_this();
-  asio::co_spawn(io_, [keep]() -> asio::awaitable<void> { (void)co_await keep->socket_->write(FrameKind::leave, "{}"); }, asio::detached);
+  asio::co_spawn(
+      io_, [keep]() -> asio::awaitable<void> { (void)co_await keep->socket_->write(FrameKind::leave, "{}"); },
+      asio::detached);
 }
 
 }  // namespace fused

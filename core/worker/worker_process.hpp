@@ -30,7 +30,8 @@ struct WorkerEvents {
 // Lives in a shared_ptr: its coroutines hold it.
 class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
  public:
-  WorkerProcess(boost::asio::io_context& io, int number, std::uint64_t nonce, std::int64_t body_bytes_max, WorkerEvents events);
+  WorkerProcess(boost::asio::io_context& io, int number, std::uint64_t nonce, std::int64_t body_bytes_max,
+                WorkerEvents events);
   ~WorkerProcess();
 
   // Makes socket pair and pipes; returns the worker's three ends, to be handed to the zygote.
@@ -86,9 +87,9 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   boost::json::object report_;
   int runs_ = 0;
   SteadyTime busy_since_{};
-  RunWatcher* watcher_ = nullptr;               // of the current run
+  RunWatcher* watcher_ = nullptr;  // of the current run
   Completion<RunReply>* current_ = nullptr;
-  std::optional<std::string> idle_early_;       // the worker was idle again before the run's coroutine was resumed
+  std::optional<std::string> idle_early_;  // the worker was idle again before the run's coroutine was resumed
   Completion<Result<Frame>>* described_ = nullptr;
   std::optional<WorkerExit> exit_;
   std::optional<std::pair<RunEnd, std::string>> killed_;

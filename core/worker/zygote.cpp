@@ -73,15 +73,17 @@ Status Zygote::spawn() {
   std::vector<char*> environment;
   for (auto& line : options_.environment) environment.push_back(line.data());
   environment.push_back(nullptr);
-  const int error = ::posix_spawn(&pid_, options_.python.c_str(), &actions, &attributes, argv.data(), environment.data());
+  const int error =
+      ::posix_spawn(&pid_, options_.python.c_str(), &actions, &attributes, argv.data(), environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   ::close(pair[1]);
   if (error != 0) {
     ::close(pair[0]);
     pid_ = -1;
-    return fail(ErrorKind::internal, "cannot start the Python interpreter '" + options_.python + "': " + std::strerror(error) +
-                                         "; set --python to the interpreter of the environment that has fused installed");
+    return fail(ErrorKind::internal,
+                "cannot start the Python interpreter '" + options_.python + "': " + std::strerror(error) +
+                    "; set --python to the interpreter of the environment that has fused installed");
   }
   control_ = asio::generic::seq_packet_protocol::socket(io_, {AF_UNIX, 0}, pair[0]);
   control_.non_blocking(true);
@@ -109,9 +111,11 @@ asio::awaitable<void> Zygote::read_loop() {
     events_.lost("the zygote ended");
     quick_deaths_ = std::chrono::steady_clock::now() - born < std::chrono::seconds(10) ? quick_deaths_ + 1 : 0;
     if (quick_deaths_ >= kQuickDeathsMax)
-      spdlog::error("the Python process that workers are forked from ended {} times at once; see the lines above; retrying",
-                    quick_deaths_);
-    asio::steady_timer pause(io_, std::chrono::milliseconds(quick_deaths_ == 0 ? 0 : 200 << std::min(quick_deaths_, 5)));
+      spdlog::error(
+          "the Python process that workers are forked from ended {} times at once; see the lines above; retrying",
+          quick_deaths_);
+    asio::steady_timer pause(io_,
+                             std::chrono::milliseconds(quick_deaths_ == 0 ? 0 : 200 << std::min(quick_deaths_, 5)));
     co_await pause.async_wait(asio::use_awaitable);
     if (stopping_) co_return;
     if (const auto started = spawn(); !started) {
@@ -145,8 +149,8 @@ void Zygote::handle(std::string_view bytes) {
 }
 
 Status Zygote::fork_worker(int worker, std::uint64_t nonce, const json::object& sandbox, int socket, int out, int err) {
-  std::string message = json::serialize(json::object{
-      {"op", "fork"}, {"worker", worker}, {"nonce", std::to_string(nonce)}, {"sandbox", sandbox}});
+  std::string message = json::serialize(
+      json::object{{"op", "fork"}, {"worker", worker}, {"nonce", std::to_string(nonce)}, {"sandbox", sandbox}});
   std::array<int, 3> descriptors{socket, out, err};
   iovec part{message.data(), message.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptors)] = {};
@@ -160,7 +164,8 @@ Status Zygote::fork_worker(int worker, std::uint64_t nonce, const json::object& 
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptors);
   std::memcpy(CMSG_DATA(header), descriptors.data(), sizeof descriptors);
-  const ssize_t sent = control_.is_open() ? ::sendmsg(control_.native_handle(), &packet, MSG_NOSIGNAL) : (errno = EPIPE, -1);
+  const ssize_t sent =
+      control_.is_open() ? ::sendmsg(control_.native_handle(), &packet, MSG_NOSIGNAL) : (errno = EPIPE, -1);
   const int error = errno;
   for (const int descriptor : descriptors) ::close(descriptor);
   if (sent < 0) return fail_errno("cannot ask the zygote for a worker", error);

@@ -1,5 +1,5 @@
-// The preloaded Python process that workers are forked from (ARCHITECTURE.md, "Processes"). It runs no user code. When it
-// dies it is started again; workers that live go on.
+// The preloaded Python process that workers are forked from (ARCHITECTURE.md, "Processes"). It runs no user code. When
+// it dies it is started again; workers that live go on.
 #pragma once
 #include <sys/types.h>
 

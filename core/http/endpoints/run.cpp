@@ -26,7 +26,8 @@ Result<std::int64_t> whole_number(std::string_view text, std::string_view name) 
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size())
-    return fail(ErrorKind::not_found, "tile number " + std::string(name) + " is '" + std::string(text.substr(0, 40)) + "', not a whole number");
+    return fail(ErrorKind::not_found, "tile number " + std::string(name) + " is '" + std::string(text.substr(0, 40)) +
+                                          "', not a whole number");
   return value;
 }
 
@@ -36,7 +37,8 @@ Result<std::optional<TileId>> tile_of(const Request& request, std::string& exten
   if (z.empty()) return std::nullopt;
   auto [y, ext] = split_extension(path_value(request, "y"));
   if (!ext.empty()) extension = ext;
-  return FUSED_TRY(check_tile(FUSED_TRY(whole_number(z, "z")), FUSED_TRY(whole_number(path_value(request, "x"), "x")), FUSED_TRY(whole_number(y, "y"))));
+  return FUSED_TRY(check_tile(FUSED_TRY(whole_number(z, "z")), FUSED_TRY(whole_number(path_value(request, "x"), "x")),
+                              FUSED_TRY(whole_number(y, "y"))));
 }
 
 Status take_query(const Request& request, RunRequest& run, const std::string& extension) {
@@ -44,8 +46,9 @@ Status take_query(const Request& request, RunRequest& run, const std::string& ex
   for (const auto& [name, value] : request.query.items) {
     if (is_reserved_query_name(name)) continue;
     if (value.size() > kParameterBytesMax)
-      return fail(ErrorKind::too_large, "parameter '" + name.substr(0, 60) + "' has " + std::to_string(value.size()) + " bytes; the limit is " +
-                                            std::to_string(kParameterBytesMax) + " (send large values in a POST body)");
+      return fail(ErrorKind::too_large, "parameter '" + name.substr(0, 60) + "' has " + std::to_string(value.size()) +
+                                            " bytes; the limit is " + std::to_string(kParameterBytesMax) +
+                                            " (send large values in a POST body)");
     run.query.emplace_back(name, value);
   }
   return {};
@@ -97,18 +100,21 @@ asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run
   run.caller = run.actor.kind == ActorKind::share_token ? request.peer : run.actor.user_id;
   if (!polled && !run.run_id_given) {
     const auto ticket = std::make_shared<RunTicket>();
-    if (request.on_disconnect) request.on_disconnect([ticket] { ticket->cancel(RunEnd::cancelled, "the caller went away"); });
+    if (request.on_disconnect)
+      request.on_disconnect([ticket] { ticket->cancel(RunEnd::cancelled, "the caller went away"); });
     co_return reply_of(co_await parts.runs->run(std::move(run), ticket), form, request);
   }
   const std::string run_id = run.run_id;
-  const auto patience = polled ? kStartPatience : std::chrono::milliseconds(run.limits.wall_ms) + std::chrono::minutes(10);
+  const auto patience =
+      polled ? kStartPatience : std::chrono::milliseconds(run.limits.wall_ms) + std::chrono::minutes(10);
   const auto answer = co_await parts.registry->start(std::move(run), patience, polled, request.on_disconnect);
   co_return answer ? reply_of(*answer, form, request) : running(parts, run_id, request);
 }
 
 // Everything but the function: parameters, tile, format, headers.
 Status take_request(const Request& request, RunRequest& run) {
-  std::string extension = path_value(request, "leaf").empty() ? std::string() : split_extension(path_value(request, "leaf")).second;
+  std::string extension =
+      path_value(request, "leaf").empty() ? std::string() : split_extension(path_value(request, "leaf")).second;
   run.tile = FUSED_TRY(tile_of(request, extension));
   FUSED_CHECK(take_query(request, run, extension));
   return take_headers(request, run);
@@ -120,7 +126,9 @@ Result<RunRequest> ad_hoc_request(const Request& request) {
   run.actor = request.actor;
   boost::system::error_code error;
   const json::value body = json::parse(json::string_view(request.body.data(), request.body.size()), error);
-  if (error || !body.is_object()) return fail(ErrorKind::invalid_argument, "the body is not a JSON object" + (error ? ": " + error.message() : std::string()));
+  if (error || !body.is_object())
+    return fail(ErrorKind::invalid_argument,
+                "the body is not a JSON object" + (error ? ": " + error.message() : std::string()));
   const auto member = [&](std::string_view name) -> std::string {
     const auto* value = body.get_object().if_contains(name);
     return value && value->is_string() ? std::string(value->get_string()) : std::string();
@@ -135,7 +143,8 @@ Result<RunRequest> ad_hoc_request(const Request& request) {
     if (auto value = member(name); !value.empty()) format.emplace_back(name, std::move(value));
   if (!format.empty()) run.format = FUSED_TRY(wanted_format(format, ""));
   run.typed = std::move(config.parameters);
-  if (const auto* profile = body.get_object().if_contains("profile")) run.profile = profile->is_bool() && profile->get_bool();
+  if (const auto* profile = body.get_object().if_contains("profile"))
+    run.profile = profile->is_bool() && profile->get_bool();
   config.function.owner_id = request.actor.user_id;
   config.function.owner_email = request.actor.email;
   config.function.owner_username = request.actor.username;
@@ -178,13 +187,18 @@ asio::awaitable<Reply> RunOutput::operator()(Request& request) const {
   const json::value body = json::parse(json::string_view(request.body.data(), request.body.size()), error);
   const auto* member = !error && body.is_object() ? body.get_object().if_contains("log_dir") : nullptr;
   if (!member || !member->is_string())
-    co_return Reply::error({ErrorKind::invalid_argument, "the body must be {\"log_dir\": \"…\"}, as x-fused-metadata names it", {}}, request.request_id);
+    co_return Reply::error(
+        {ErrorKind::invalid_argument, "the body must be {\"log_dir\": \"…\"}, as x-fused-metadata names it", {}},
+        request.request_id);
   const std::string log_dir(member->get_string());
   // The last segment is the run's id, with ".2" and so on for a further attempt.
   const std::string folder = log_dir.substr(log_dir.rfind('/') + 1);
   const auto conversation = parts.registry->conversation(folder.substr(0, folder.find('.')), request.actor);
   if (!conversation || conversation->log_dir != log_dir)
-    co_return Reply::error({ErrorKind::not_found, "none of your runs of the last minute has the log folder '" + log_dir.substr(0, 200) + "'", {}}, request.request_id);
+    co_return Reply::error({ErrorKind::not_found,
+                            "none of your runs of the last minute has the log folder '" + log_dir.substr(0, 200) + "'",
+                            {}},
+                           request.request_id);
   std::string text = "{\"stdout\":";
   append_json_string(text, conversation->out.render());
   text += ",\"stderr\":";
@@ -199,8 +213,10 @@ asio::awaitable<Reply> RunSaved::operator()(Request& request) const {
   if (!leaf.empty()) {
     // A function may be called "v1.json": the whole leaf is tried first.
     function = parts.functions.by_name(request.actor, path_value(request, "email"), leaf);
-    if (function) request.path_values["leaf"] = "file";
-    else name = split_extension(leaf).first;
+    if (function)
+      request.path_values["leaf"] = "file";
+    else
+      name = split_extension(leaf).first;
   }
   if (!function) function = parts.functions.by_name(request.actor, path_value(request, "email"), name);
   if (!function) co_return Reply::error(function.error(), request.request_id);

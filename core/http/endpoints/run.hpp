@@ -43,13 +43,15 @@ struct PollRun {
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
 
-// POST /server/v1/efs/{client_id}/udf-logs {"log_dir"}: what a run of the caller has printed so far, as {"stdout", "stderr"}.
+// POST /server/v1/efs/{client_id}/udf-logs {"log_dir"}: what a run of the caller has printed so far, as {"stdout",
+// "stderr"}.
 struct RunOutput {
   RunParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
 
-// GET, POST of a saved function: path values {email} (optional), {name}, or {leaf} = "name.ext"; {z}, {x}, {y} for a tile.
+// GET, POST of a saved function: path values {email} (optional), {name}, or {leaf} = "name.ext"; {z}, {x}, {y} for a
+// tile.
 struct RunSaved {
   RunParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;

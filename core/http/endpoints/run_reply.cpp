@@ -11,8 +11,18 @@ namespace {
 
 // Names a function's own Response may not set: they speak for the server.
 bool is_ours(std::string_view name) {
-  static constexpr std::string_view kOurs[] = {"content-length", "transfer-encoding", "connection", "content-type", "set-cookie",
-                                               "content-security-policy", "server", "date", "upgrade", "keep-alive", "te", "trailer"};
+  static constexpr std::string_view kOurs[] = {"content-length",
+                                               "transfer-encoding",
+                                               "connection",
+                                               "content-type",
+                                               "set-cookie",
+                                               "content-security-policy",
+                                               "server",
+                                               "date",
+                                               "upgrade",
+                                               "keep-alive",
+                                               "te",
+                                               "trailer"};
   for (const auto ours : kOurs)
     if (name == ours) return true;
   return name.starts_with("access-control-") || name.starts_with("x-fused-");
@@ -27,7 +37,8 @@ std::string lower(std::string_view text) {
 bool is_safe_field(std::string_view name, std::string_view value) {
   for (const char c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_') return false;
-  return !name.empty() && value.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos && value.size() <= 8'000;
+  return !name.empty() && value.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos &&
+         value.size() <= 8'000;
 }
 
 std::string failure_body(const RunOutcome& outcome, const Request& request) {
@@ -61,7 +72,8 @@ Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, const Request& 
     return reply;
   }
   const bool is_empty = outcome.body.view.empty();
-  if (form == ReplyForm::tile && is_empty && outcome.status == 200) reply.status = outcome.format == "mvt" || outcome.format == "geojson" ? 200 : 204;
+  if (form == ReplyForm::tile && is_empty && outcome.status == 200)
+    reply.status = outcome.format == "mvt" || outcome.format == "geojson" ? 200 : 204;
   if (!outcome.content_type.empty()) reply.with("content-type", outcome.content_type);
   add_sandbox(reply);
   bool has_cache_control = false;

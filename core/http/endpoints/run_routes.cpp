@@ -29,7 +29,8 @@ std::vector<Route> run_routes(RunParts& parts) {
   for (const Method method : {get, post}) {
     const std::string suffix = method == post ? "_post" : "";
     rows.push_back({method, run + "/saved/{email}/{name}", Access::run_or_user, saved, "run_saved" + suffix});
-    rows.push_back({method, run + "/saved/{email}/{name}" + tiles, Access::run_or_user, saved, "run_saved_tile" + suffix});
+    rows.push_back(
+        {method, run + "/saved/{email}/{name}" + tiles, Access::run_or_user, saved, "run_saved_tile" + suffix});
     rows.push_back({method, shared + "/{leaf}", Access::share_path, by_token, "run_shared" + suffix});
     rows.push_back({method, shared + "/run/{leaf}", Access::share_path, by_token, "run_shared_file" + suffix});
     rows.push_back({method, shared + "/run" + tiles, Access::share_path, by_token, "run_shared_tile" + suffix});

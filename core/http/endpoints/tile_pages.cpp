@@ -15,14 +15,19 @@ struct Asset {
   std::string_view name;
   std::string_view content_type;
 };
-constexpr std::array kAssets{Asset{"preview.js", "text/javascript; charset=utf-8"}, Asset{"preview.css", "text/css; charset=utf-8"},
-                             Asset{"maplibre-gl.mjs", "text/javascript; charset=utf-8"}, Asset{"maplibre-gl-shared.mjs", "text/javascript; charset=utf-8"},
-                             Asset{"maplibre-gl-worker.mjs", "text/javascript; charset=utf-8"}, Asset{"maplibre-gl.css", "text/css; charset=utf-8"},
+constexpr std::array kAssets{Asset{"preview.js", "text/javascript; charset=utf-8"},
+                             Asset{"preview.css", "text/css; charset=utf-8"},
+                             Asset{"maplibre-gl.mjs", "text/javascript; charset=utf-8"},
+                             Asset{"maplibre-gl-shared.mjs", "text/javascript; charset=utf-8"},
+                             Asset{"maplibre-gl-worker.mjs", "text/javascript; charset=utf-8"},
+                             Asset{"maplibre-gl.css", "text/css; charset=utf-8"},
                              Asset{"land.json", "application/geo+json"}};
 
 Result<std::string> read_page(const RunParts& parts, std::string_view name) {
   std::ifstream file(parts.web / name, std::ios::binary);
-  if (!file) return fail(ErrorKind::not_found, "the page file '" + std::string(name) + "' is not installed; build again with make build");
+  if (!file)
+    return fail(ErrorKind::not_found,
+                "the page file '" + std::string(name) + "' is not installed; build again with make build");
   std::ostringstream text;
   text << file.rdbuf();
   return std::move(text).str();
@@ -33,8 +38,10 @@ std::string percent_encoded(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) || byte == '-' || byte == '_' || byte == '.' || byte == '~') out += c;
-    else ((out += '%') += kHex[byte >> 4]) += kHex[byte & 15];
+    if (std::isalnum(byte) || byte == '-' || byte == '_' || byte == '.' || byte == '~')
+      out += c;
+    else
+      ((out += '%') += kHex[byte >> 4]) += kHex[byte & 15];
   }
   return out;
 }
@@ -56,11 +63,13 @@ asio::awaitable<Reply> TileJson::operator()(Request& request) const {
   std::string url = shared_base(request) + "/run/tiles/{z}/{x}/{y}?format=" + format->front();
   for (const auto& [name, value] : request.query.items)
     if (name != "format") url += '&' + percent_encoded(name) + '=' + percent_encoded(value);
-  json::object tilejson{{"tilejson", "3.0.0"},      {"name", shared->function->name},
-                        {"tiles", json::array{url}}, {"minzoom", 0},
-                        {"maxzoom", kTileZoomMax},   {"bounds", json::array{-180, -85.0511287798066, 180, 85.0511287798066}},
-                        {"scheme", "xyz"},           {"format", format->front()}};
-  if (format->front() == "mvt") tilejson["vector_layers"] = json::array{json::object{{"id", "udf"}, {"fields", json::object{}}}};
+  json::object tilejson{
+      {"tilejson", "3.0.0"},       {"name", shared->function->name},
+      {"tiles", json::array{url}}, {"minzoom", 0},
+      {"maxzoom", kTileZoomMax},   {"bounds", json::array{-180, -85.0511287798066, 180, 85.0511287798066}},
+      {"scheme", "xyz"},           {"format", format->front()}};
+  if (format->front() == "mvt")
+    tilejson["vector_layers"] = json::array{json::object{{"id", "udf"}, {"fields", json::object{}}}};
   co_return Reply::json(json::serialize(tilejson)).with("cache-control", "no-cache");
 }
 
@@ -80,9 +89,11 @@ asio::awaitable<Reply> PreviewAsset::operator()(Request& request) const {
     if (asset.name != name) continue;
     auto text = read_page(parts, name);
     if (!text) co_return Reply::error(text.error(), request.request_id);
-    co_return Reply::text(std::move(*text), std::string(asset.content_type)).with("cache-control", "public, max-age=86400");
+    co_return Reply::text(std::move(*text), std::string(asset.content_type))
+        .with("cache-control", "public, max-age=86400");
   }
-  co_return Reply::error(Error{ErrorKind::not_found, "the preview has no file '" + name.substr(0, 60) + "'", {}}, request.request_id);
+  co_return Reply::error(Error{ErrorKind::not_found, "the preview has no file '" + name.substr(0, 60) + "'", {}},
+                         request.request_id);
 }
 
 }  // namespace fused

@@ -6,6 +6,7 @@ import array
 import fcntl
 import mmap
 import os
+import select
 import socket
 import threading
 from collections import deque
@@ -54,6 +55,12 @@ class Connection:
         self._unread = bytearray()
         self._descriptors: deque[int] = deque()
         self._send_lock = threading.Lock()
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether something can be read within the time."""
+        return bool(self._unread) or bool(self._poll.poll(seconds * 1e3))
 
     def read(self) -> tuple[Kind, Any, Any]:
         """The next frame: ``(kind, header, body)``; Closed at the end, FrameError for what is none."""

@@ -1,4 +1,7 @@
-"""How much memory a worker holds that its runs left behind: given back where the C library can, else it is replaced."""
+"""How much memory a worker holds that its runs left behind: given back where the C library can, else it is replaced.
+
+Between runs that follow each other it is kept (``setup.keep_freed_memory``); a worker at rest gives it back.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import os
 from .setup import libc
 
 GROWTH_BYTES_MAX = 1 << 30  # where the server's order does not say
-_LARGE_RUN_BYTES = 32 << 20  # after such a run the heap is trimmed at once
+REST_SECONDS = 0.3  # without an order, after which a worker gives back what it keeps
+_KEPT_BYTES_MAX = 192 << 20  # more than this is given back at once
+_WORTH_BYTES = 2 << 20  # a run that grew by less leaves nothing worth giving back
 _EVERY_RUNS = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -18,6 +23,7 @@ class Growth:
 
     def __init__(self) -> None:
         self._runs = 0
+        self.holds_memory = False  # is there something to give back at rest
         try:
             self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -33,11 +39,18 @@ class Growth:
     def check(self, peak_bytes: int, limit_bytes: int | None) -> str | None:
         """After a run that had grown by ``peak_bytes``: why the worker holds too much, or None."""
         self._runs += 1
-        if peak_bytes < _LARGE_RUN_BYTES and self._runs % _EVERY_RUNS:
+        if peak_bytes < _WORTH_BYTES and self._runs % _EVERY_RUNS:
             return None
+        self.holds_memory = True
         limit = limit_bytes or GROWTH_BYTES_MAX
-        if peak_bytes >= _LARGE_RUN_BYTES or self._own_bytes() - self._base > limit:
-            gc.collect()
-            libc.malloc_trim(0)
         grown = self._own_bytes() - self._base
+        if grown > min(limit, _KEPT_BYTES_MAX):
+            self.give_back()
+            grown = self._own_bytes() - self._base
         return f"its memory grew by {grown >> 20} MiB" if grown > limit else None
+
+    def give_back(self) -> None:
+        """Collects what nothing refers to and returns free pages to the system."""
+        gc.collect()
+        libc.malloc_trim(0)
+        self.holds_memory = False

@@ -15,7 +15,7 @@ from .connection import Closed, Connection, to_json
 from .describe import describe
 from .fingerprint import Fingerprint
 from .frames import FrameError, Kind
-from .growth import Growth
+from .growth import REST_SECONDS, Growth
 from .runner import Runner
 from .streams import Streams
 
@@ -40,6 +40,8 @@ class Worker:
         """Until the server says so or goes away."""
         self.connection.send(Kind.READY, to_json({"pid": self.pid, "python": platform.python_version(), **self.report}))
         while True:
+            if self.growth.holds_memory and not self.connection.wait(REST_SECONDS):
+                self.growth.give_back()
             kind, header, _body = self.connection.read()
             if kind is Kind.RUN:
                 self._run(header)
@@ -98,6 +100,7 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int, libr
         setup.new_random_numbers()
         setup.set_threads(threads)
         setup.answer_where_you_are()
+        setup.keep_freed_memory()
         sock = socket.socket(fileno=setup.SOCKET)
         connection = Connection(sock, int(order["nonce"]))
         Worker(connection, setup.own_folders(report, scratch), report).serve()
