@@ -55,7 +55,7 @@ def _pandas_columns(table: Any, keeps_index: bool) -> tuple[Columns, str]:
     columns = Columns()
     columns.rows = len(table.index)
     manager = table._mgr
-    columns.names = names = [label if type(label) is str else str(label) for label in table.columns]
+    columns.names = names = _labels(table.columns)
     columns.values = [_source(manager.iget_values(at)) for at in range(len(names))]
     active = geometry.active_geometry(table)
     if active is not None and active in names:
@@ -65,6 +65,14 @@ def _pandas_columns(table: Any, keeps_index: bool) -> tuple[Columns, str]:
         twice = next(label for label in columns.names if columns.names.count(label) > 1)
         raise NotSerialisable(f"the table has more than one column named '{twice}'; rename one")
     return columns, described
+
+
+def _labels(index: Any) -> list[str]:
+    array = index.array
+    if type(array).__name__ == "ArrowStringArray" and not array._pa_array.null_count:
+        texts: list[str] = array._pa_array.to_pylist()  # iterating over the index takes ten times as long
+        return texts
+    return [label if type(label) is str else str(label) for label in index]
 
 
 def _add_index(columns: Columns, table: Any, keeps_index: bool) -> str:
