@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+import shapely.geometry
 
 from tests.conftest import ROOT, Server
 from tests.flow.calls import headers_of
@@ -103,3 +104,14 @@ def test_a_page_of_another_origin_draws_the_tiles(shared: str, browser: Any, tmp
         )
         page.close()
         other.shutdown()
+
+
+def test_the_coast_lines_are_cut_for_a_flat_map(shared: str) -> None:
+    (land,) = requests.get(f"{shared}/map/land.json", timeout=20).json()["features"]
+    whole = shapely.geometry.shape(land["geometry"])
+    assert whole.is_valid
+    assert whole.bounds[0] >= -180 and whole.bounds[2] <= 180
+    for place, lon, lat in (("Kansas", -98, 38), ("Moscow", 37, 55), ("Chukotka", -172, 66), ("the pole", 0, -89)):
+        assert whole.contains(shapely.Point(lon, lat)), place
+    for place, lon, lat in (("the Atlantic", -40, 35), ("the Pacific", -150, 0), ("the Caspian Sea", 51, 42)):
+        assert not whole.contains(shapely.Point(lon, lat)), place
