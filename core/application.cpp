@@ -83,6 +83,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.settings = &a.settings;
   a.parts.clock = &a.clock;
   a.parts.version = FUSED_VERSION;
+  a.parts.spool_folder = a.state.data->path();
   a.parts.run = &a.run_parts;
   a.parts.metrics = &a.metrics;
   a.state_parts = {.functions = &a.state.functions(),

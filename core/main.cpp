@@ -6,6 +6,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <csignal>
 #include <iostream>
 
 #include "application.hpp"
@@ -19,7 +20,8 @@ int main(int argc, char** argv) {
   if (const int* exit_code = std::get_if<int>(&read)) return *exit_code;
   const Command& command = std::get<Command>(read);
   init_random();
-  ::prctl(PR_SET_DUMPABLE, 0);  // no other process of this user can read our memory, and no core file holds a token
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the shell's limit is an error to report, not the end
+  ::prctl(PR_SET_DUMPABLE, 0);    // no other process of this user can read our memory, and no core file holds a token
   if (command.print_routes) {
     std::cout << Application::routes_text();
     return 0;

@@ -56,6 +56,11 @@ void add_server(CLI::App& app, Settings& s) {
       ->check(CLI::Range(0, 3600))
       ->capture_default_str()
       ->group(group);
+  app.add_option("--spool-bytes-max", s.spool_bytes_max, "Disk that the large bodies of all requests may take at once")
+      ->envname("FUSED_SPOOL_BYTES_MAX")
+      ->transform(kSize)
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--body-bytes-max", s.body_bytes_max, "Largest request body")
       ->envname("FUSED_BODY_BYTES_MAX")
       ->transform(kSize)

@@ -106,6 +106,7 @@ def render(document: dict[str, Any]) -> str:
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
+        '<link rel="icon" href="data:,">\n'
         f"<title>{text(info['title'])}: API</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{text(info['title'])} {text(info['version'])}: API</h1>\n"
     ]

@@ -38,10 +38,11 @@ struct Settings {
   std::int64_t header_bytes_max = 32 << 10;
   std::int64_t uri_bytes_max = 12 << 20;  // 10 MiB parameters must be refused by name, not by a broken connection
   std::int64_t body_bytes_max = 64LL << 20;
-  int drain_seconds = 30;                 // running requests may finish within it after SIGTERM
-  std::vector<std::string> allow_hosts;   // names accepted in Host beside localhost and IP literals
-  std::vector<std::string> cors_origins;  // origins that may call with a token
-  std::string log_format = "text";        // text | json
+  std::int64_t spool_bytes_max = 4LL << 30;  // of disk, for all bodies over 1 MiB that are being read or used
+  int drain_seconds = 30;                    // running requests may finish within it after SIGTERM
+  std::vector<std::string> allow_hosts;      // names accepted in Host beside localhost and IP literals
+  std::vector<std::string> cors_origins;     // origins that may call with a token
+  std::string log_format = "text";           // text | json
   std::string log_level = "info";
   int log_retention_days = 90;  // run folders
   double log_disk_share = 0.1;  // of the disk's bytes or inodes, whichever is reached first

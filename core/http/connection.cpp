@@ -139,8 +139,15 @@ asio::awaitable<bool> Connection::read_body(Dispatcher::Admission& admission) {
       const auto step = parser_.feed(unused(), used);
       consume(used);
       count_held();
-      if (step == ParseStep::done) co_return true;
-      if (step == ParseStep::failed) {
+      if (step != ParseStep::failed) {
+        const Status kept = co_await keep_body(step == ParseStep::done);
+        if (closed_) co_return false;
+        if (!kept) {
+          co_await refuse(kept.error());
+          co_return false;
+        }
+        if (step == ParseStep::done) co_return true;
+      } else {
         if (admission.refusal)
           co_await refuse(std::move(*admission.refusal));
         else
@@ -156,6 +163,20 @@ asio::awaitable<bool> Connection::read_body(Dispatcher::Admission& admission) {
     if (expired_) say_and_close(late_reply("the body did not arrive in time", request_.request_id));
     co_return false;
   }
+}
+
+asio::awaitable<Status> Connection::keep_body(bool complete) {
+  const Body& body = request_.body;
+  const auto in_memory_max =
+      body.is_spooled() ? context_.limits.body_piece_bytes : context_.limits.body_in_memory_bytes_max;
+  if (!context_.spool.is_on()) co_return Status();
+  if (body.bytes_in_memory() > in_memory_max) {
+    Status stored = co_await context_.spool.store(request_.body);
+    count_held();
+    if (!stored) co_return stored;
+  }
+  if (complete) co_return co_await context_.spool.finish(request_.body);
+  co_return Status();
 }
 
 asio::awaitable<bool> Connection::write(const Reply& reply, bool keep_alive) {
@@ -206,7 +227,7 @@ asio::awaitable<void> Connection::linger() {
   error_code error;
   socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
   begin_ = end_ = 0;
-  std::string().swap(request_.body);
+  request_.body = Body();
   std::string().swap(request_.target);
   count_held();
   while (phase_bytes_ < context_.limits.linger_bytes_max && co_await fill()) begin_ = end_ = 0;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/completion.hpp"
+#include "http/body.hpp"
 #include "http/dispatcher.hpp"
 #include "http/limits.hpp"
 #include "http/request_parser.hpp"
@@ -19,6 +20,7 @@ struct ServerContext {
   boost::asio::io_context& io;
   Dispatcher& dispatcher;
   const HttpLimits& limits;
+  BodySpool& spool;
   SteadyTime now{};  // as of the last tick
   std::string date;  // for the Date header
   std::string server_name;
@@ -43,7 +45,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<bool> serve_one();  // true: another request may follow
   boost::asio::awaitable<bool> read_header();
   boost::asio::awaitable<bool> read_body(Dispatcher::Admission& admission);
-  boost::asio::awaitable<bool> fill();  // more bytes; false: there will be none
+  boost::asio::awaitable<Status> keep_body(bool complete);  // on disk, where it is large
+  boost::asio::awaitable<bool> fill();                      // more bytes; false: there will be none
   boost::asio::awaitable<void> refuse(Error error);
   boost::asio::awaitable<void> refuse(Reply reply);
   boost::asio::awaitable<void> linger();

@@ -39,7 +39,8 @@ bool Connection::too_much_held() const {
 }
 
 void Connection::count_held() {
-  const auto now = (capacity_ > kBufferBytes ? capacity_ : 0) + request_.body.capacity() + request_.target.capacity();
+  const auto now =
+      (capacity_ > kBufferBytes ? capacity_ : 0) + request_.body.capacity_in_memory() + request_.target.capacity();
   context_.inbound_bytes += now - held_;
   held_ = now;
 }

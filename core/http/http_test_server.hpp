@@ -18,6 +18,7 @@ class TestServer {
     HttpLimits limits{};
     std::function<void(Settings&)> adjust;
     std::function<Actor(std::string_view)> authenticate;
+    std::filesystem::path spool_folder{};
   };
   explicit TestServer(Options options);
   ~TestServer();

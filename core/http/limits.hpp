@@ -11,7 +11,10 @@ struct HttpLimits {
   std::size_t header_bytes_max = 32 << 10;   // all fields of one request, without its first line: 431
   std::size_t uri_bytes_max = 12 << 20;      // 414
   std::int64_t body_bytes_max = 64LL << 20;  // 413; a row of the route list may allow more or less
-  std::size_t header_fields_max = 256;       // 431
+  // A body beyond it goes to a file of the data folder, in pieces, while it arrives.
+  std::size_t body_in_memory_bytes_max = 1 << 20;
+  std::size_t body_piece_bytes = 256 << 10;
+  std::size_t header_fields_max = 256;  // 431
 
   // A peer must be this fast; the deadline of a transfer is its grace plus what its bytes take at the minimum rate.
   std::chrono::milliseconds header_grace{10'000};  // from the first byte of a request to the end of its header

@@ -13,6 +13,7 @@
 #include "base/bytes.hpp"
 #include "base/clock.hpp"
 #include "base/result.hpp"
+#include "http/body.hpp"
 
 namespace fused {
 
@@ -32,10 +33,10 @@ struct Request {
   std::map<std::string, std::string, std::less<>> path_values;  // of the route's {names}
   Query query;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
-  std::string body;
-  std::string request_id;  // X-Request-Id, ours or the caller's
-  std::string peer;        // IP address
-  Actor actor;             // who asks; Actor{} is nobody
+  Body body;                                                 // whole when a handler is called
+  std::string request_id;                                    // X-Request-Id, ours or the caller's
+  std::string peer;                                          // IP address
+  Actor actor;                                               // who asks; Actor{} is nobody
   SteadyTime received{};
   // Set by the connection: calls back once when the peer goes away while the reply is awaited. Null where nobody
   // watches (tests, nested calls).

@@ -2,6 +2,7 @@
 #pragma once
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ struct Parts {
   const Settings* settings = nullptr;
   const Clock* clock = nullptr;
   std::string version;
+  std::filesystem::path spool_folder;  // for large bodies; empty: they stay in memory
 
   RunParts* run = nullptr;      // null where a test has no rows that run functions
   StateParts* state = nullptr;  // null where a test has no rows of what is kept

@@ -29,6 +29,7 @@ class Server {
 
   std::size_t connections() const { return connections_.size(); }
   std::size_t inbound_bytes() const { return context_.inbound_bytes; }
+  std::int64_t spooled_bytes() const { return spool_.bytes(); }
   const HttpLimits& limits() const { return limits_; }
 
  private:
@@ -43,6 +44,7 @@ class Server {
   boost::asio::io_context& io_;
   Dispatcher& dispatcher_;
   HttpLimits limits_;
+  BodySpool spool_;
   ServerContext context_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;

@@ -23,6 +23,7 @@ TestServer::TestServer(Options options) {
   parts_.settings = &settings_;
   parts_.clock = &clock_;
   parts_.version = "test";
+  parts_.spool_folder = std::move(options.spool_folder);
   parts_.authenticate = std::move(options.authenticate);
   dispatcher_ = std::make_unique<Dispatcher>(parts_, std::move(options.rows));
   server_ = std::make_unique<Server>(io_, *dispatcher_, options.limits);

@@ -75,6 +75,8 @@ Status Pool::start() {
 void Pool::stop() {
   if (std::exchange(stopping_, true)) return;
   tick_.cancel();
+  while (Waiting* waiting = queue_.pop(false)) waiting->turn.set(false);
+  for (auto* waiter : blank_waiters_) waiter->cancel();
   for (const auto& [number, worker] : workers_) worker->kill(RunEnd::cancelled, "the server is stopping");
   zygote_.stop();
   cleaner_.join();
@@ -102,6 +104,7 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     queue_.push(waiting);
     const bool go = co_await waiting.turn.wait();  // give_slot has counted the slot
     ticket.waiting_ = nullptr;
+    if (!go && !ticket.cancelled_) co_return fail(ErrorKind::unavailable, "the server is stopping");
     if (!go) co_return RunReply{.end = ticket.cancelled_->first, .message = ticket.cancelled_->second};
   } else {
     ++slots_used_;
@@ -110,7 +113,7 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
   auto taken = co_await take_worker(order, ticket);
   const SharedWorker worker = taken ? *taken : nullptr;
   RunReply reply;
-  if (worker && !ticket.cancelled_) {
+  if (worker) {
     ticket.worker_ = worker;
     if (order.fresh) throw_away_.insert(worker->number());
     const std::uint64_t number_of_run = next_run_++;
@@ -121,7 +124,6 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     running_.erase(worker->number());
     ticket.worker_.reset();
   } else if (ticket.cancelled_) {
-    if (worker) worker->set_state(worker->runs() == 0 ? WorkerState::blank : WorkerState::idle);
     reply = {.end = ticket.cancelled_->first, .message = ticket.cancelled_->second};
   }
   if (std::exchange(ticket.has_slot_, false)) {
@@ -148,6 +150,7 @@ Pool::SharedWorker Pool::pick(const std::string& key, bool fresh) {
 asio::awaitable<Result<Pool::SharedWorker>> Pool::take_worker(const RunOrder& order, RunTicket& ticket) {
   const auto deadline = std::chrono::steady_clock::now() + kBlankWait;
   for (;;) {
+    if (ticket.cancelled_ || stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
     if (const SharedWorker worker = pick(order.worker_key, order.fresh)) {
       worker->set_key(order.worker_key);
       worker->set_state(WorkerState::busy);
@@ -162,11 +165,12 @@ asio::awaitable<Result<Pool::SharedWorker>> Pool::take_worker(const RunOrder& or
       }
     asio::steady_timer blank(io_, kBlankLook);
     blank_waiters_.push_back(&blank);
+    ticket.blank_ = &blank;
     refill();
     boost::system::error_code ignored;
     co_await blank.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     std::erase(blank_waiters_, &blank);
-    if (ticket.cancelled_ || stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
+    ticket.blank_ = nullptr;
     if (std::chrono::steady_clock::now() > deadline)
       co_return fail(ErrorKind::unavailable, "no worker could be started within 60 s; see the server's log");
   }
@@ -321,6 +325,8 @@ asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::str
   if (!worker) co_return std::unexpected(worker.error());
   auto frame = co_await (*worker)->describe(std::move(header));
   if ((*worker)->state() != WorkerState::dead) (*worker)->set_state(WorkerState::idle);
+  wake_waiter();
+  give_slot();
   if (!frame) co_return std::unexpected(frame.error());
   co_return std::move(frame->header);
 }
@@ -348,6 +354,8 @@ void RunTicket::cancel(RunEnd why, std::string message) {
     waiting_->turn.set(false);
   } else if (worker_) {
     worker_->kill(why, std::move(message));
+  } else if (blank_) {
+    blank_->cancel();
   }
 }
 

@@ -56,6 +56,7 @@ class RunTicket {
   friend class Pool;
   class Pool* pool_ = nullptr;
   Waiting* waiting_ = nullptr;
+  boost::asio::steady_timer* blank_ = nullptr;  // while it waits for a fork
   std::shared_ptr<WorkerProcess> worker_;
   std::optional<std::pair<RunEnd, std::string>> cancelled_;
   int nested_ = 0;

@@ -1,5 +1,7 @@
 #include "worker/watch.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "sandbox/group_usage.hpp"
@@ -19,7 +21,7 @@ struct Watch::Watched {
   int worker;
   std::uint64_t run;
   GroupWatch group;
-  std::int64_t peak_bytes = 0;
+  std::atomic<std::int64_t> peak_bytes = 0;  // written by the watch thread alone
   bool reported = false;
 };
 
@@ -53,7 +55,7 @@ std::int64_t Watch::end(int worker) {
 
 std::optional<Excess> Watch::judge(Watched& watched) const {
   const GroupUsage usage = watched.group.sample();
-  watched.peak_bytes = std::max(watched.peak_bytes, usage.memory_bytes);
+  watched.peak_bytes = std::max(watched.peak_bytes.load(), usage.memory_bytes);
   Excess excess{watched.worker, watched.run, RunEnd::limit_exceeded, {}, usage.memory_bytes};
   if (usage.memory_bytes > limits_.memory_bytes) {
     excess.end = RunEnd::out_of_memory;

@@ -28,6 +28,7 @@ constexpr int kPipeBytes = 256 << 10;
 constexpr std::size_t kLastLinesBytesMax = 16 << 10;
 constexpr auto kLastLinesWait = std::chrono::milliseconds(150);
 constexpr auto kExitMessageWait = std::chrono::milliseconds(500);
+constexpr int kCallsAtOnceMax = 1'024;  // unanswered requests of one run
 
 json::object parse_object(std::string_view text) {
   boost::system::error_code error;
@@ -96,8 +97,11 @@ asio::awaitable<void> WorkerProcess::read_frames() {
 }
 
 void WorkerProcess::handle(Frame frame) {
+  if (killed_ && killed_->first == RunEnd::crashed) return;  // what follows a broken protocol counts for nothing
   switch (frame.kind) {
     case FrameKind::ready:
+      if (state_ != WorkerState::starting) break;  // it would pass for a new one, and serve anybody
+      if (killed_) return;
       report_ = parse_object(frame.header);
       state_ = WorkerState::blank;
       last_lines_.clear();
@@ -133,28 +137,37 @@ void WorkerProcess::handle(Frame frame) {
       }
       break;
     case FrameKind::call:
-      if (current_ && watcher_) {
-        NestedCall call{0, parse_object(frame.header), std::move(frame.body)};
-        const auto* number = call.header.if_contains("call");
-        call.call = number && number->is_number() ? number->to_number<std::uint64_t>() : 0;
-        std::weak_ptr<WorkerProcess> weak = weak_from_this();
-        watcher_->call(std::move(call), [weak](std::string header, std::string_view body) {
-          const auto self = weak.lock();
-          if (!self || self->state_ == WorkerState::dead) return;
-          asio::co_spawn(
-              self->io_,
-              [self, header = std::move(header), body = std::string(body)]() -> asio::awaitable<void> {
-                (void)co_await self->socket_->write(FrameKind::call_reply, header, body);
-              },
-              asio::detached);
-        });
-        return;
-      }
+      if (current_ && watcher_) return take_call(std::move(frame));
       break;
     default: break;
   }
   kill(RunEnd::crashed, "the worker sent a frame of kind " + std::to_string(static_cast<int>(frame.kind)) +
                             " that nobody expected; the function may have written to descriptors that are not its own");
+}
+
+void WorkerProcess::take_call(Frame frame) {
+  if (++open_calls_ > kCallsAtOnceMax)
+    return kill(RunEnd::limit_exceeded, "the function had more than " + std::to_string(kCallsAtOnceMax) +
+                                            " unanswered requests to the server at once");
+  NestedCall call{0, parse_object(frame.header), std::move(frame.body)};
+  const auto* number = call.header.if_contains("call");
+  boost::system::error_code error;
+  if (number) call.call = number->to_number<std::uint64_t>(error);
+  if (!number || error)
+    return kill(RunEnd::crashed, "the worker sent a request without its number; the function may have written to "
+                                 "descriptors that are not its own");
+  std::weak_ptr<WorkerProcess> weak = weak_from_this();
+  watcher_->call(std::move(call), [weak, run = runs_](std::string header, std::string_view body) {
+    const auto self = weak.lock();
+    if (!self || self->state_ == WorkerState::dead) return;
+    asio::co_spawn(
+        self->io_,
+        [self, run, header = std::move(header), body = std::string(body)]() -> asio::awaitable<void> {
+          (void)co_await self->socket_->write(FrameKind::call_reply, header, body);
+          if (self->runs_ == run) --self->open_calls_;
+        },
+        asio::detached);
+  });
 }
 
 asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& watcher) {
@@ -165,6 +178,7 @@ asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& 
   state_ = WorkerState::busy;
   busy_since_ = std::chrono::steady_clock::now();
   ++runs_;
+  open_calls_ = 0;
   watcher.started(number_, pid_);
   const bool known = !known_functions_.insert(order.function_hash).second;
   const auto sent = co_await socket_->write(FrameKind::run, run_header(order, known));
@@ -244,6 +258,11 @@ asio::awaitable<void> WorkerProcess::read_stream(int stream) {
   }
 }
 
+void WorkerProcess::forked(pid_t pid) {
+  pid_ = pid;
+  if (killed_) kill(killed_->first, {});
+}
+
 void WorkerProcess::exited(const WorkerExit& exit) {
   exit_ = exit;
   if (socket_closed_) lost({});
@@ -308,7 +327,8 @@ void WorkerProcess::kill(RunEnd why, std::string message) {
   if (state_ == WorkerState::dead) return;
   if (!killed_) killed_ = {why, std::move(message)};
   // The init process of a pid namespace takes all with it; where there is none, the tree is walked.
-  if (pid_ <= 1 || exit_) return;
+  if (exit_) return;
+  if (pid_ <= 1) return socket_->close();  // the zygote has not said who it is: it ends at end of file
   const auto* own_pids = report_.if_contains("pid_namespace");
   if (own_pids && own_pids->is_bool() && own_pids->get_bool())
     ::kill(pid_, SIGKILL);
@@ -318,6 +338,7 @@ void WorkerProcess::kill(RunEnd why, std::string message) {
 
 void WorkerProcess::end_run(RunEnd why, std::string message) {
   if (state_ == WorkerState::dead || killed_ || exit_) return;
+  if (pid_ <= 1) return kill(why, std::move(message));
   killed_ = {why, message};
   drain(2);
   asked_ = true;

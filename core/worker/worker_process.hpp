@@ -44,7 +44,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   boost::asio::awaitable<RunReply> run(const RunOrder& order, RunWatcher& watcher);
   boost::asio::awaitable<Result<Frame>> describe(std::string header);
 
-  void forked(pid_t pid) { pid_ = pid; }
+  void forked(pid_t pid);
   void exited(const WorkerExit& exit);
   // Ends the current run: asks the process where it is (its fault handler writes the Python lines of every thread to
   // stderr), then kills it.
@@ -69,6 +69,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   void drain(int stream);
   void take_output(int stream, std::string_view bytes);
   void handle(Frame frame);
+  void take_call(Frame frame);
   void finish(RunReply reply);
   void lost(const Error& error);
   RunReply end_reply() const;
@@ -86,6 +87,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   std::unordered_set<std::string> known_functions_;
   boost::json::object report_;
   int runs_ = 0;
+  int open_calls_ = 0;  // of the current run
   SteadyTime busy_since_{};
   RunWatcher* watcher_ = nullptr;  // of the current run
   Completion<RunReply>* current_ = nullptr;

@@ -125,7 +125,7 @@ asio::awaitable<Reply> SignIn::operator()(Request& request) const {
     co_return go_to_index(session_cookie(*session));
   }
   // The form's body has the syntax of a query.
-  const auto form = parse_target("/?" + request.body);
+  const auto form = parse_target(std::string("/?").append(request.body.view()));
   const std::string token = form ? form->query.value_or("token", "") : "";
   std::string authorization = "Bearer " + token;
   if (token.empty() || parts.authenticate(authorization).kind != ActorKind::user)

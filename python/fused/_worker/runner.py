@@ -23,6 +23,10 @@ from .streams import Streams
 RESULT_BYTES_MAX = 512 << 20  # where the server's order does not say
 KEPT_FUNCTIONS_MAX = 256  # compiled; the texts of all are kept, for the server sends each only once
 KEPT_TEXT_CHARACTERS_MAX = 64 << 20
+_REHEARSAL = """import pandas
+def udf(n: int = 1):
+    return pandas.DataFrame({"n": [n], "label": ["a"]})
+"""
 
 
 class Function:
@@ -168,6 +172,17 @@ class Runner:
         if len(self._functions) > KEPT_FUNCTIONS_MAX:
             self._forget(self._functions.popitem(last=False)[1])
         return function
+
+    def rehearse(self) -> None:
+        """Runs a small function of our own and forgets it."""
+        header, _body = self.run(
+            {"run_id": "", "udf": {"hash": "", "name": "rehearsal", "code": _REHEARSAL}, "formats": ["json"]}
+        )
+        if header["outcome"] != "ok":
+            raise RuntimeError(f"the rehearsal failed: {header['error']}")
+        self._functions.popitem()[1].source.forget()
+        self._texts.clear()
+        self._text_characters = 0
 
     @staticmethod
     def _forget(function: Function) -> None:

@@ -35,6 +35,15 @@ class Worker:
         self.growth = Growth()
         self.fingerprint.begin()
         self.report = report
+        self._rehearse()
+
+    def _rehearse(self) -> None:
+        """A run that nobody asked for: what a fork pays for at first use (some thousand page faults) is paid now."""
+        self.runner.rehearse()
+        self.runner.after()
+        why = self.fingerprint.restore() or self.growth.check(0, None)
+        if why:
+            raise RuntimeError(f"the rehearsal left a trace: {why}")
 
     def serve(self) -> None:
         """Until the server says so or goes away."""
