@@ -36,10 +36,10 @@ class Growth:
         resident, shared = os.pread(self._statm, 256, 0).split()[1:3]
         return (int(resident) - int(shared)) * _PAGE_BYTES
 
-    def check(self, peak_bytes: int, limit_bytes: int | None) -> str | None:
-        """After a run that had grown by ``peak_bytes``: why the worker holds too much, or None."""
+    def check(self, grown_bytes: int, limit_bytes: int | None) -> str | None:
+        """After a run that at its highest had grown by ``grown_bytes``: why the worker holds too much, or None."""
         self._runs += 1
-        if peak_bytes < _WORTH_BYTES and self._runs % _EVERY_RUNS:
+        if grown_bytes < _WORTH_BYTES and self._runs % _EVERY_RUNS:
             return None
         self.holds_memory = True
         limit = limit_bytes or GROWTH_BYTES_MAX

@@ -12,7 +12,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from .. import _parameters
-from . import channel, code, context_state, failure
+from . import channel, code, context_state, failure, setup
 from .channel import Channel
 from .connection import Connection
 from .fingerprint import Fingerprint
@@ -116,7 +116,7 @@ class Runner:
         self._texts: dict[str, dict[str, Any]] = {}
         self._text_characters = 0
         self._functions: OrderedDict[str, Function] = OrderedDict()
-        self._memory = _PeakMemory()
+        self.memory = PeakMemory()
         self.finder = HeaderFinder()
         self.last: Function | None = None
         sys.meta_path.insert(0, self.finder)
@@ -131,7 +131,7 @@ class Runner:
     def run(self, order: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         """The header and body of the RESULT for one order. Whatever the function does, this returns."""
         self._streams.begin()
-        self._memory.begin()
+        self.memory.begin()
         context = context_state.RunContext(order)
         this_channel = Channel(self._connection)
         context_state.set_current(context)
@@ -147,7 +147,7 @@ class Runner:
                 self.finder.end()
                 forget_lines(run.function.files - {run.function.source.filename})
         self._streams.flush()
-        header["peak_memory_bytes"] = self._memory.peak()
+        header["peak_memory_bytes"] = self.memory.peak()
         header["stream_order"] = self._streams.order()
         self.last = run.function
         return header, body
@@ -334,26 +334,25 @@ def _plain_error(name: str, message: str) -> dict[str, Any]:
     return {"class": name, "message": message, "traceback": f"{name}: {message}\n", "line": None}
 
 
-class _PeakMemory:
-    """How much the resident memory grew in a run, at its highest. Costs two system calls."""
+class PeakMemory:
+    """The most that this process held resident in a run: bytes, and by how many it grew. Costs two system calls."""
 
     def __init__(self) -> None:
         import resource
 
         self._usage, self._self = resource.getrusage, resource.RUSAGE_SELF
-        try:
-            self._reset = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-        except OSError:
-            self._reset = -1
         self._base = 0
+        self.grown = 0
 
     def begin(self) -> None:
-        if self._reset >= 0:
+        if setup.peak_reset >= 0:
             try:
-                os.write(self._reset, b"5")
+                os.write(setup.peak_reset, b"5")
             except OSError:
-                self._reset = -1
+                setup.peak_reset = -1
         self._base = self._usage(self._self).ru_maxrss
 
     def peak(self) -> int:
-        return max(0, self._usage(self._self).ru_maxrss - self._base) << 10
+        highest = self._usage(self._self).ru_maxrss
+        self.grown = max(0, highest - self._base) << 10
+        return highest << 10

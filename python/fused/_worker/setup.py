@@ -54,6 +54,16 @@ def take_descriptors(sock: int, out: int, err: int, libraries: frozenset[int]) -
     os.closerange(begin, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16))
 
 
+peak_reset = -1  # /proc/self/clear_refs, which cannot be written once the sandbox is entered
+
+
+def open_peak_reset() -> None:
+    """So that a run's peak memory is its own and not an earlier one's."""
+    global peak_reset
+    with contextlib.suppress(OSError):
+        peak_reset = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+
+
 def collect_orphans() -> None:
     """Orphans of a run's children come to this process, so that "no children" means that nothing of a run is left."""
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

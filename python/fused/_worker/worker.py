@@ -66,12 +66,11 @@ class Worker:
         if os.getpid() != self.pid:
             os._exit(0)  # a child that the function forked and let return: it has no part in the protocol
         self.connection.send(Kind.RESULT, to_json(header), body)
-        peak = header["peak_memory_bytes"]
         del header, body
         self.runs += 1
         self.runner.after()
         growth_max = (order.get("limits") or {}).get("worker_growth_bytes")
-        replace = self.fingerprint.restore() or self.runner.must_leave or self.growth.check(peak, growth_max)
+        replace = self.fingerprint.restore() or self.runner.must_leave or self.growth.check(self.runner.memory.grown, growth_max)
         self.connection.send(Kind.IDLE, to_json({"replace": replace, "runs": self.runs}))
 
     def _describe(self, order: dict[str, Any]) -> None:
@@ -102,6 +101,7 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int, libr
         sandbox = order["sandbox"]
         scratch = sandbox["scratch"]
         os.makedirs(scratch, mode=0o700, exist_ok=True)
+        setup.open_peak_reset()
         report = setup.enter_sandbox(sandbox)
         setup.set_environment(sandbox, scratch)
         if report.get("mount") in ("namespace", "link"):
