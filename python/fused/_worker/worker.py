@@ -70,7 +70,8 @@ class Worker:
         self.runs += 1
         self.runner.after()
         growth_max = (order.get("limits") or {}).get("worker_growth_bytes")
-        replace = self.fingerprint.restore() or self.runner.must_leave or self.growth.check(self.runner.memory.grown, growth_max)
+        grown = self.runner.memory.grown
+        replace = self.fingerprint.restore() or self.runner.must_leave or self.growth.check(grown, growth_max)
         self.connection.send(Kind.IDLE, to_json({"replace": replace, "runs": self.runs}))
 
     def _describe(self, order: dict[str, Any]) -> None:
