@@ -3,7 +3,7 @@
     .venv/bin/python bench/request_path.py [--kind tiny] [--seconds 4] [--folder DIR]
 
 Needs wrk. Counts come from the scheduler's own clocks of each thread, so a busy machine disturbs them little.
-The function's own share is what its runs report (execution and encoding).
+The function's own time is what its runs report.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 import urllib.request
 from pathlib import Path
 
@@ -41,16 +40,14 @@ def thread_seconds(top: psutil.Process) -> dict[str, float]:
     return parts
 
 
-def own_times(target: run.Ours, kind: str) -> tuple[float, float]:
-    """Milliseconds of the function's execution and of its result's encoding, medians of runs one after the other."""
-    execution, encoding = [], []
+def own_ms(target: run.Ours, kind: str) -> float:
+    """Milliseconds that the function itself took as its runs tell, the median of runs one after the other."""
+    execution = []
     for _ in range(200):
         with urllib.request.urlopen(urllib.request.Request(target.url(kind), headers=target.headers)) as answer:
             answer.read()
-            told = json.loads(answer.headers["x-fused-metadata"])
-        execution.append(told["execution_time_seconds"] * 1e3)
-        encoding.append(told.get("encode_time_seconds", 0.0) * 1e3)
-    return statistics.median(execution), statistics.median(encoding)
+            execution.append(json.loads(answer.headers["x-fused-metadata"])["execution_time_seconds"] * 1e3)
+    return statistics.median(execution)
 
 
 def main() -> int:
@@ -68,17 +65,14 @@ def main() -> int:
     try:
         run.load(target, options.kind, options.connections)
         top = psutil.Process(target.process.pid)
-        before, begin = thread_seconds(top), time.monotonic()
+        before = thread_seconds(top)
         figures = run.load(target, options.kind, options.connections)
         after = thread_seconds(top)
         requests = figures["req/s"] * options.seconds
-        print(
-            f"{options.kind} at {options.connections}: {figures['req/s']:.0f} req/s in {time.monotonic() - begin:.0f} s"
-        )
+        print(f"{options.kind} at {options.connections} for {options.seconds} s: {figures['req/s']:.0f} req/s")
         for part, seconds in after.items():
             print(f"{part:30} {(seconds - before[part]) / requests * 1e3:7.3f} ms a request")
-        execution, encoding = own_times(target, options.kind)
-        print(f"{'the function itself (reported)':30} {execution:7.3f} ms, its encoding {encoding:.3f} ms")
+        print(f"{'the function itself (reported)':30} {own_ms(target, options.kind):7.3f} ms")
     finally:
         target.process.terminate()
         target.process.wait()
