@@ -14,7 +14,9 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -65,9 +67,15 @@ def main() -> int:
     try:
         run.load(target, options.kind, options.connections)
         top = psutil.Process(target.process.pid)
-        before = thread_seconds(top)
-        figures = run.load(target, options.kind, options.connections)
-        after = thread_seconds(top)
+        # Within the load: at its end the callers of the last requests go away, and their workers with them.
+        run.SECONDS = options.seconds + 1
+        with ThreadPoolExecutor(1) as pool:
+            loaded = pool.submit(run.load, target, options.kind, options.connections)
+            time.sleep(0.5)
+            before = thread_seconds(top)
+            time.sleep(options.seconds)
+            after = thread_seconds(top)
+            figures = loaded.result()
         requests = figures["req/s"] * options.seconds
         print(f"{options.kind} at {options.connections} for {options.seconds} s: {figures['req/s']:.0f} req/s")
         for part, seconds in after.items():

@@ -152,6 +152,7 @@ def load(target: Ours | Peer, kind: str, connections: int) -> dict[str, float]:
         text=True,
         check=True,
     ).stdout
+    time.sleep(0.3)  # the workers of the last requests, whose callers have gone, are counted when they are reaped
     spent = cpu_seconds(target.process.pid) - before
     requests = int(re.search(r"(\d+) requests in", out)[1])
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
