@@ -104,7 +104,15 @@ def _class(kind: type) -> Reader:
 
 
 def _place(kind: str) -> Reader:
-    read, from_tile = _places.READERS[kind]
+    bare, from_tile = _places.READERS[kind]
+    wanted = "four numbers west,south,east,north as 4.7,52.2,5.1,52.5, GeoJSON or WKT"
+
+    def read(value: Any) -> Any:
+        try:
+            return bare(value)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise Unreadable(f"write {wanted}, or [x, y, z]" if "Tile" in kind else f"write {wanted}") from None
+
     return Reader(read, f"fused.types.{kind}", is_many=kind == "Bounds", is_place=True, from_tile=from_tile)
 
 
@@ -119,9 +127,12 @@ def _many(kind: type, inner: tuple[Any, ...], name: str) -> Reader:
     readers = [reader_of(part).read for part in inner if part is not ...]
 
     def read(value: Any) -> Any:
-        values = read_json(value)
+        try:
+            values = read_json(value)
+        except Unreadable as error:
+            raise Unreadable(f'{error}; write a JSON list, as ["a", "b"] or [1, 2]') from None
         if not isinstance(values, list | tuple | set | frozenset):
-            raise Unreadable("a JSON list")
+            raise Unreadable('it is no JSON list, as ["a", "b"] or [1, 2]')
         if fixed:
             if len(values) != len(readers):
                 raise Unreadable(f"{len(values)} values where {len(readers)} are asked for")

@@ -67,7 +67,7 @@ def read_json(value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError as error:
-        raise Unreadable(f"no JSON ({error})") from None
+        raise Unreadable(f"it is no JSON ({error})") from None
     except RecursionError:
         raise Unreadable("nested too deeply") from None
 

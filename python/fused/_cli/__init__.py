@@ -13,12 +13,14 @@ from fused._version import __version__
 DESCRIPTION = """\
 Write a Python function, run it, serve it.
 
-  fused serve functions/ --watch     every .py file with @fused.udf is an endpoint
-  fused login --token-file data/token
-  fused run hello.py n=3             run a file, or a saved function by its name
-  fused udf push hello.py            save it on the server
-  fused token create hello           an address that anybody may open
-  fused logs --last                  what the newest run printed
+  fused serve functions/ --watch         every .py file with @fused.udf is an endpoint
+  fused login --token-file data/token    remember the server; the token lies in its data folder
+  fused run hello.py n=3                 run a file, or a saved function by its name
+  fused udf push hello.py                save it on the server
+  fused token create hello               an address that anybody may open
+  fused logs --last                      what the newest run printed, and why it failed
+
+`fused COMMAND --help` shows each with examples.
 """
 
 
@@ -30,7 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return serve(arguments[1:])
     parser = make_parser()
-    given = parser.parse_args(arguments)
+    given, unknown = parser.parse_known_args(arguments)
+    if hasattr(given, "parameters"):  # of `fused run`: they may also stand behind options
+        given.parameters += [text for text in unknown if not text.startswith("-")]
+        unknown = [text for text in unknown if text.startswith("-")]
+    if unknown:
+        from fused._cli.verbs import refuse_unknown
+
+        refuse_unknown(getattr(given, "parser", parser), unknown)
     if not hasattr(given, "act"):
         (given.parser if hasattr(given, "parser") else parser).print_help()
         return 0

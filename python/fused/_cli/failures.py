@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from fused.errors import FusedError, UdfError
+from fused.errors import FusedError, UdfError, UdfRuntimeError
 
 
 def guarded(given: argparse.Namespace) -> int:
@@ -25,5 +25,34 @@ def guarded(given: argparse.Namespace) -> int:
     except (FusedError, ValueError, TypeError, OSError) as error:
         if given.traceback:
             traceback.print_exc()
-        print(str(error) if isinstance(error, UdfError) else f"fused {given.verb}: {error}", file=sys.stderr)
+        print(str(error) if isinstance(error, UdfError) else f"fused {given.verb}: {_text(error)}", file=sys.stderr)
         return 1
+
+
+def _text(error: Exception) -> str:
+    """``[Errno 2] No such file or directory: 'x'`` the other way round."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def failure_of_function(error: BaseException, name: str) -> BaseException:
+    """What a function raised in this process, told as the server tells it: without the lines of this program.
+
+    An error that did not come from the function's own text (a parameter, say) is given back as it is.
+    """
+    own = error.__traceback__
+    while own is not None and not own.tb_frame.f_code.co_filename.startswith("<udf "):
+        own = own.tb_next
+    if own is None or isinstance(error, FusedError):
+        return error
+    frame = own.tb_frame.f_code.co_filename
+    told = traceback.TracebackException(type(error), error, own)
+    told.stack = traceback.StackSummary.from_list([line for line in told.stack if line.filename == frame])
+    shown = "".join(told.format()).replace(frame, f"{name}.py")
+    return UdfRuntimeError(
+        f"{name!r} failed in line {own.tb_lineno}: {type(error).__name__}: {error}",
+        child_exception_class=type(error).__name__,
+        lineno=own.tb_lineno,
+        udf_traceback=shown,
+    )

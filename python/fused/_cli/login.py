@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fused._cli.verbs import add_verb
+
 HELP = """\
   fused login --token-file data/token                 a server on this machine
   fused login --url https://maps.example.com          asks for the token
@@ -19,21 +21,19 @@ DEFAULT_URL = "http://127.0.0.1:8783"
 
 
 def add_parser(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "login", help="remember a server and a token", epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = add_verb(verbs, "login", "remember a server and a token", HELP, act)
     parser.add_argument("--url", metavar="URL", help=f"the server (default {DEFAULT_URL})")
     parser.add_argument(
         "--token-file", metavar="FILE", help="a file with the token; default: ask, or read standard input"
     )
     parser.add_argument("--logout", action="store_true", help="forget the token")
-    parser.set_defaults(act=act, verb="login")
 
 
 def act(given: argparse.Namespace) -> int:
     from fused import _settings_file
     from fused._options import clean_url, options
     from fused._saved import whoami
+    from fused.errors import AuthenticationError
 
     if given.logout:
         _settings_file.credentials_path().unlink(missing_ok=True)
@@ -42,7 +42,13 @@ def act(given: argparse.Namespace) -> int:
     url = clean_url(given.url or DEFAULT_URL, "--url")
     token = read_token(given.token_file)
     options.base_url, options.auth_token, options.auth_token_type = url, token, "Bearer"
-    who = whoami()
+    try:
+        who = whoami()
+    except AuthenticationError as error:
+        raise ValueError(
+            f"{url} does not know this token: it is wrong, revoked or another server's. The owner's lies in the file "
+            f"`token` of the server's data folder [request id {error.request_id}]"
+        ) from None
     kept = _settings_file.write_credentials(token, url)
     settings = _settings_file.write_settings({**_settings_file.read_settings(), "base_url": url})
     print(f"signed in to {url} as {who.get('email')}; written: {kept}, {settings}")

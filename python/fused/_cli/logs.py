@@ -11,60 +11,66 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fused._cli.verbs import add_verb
+
 HELP = """\
-  fused logs                          the newest runs
-  fused logs --last                   the newest one whole
-  fused logs 4dacbe7f-8f4e-…          the one with this request id
-  fused logs --data data              from the server's data folder, also when it does not run
+  fused logs                              the newest runs, newest first
+  fused logs --failed --function hello    only those of one function that failed
+  fused logs --last                       the newest one whole: what it printed, how it ended
+  fused logs 4dacbe7f                     the one whose request id begins so
+  fused logs --data data                  from the server's data folder, also when it does not run
 """
 READER = """\
 @fused.udf(cache_max_age="0s")
-def read_logs(wanted: str = "", n: int = 20, root: str = "/mount/fused-system/logs"):
+def read_logs(
+    wanted: str = "", n: int = 20, whole: bool = False, function: str = "", failed: bool = False,
+    root: str = "/mount/fused-system/logs",
+):
     import glob, json, os
     if not os.path.isdir(root) and "FUSED_MOUNT" in os.environ:
         root = os.environ["FUSED_MOUNT"] + "/fused-system/logs"
-    pattern = glob.escape(wanted) if wanted else "*"
     found = []
     days = sorted(glob.glob(f"{root}/????-??-??"), reverse=True)
     for day in days:
         for minute in sorted(glob.glob(f"{day}/[0-9][0-9][0-9][0-9]"), reverse=True):
             runs = []
-            for folder in glob.glob(f"{minute}/*/{pattern}"):
+            for folder in glob.glob(f"{minute}/*/{glob.escape(wanted)}*"):
                 try:
                     with open(f"{folder}/metadata.json") as file:
-                        metadata = json.load(file)
+                        run = json.load(file)
                 except (OSError, ValueError):
                     continue
-                if metadata.get("udf_name") == "read_logs" and not wanted:
+                if run.get("udf_name") == "read_logs" and not wanted and function != "read_logs":
                     continue
-                texts = {}
-                for name in ("stdout.log", "stderr.log", "udf.json"):
-                    if wanted or n == 1:
-                        with open(f"{folder}/{name}", errors="replace") as file:
-                            texts[name] = file.read()
-                runs.append({"folder": folder, "at": os.stat(f"{folder}/metadata.json").st_mtime, **metadata, **texts})
-            found += sorted(runs, key=lambda run: run.get("started") or run["at"], reverse=True)
+                if (function and run.get("udf_name") != function) or (failed and run.get("outcome") == "ok"):
+                    continue
+                runs.append({"folder": folder, **run})
+            found += sorted(runs, key=lambda run: run.get("started_at") or "", reverse=True)
             if len(found) >= n:
-                return found[:n]
+                break
+        if len(found) >= n:
+            break
+    exact = [run for run in found if wanted and os.path.basename(run["folder"]) == wanted]
+    found = exact or found[:n]
+    if whole and len(found) == 1:
+        for name in ("stdout.log", "stderr.log", "udf.json"):
+            with open(f"{found[0]['folder']}/{name}", errors="replace") as file:
+                found[0][name] = file.read()
     return found
 """
 
 
 def add_parser(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "logs",
-        help="what runs printed and how they ended",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(verbs, "logs", "show what runs printed and how they ended", HELP, act)
     parser.add_argument(
-        "run_id", metavar="RUN_ID", nargs="?", help="the request id that an error or `fused run --verbose` names"
+        "run_id", metavar="RUN_ID", nargs="?", help="the request id that an error names, or how it begins"
     )
-    parser.add_argument("--last", action="store_true", help="the newest run")
+    parser.add_argument("--last", action="store_true", help="the newest run, whole")
     parser.add_argument("-n", type=int, default=20, metavar="N", help="how many runs to list (default 20)")
+    parser.add_argument("--function", metavar="NAME", default="", help="only runs of this function")
+    parser.add_argument("--failed", action="store_true", help="only runs that gave no result")
     parser.add_argument("--data", metavar="DIR", help="read the server's data folder instead of asking the server")
     parser.add_argument("--code", action="store_true", help="also print the code that ran")
-    parser.set_defaults(act=act, verb="logs")
 
 
 def act(given: argparse.Namespace) -> int:
@@ -72,31 +78,33 @@ def act(given: argparse.Namespace) -> int:
         raise ValueError("RUN_ID and --last choose different runs: give one")
     if given.n < 1:
         raise ValueError(f"-n {given.n}: at least 1")
-    whole = bool(given.run_id or given.last)
-    runs = read(given.run_id or "", 1 if whole else given.n, given.data)
+    runs = read(given)
     if not runs:
-        what = f"there is no run {given.run_id!r}" if given.run_id else "nothing has run yet"
+        chosen = given.function or given.failed
+        what = "no run is like that" if chosen else "nothing has run yet"
+        what = f"there is no run {given.run_id!r}" if given.run_id else what
         print(f"fused logs: {what} (a run's folder appears within a second of its end)", file=sys.stderr)
         return 1
-    if whole:
+    if "stdout.log" in runs[0]:
         show(runs[0], given.code)
     else:
         list_runs(runs)
     return 0
 
 
-def read(wanted: str, n: int, data: str | None) -> list[dict[str, Any]]:
+def read(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """The runs asked for, newest first; with the texts of its files when it is one that was asked for by itself."""
     import fused
 
     reader = fused.load(READER)
-    if data is None:
-        return list(fused.run(reader, wanted=wanted, n=n, engine="remote", _format="json"))
-    root = Path(data).expanduser() / "mount" / "fused-system" / "logs"
+    wanted: dict[str, Any] = {"wanted": given.run_id or "", "n": 1 if given.last else given.n}
+    wanted |= {"whole": bool(given.run_id or given.last), "function": given.function, "failed": given.failed}
+    if given.data is None:
+        return list(fused.run(reader, parameters=wanted, engine="remote", _format="json"))
+    root = Path(given.data).expanduser() / "mount" / "fused-system" / "logs"
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"{str(root)!r} is not there; --data names the folder that `fused serve --data` was given"
-        )
-    return list(fused.run(reader, wanted=wanted, n=n, root=str(root.resolve()), engine="local"))
+        raise ValueError(f"{str(root)!r} is not there; --data names the folder that `fused serve --data` was given")
+    return list(fused.run(reader, parameters={**wanted, "root": str(root.resolve())}, engine="local"))
 
 
 def list_runs(runs: list[dict[str, Any]]) -> None:
@@ -107,14 +115,14 @@ def list_runs(runs: list[dict[str, Any]]) -> None:
         day, minute, user, name = Path(run["folder"]).parts[-4:]
         seconds = run.get("execution_time_seconds")
         took = "" if seconds is None else f"{float(seconds) * 1000:.1f} ms"
-        rows.append((f"{day} {minute[:2]}:{minute[2:]}", run.get("udf_name"), run.get("outcome"), took, user, name))
-    print_table(("utc", "function", "outcome", "time", "user", "request id"), rows, "")
+        began = str(run.get("started_at") or f"{day}T{minute[:2]}:{minute[2:]}")[:19].replace("T", " ")
+        rows.append((began, run.get("udf_name"), run.get("outcome"), took, user, name))
+    print_table(("began (utc)", "function", "outcome", "time", "user", "request id"), rows, "")
 
 
 def show(run: dict[str, Any], code: bool) -> None:
     texts = {name: run.pop(name, "") for name in ("stdout.log", "stderr.log", "udf.json")}
-    run.pop("at", None)
-    print(run.pop("folder"))
+    print(run.pop("folder") + "/")
     for name, value in run.items():
         print(f"  {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     for name in ("stdout.log", "stderr.log"):

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fused._cli.failures import failure_of_function
+from fused._cli.verbs import add_verb
+
 if TYPE_CHECKING:
     from fused._run.evaluation import UdfEvaluationResult
 
@@ -20,17 +23,15 @@ HELP = """\
 
 Parameters are read by the function's annotations: n=3 becomes a number where it says `n: int`.
 """
-SUFFIX_FORMATS = {".pq": "parquet", ".jpg": "jpeg", ".tif": "tiff", ".htm": "html", ".txt": "json"}
+SUFFIX_FORMATS = {".pq": "parquet", ".jpg": "jpeg", ".tif": "tiff", ".htm": "html", ".pbf": "mvt", ".txt": "json"}
 
 
 def add_parser(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "run", help="run a file or a saved function", epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = add_verb(verbs, "run", "run a file or a saved function", HELP, act)
     parser.add_argument(
         "what", metavar="NAME|FILE", help="a .py file, folder, zip, saved name, email/name, id or share token"
     )
-    parser.add_argument("parameters", metavar="K=V", nargs="*", help="parameters; K:=V for JSON values")
+    parser.add_argument("parameters", metavar="K=V", nargs="*", default=[], help="parameters; K:=V for JSON values")
     parser.add_argument("--tile", metavar="Z/X/Y", help="run it for this map tile")
     parser.add_argument(
         "--format", metavar="F", help="parquet, geojson, json, csv, png, mvt, … (bytes go to stdout or -o)"
@@ -42,7 +43,6 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--cache-max-age", metavar="AGE", help="how old a stored result may be, as 10m; 0s: none")
     parser.add_argument("--rows", type=int, default=20, metavar="N", help="rows of a table to show (default 20)")
     parser.add_argument("--verbose", action="store_true", help="show time, format and what the function printed")
-    parser.set_defaults(act=act, verb="run")
 
 
 def act(given: argparse.Namespace) -> int:
@@ -50,6 +50,9 @@ def act(given: argparse.Namespace) -> int:
     from fused._run.arguments import server_is_known
 
     wanted = given.format or format_of(given.output)
+    check_output(given.output)
+    if given.rows < 0:
+        raise ValueError(f"--rows {given.rows}: 0 or more")
     engine = given.engine or ("remote" if server_is_known() else "local")
     if wanted and engine == "local":
         raise ValueError("a format is made by the server; name one by `fused login`, or run without --format and -o")
@@ -57,10 +60,12 @@ def act(given: argparse.Namespace) -> int:
     keywords |= {"max_retry": given.max_retry, "cache_max_age": given.cache_max_age, "_format": wanted}
     if given.tile:
         keywords["z"], keywords["x"], keywords["y"] = read_tile(given.tile)
-    result: UdfEvaluationResult = fused.run(target(given.what, given.entrypoint), _return_response=True, **keywords)
+    what = target(given.what, given.entrypoint)
+    result: UdfEvaluationResult = fused.run(what, _return_response=True, **keywords)
     if given.verbose:
         print_about(result)
-    result.raise_for_error()
+    if result.exception is not None:
+        raise failure_of_function(result.exception, what if isinstance(what, str) else what.name)
     if wanted or given.output:
         write_bytes(result, given.output)
     else:
@@ -78,10 +83,14 @@ def target(what: str, entrypoint: str | None) -> Any:
             raise ValueError("--entrypoint chooses a function of a file; a saved function has its own")
         return what
     from fused._load import load_path, udf_of_code
+    from fused.errors import SourceError
 
     if entrypoint and path.suffix == ".py" and path.is_file():
         return udf_of_code(path.read_text(encoding="utf-8-sig").strip("\n"), entrypoint=entrypoint, file=path)
-    return load_path(path)
+    try:
+        return load_path(path)
+    except SourceError as error:
+        raise ValueError(str(error).replace("by entrypoint=", "by --entrypoint NAME")) from error
 
 
 def read_parameters(pairs: list[str]) -> dict[str, Any]:
@@ -120,6 +129,16 @@ def format_of(output: str | None) -> str | None:
     if name not in FORMATS:
         raise ValueError(f"-o {output}: {suffix!r} is no format; give one with --format, as --format parquet")
     return name
+
+
+def check_output(output: str | None) -> None:
+    """Before the run: a long one should not end in a file that cannot be written."""
+    if output and output != "-":
+        path = Path(output).expanduser()
+        if not path.parent.is_dir():
+            raise ValueError(f"-o {output}: there is no folder {str(path.parent)!r}")
+        if path.is_dir():
+            raise ValueError(f"-o {output} is a folder; name a file in it")
 
 
 def write_bytes(result: UdfEvaluationResult, output: str | None) -> None:

@@ -37,12 +37,16 @@ def print_value(value: Any, rows: int = 20) -> None:
 
 def _print_frame(frame: Any, rows: int) -> None:
     width = shutil.get_terminal_size((120, 40)).columns
-    shown = frame.head(rows)
+    more = f", {rows} shown" if len(frame) > rows else ""
+    count = f"[{len(frame)} rows × {len(frame.columns)} columns{more}]"
+    if rows == 0 or frame.empty:
+        print(f"columns: {', '.join(map(str, frame.columns)) or 'none'}\n{count}")
+        return
+    shown = sys.modules["pandas"].DataFrame(frame.head(rows))  # a GeoDataFrame would warn about its text
     for column in shown.columns[[str(kind) == "geometry" for kind in shown.dtypes]]:
         shown = shown.assign(**{str(column): shown[column].astype(str).str.slice(0, 60)})
     print(shown.to_string(index=not _is_plain_index(frame), max_colwidth=60, line_width=width))
-    more = f", {rows} shown" if len(frame) > rows else ""
-    print(f"[{len(frame)} rows × {len(frame.columns)} columns{more}]")
+    print(count)
 
 
 def _is_plain_index(frame: Any) -> bool:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fused._cli.verbs import add_verb
+
+if TYPE_CHECKING:
+    from fused.models.udf import Udf
 
 HELP = """\
   fused udf list
@@ -14,39 +19,51 @@ HELP = """\
   fused udf pull hello                 write ./hello.py, or a folder when it has headers
   fused udf rm hello
 """
+LIST = """\
+  fused udf list                       name, parameters, id
+  fused udf list --whose team          everybody's of your organisation
+  fused udf list --json                with the code, for programs
+"""
+PUSH = """\
+  fused udf push hello.py              saved as `hello`; one of that name is replaced
+  fused udf push a.py b.py --new       refused where a name is taken
+  fused udf push many.py --entrypoint area --name land_area
+"""
+PULL = """\
+  fused udf pull hello                 ./hello.py, or the folder ./hello when it has headers
+  fused udf pull hello -o hello.zip --overwrite
+"""
+SHOW = """\
+  fused udf show hello
+  fused udf show alice@example.com/hello | less
+"""
+RM = """\
+  fused udf rm hello                   asks first
+  fused udf rm hello other -y          does not
+"""
+NAME = "name, email/name or id"
 
 
 def add_parser(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "udf",
-        help="list, save, fetch, delete functions",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(verb="udf", parser=parser)
+    parser = add_verb(verbs, "udf", "list, save, fetch, delete functions", HELP)
     acts = parser.add_subparsers(metavar="ACTION")
-    each = acts.add_parser("list", help="saved functions")
-    each.add_argument("--whose", choices=("self", "team", "public"), default="self")
+    each = add_verb(acts, "list", "list saved functions", LIST, act_list)
+    each.add_argument("--whose", choices=("self", "team", "public"), default="self", help="default: self")
     each.add_argument("--json", action="store_true", help="as JSON, for programs")
-    each.set_defaults(act=act_list, verb="udf list")
-    each = acts.add_parser("push", help="save files on the server")
+    each = add_verb(acts, "push", "save files on the server", PUSH, act_push)
     each.add_argument("files", metavar="FILE", nargs="+", help=".py file, folder or zip")
     each.add_argument("--name", help="save under this name (one file only)")
     each.add_argument("--entrypoint", metavar="NAME", help="which function of the file")
     each.add_argument("--new", action="store_true", help="refuse when the name is taken")
-    each.set_defaults(act=act_push, verb="udf push")
-    each = acts.add_parser("pull", help="write a saved function to a file")
-    each.add_argument("name", metavar="NAME")
+    each = add_verb(acts, "pull", "write a saved function to a file", PULL, act_pull)
+    each.add_argument("name", metavar="NAME", help=NAME)
     each.add_argument("-o", "--output", metavar="PATH", help=".py, .zip or a folder")
     each.add_argument("--overwrite", action="store_true", help="replace what is there")
-    each.set_defaults(act=act_pull, verb="udf pull")
-    each = acts.add_parser("show", help="print a saved function's code")
-    each.add_argument("name", metavar="NAME")
-    each.set_defaults(act=act_show, verb="udf show")
-    each = acts.add_parser("rm", help="delete saved functions and their share tokens")
-    each.add_argument("names", metavar="NAME", nargs="+")
+    each = add_verb(acts, "show", "print a saved function's code", SHOW, act_show)
+    each.add_argument("name", metavar="NAME", help=NAME)
+    each = add_verb(acts, "rm", "delete saved functions and their share tokens", RM, act_rm)
+    each.add_argument("names", metavar="NAME", nargs="+", help=NAME)
     each.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    each.set_defaults(act=act_rm, verb="udf rm")
 
 
 def act_list(given: argparse.Namespace) -> int:
@@ -103,16 +120,22 @@ def act_pull(given: argparse.Namespace) -> int:
     import fused
 
     udf = fused.load(given.name)
-    if given.output and Path(given.output).suffix in (".py", ".zip"):
-        path = udf.to_file(given.output, overwrite=given.overwrite)
-    elif given.output or udf.headers:
-        path = udf.to_directory(given.output, overwrite=given.overwrite)
-    else:
-        from fused._export import file_stem
-
-        path = udf.to_file(f"{file_stem(udf.name)}.py", overwrite=given.overwrite)
-    print(path)
+    try:
+        print(write_files(udf, given))
+    except FileExistsError as error:
+        raise FileExistsError(str(error).replace("overwrite=True", "--overwrite")) from None
     return 0
+
+
+def write_files(udf: Udf, given: argparse.Namespace) -> Path:
+    """``.py`` and ``.zip`` by the name of ``-o``; else a folder when it has headers, else ``NAME.py``."""
+    if given.output and Path(given.output).suffix in (".py", ".zip"):
+        return udf.to_file(given.output, overwrite=given.overwrite)
+    if given.output or udf.headers:
+        return udf.to_directory(given.output, overwrite=given.overwrite)
+    from fused._export import file_stem
+
+    return udf.to_file(f"{file_stem(udf.name)}.py", overwrite=given.overwrite)
 
 
 def act_show(given: argparse.Namespace) -> int:

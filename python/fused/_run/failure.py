@@ -61,7 +61,12 @@ def _longest(*texts: Any) -> str:
 
 
 def _hint(said: str, name: str | None, udf: Udf | None) -> str:
-    """A name that is known where the function was written, and not where it ran."""
+    """A name or a file that is known where the function was written, and not where it ran."""
+    if name == "FileNotFoundError" or "No such file or directory" in said:
+        return (
+            "\nA function on the server sees the files of `/mount` and no others: that is the folder `mount` in the "
+            "server's data folder. Put the file there and read it as /mount/…"
+        )
     match = re.search(r"name '(\w+)' is not defined", said) if name in (None, "NameError") else None
     fn = None if udf is None else udf.__dict__.get("_fn")
     if match is None or fn is None or match[1] not in getattr(fn, "__globals__", {}):

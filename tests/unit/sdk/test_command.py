@@ -79,6 +79,64 @@ def test_version_and_help_teach(command: Command) -> None:
     assert "invalid choice" in command("dance", code=2)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["run", "login", "logs", "udf", "udf list", "udf push", "udf pull", "udf show", "udf rm"],
+)
+def test_the_help_of_every_command_has_an_example(command: Command, words: str) -> None:
+    text = command(*words.split(), "--help")
+    assert f"  fused {words}" in text.partition("examples:")[2]
+
+
+def test_a_wrong_option_is_answered_by_the_command_it_was_given_to(command: Command) -> None:
+    text = command("run", "hello.py", "--fromat", "json", code=2)
+    assert text.startswith("usage: fused run ")
+    assert "not understood: --fromat; did you mean --format?" in text
+    assert "required: NAME|FILE\n" in command("run", code=2)
+
+
+def test_parameters_may_stand_behind_options(command: Command) -> None:
+    assert "[2 rows" in command("run", "hello.py", "--rows", "1", "n=2", "--engine", "local")
+
+
+def test_output_that_cannot_be_written_is_refused_before_the_run(command: Command) -> None:
+    assert "there is no folder 'none'" in command("run", "hello.py", "-o", "none/x.json", code=1)
+    (command.folder / "here.json").mkdir()
+    assert "is a folder" in command("run", "hello.py", "-o", "here.json", code=1)
+
+
+def test_what_a_function_raises_here_is_told_as_the_server_tells_it(command: Command) -> None:
+    (command.folder / "bad.py").write_text("import fused, json\n@fused.udf\ndef udf():\n    return json.loads('{')\n")
+    text = command("run", "bad.py", code=1)
+    assert text.startswith("'bad' failed in line 4: JSONDecodeError: ")
+    assert 'File "bad.py", line 4, in udf' in text
+    assert "return json.loads('{')" in text
+    assert "_cli" not in text
+    assert "decoder.py" not in text
+
+
+def test_a_table_with_geometry_is_shown_without_a_warning(command: Command) -> None:
+    (command.folder / "places.py").write_text(
+        "import fused\n@fused.udf\ndef udf(n: int = 2):\n    import geopandas, shapely\n"
+        "    points = [shapely.Point(i, i) for i in range(n)]\n"
+        "    return geopandas.GeoDataFrame({'id': range(n)}, geometry=points, crs=4326)\n"
+    )
+    text = command("run", "places.py")
+    assert "POINT (1 1)" in text
+    assert "Warning" not in text
+    assert command("run", "places.py", "--rows", "0") == "columns: id, geometry\n[2 rows × 2 columns, 0 shown]\n"
+    assert command("run", "places.py", "n=0") == "columns: id, geometry\n[0 rows × 2 columns]\n"
+
+
+def test_options_of_the_sdk_are_named_as_options_of_the_command(command: Command) -> None:
+    (command.folder / "two.py").write_text(
+        "import fused\n@fused.udf\ndef a():\n    return 1\n@fused.udf\ndef b():\n    return 2\n"
+    )
+    assert "name it by --entrypoint NAME" in command("run", "two.py", code=1)
+    assert command("run", "two.py", "--entrypoint", "b").strip() == "2"
+    assert command("login", "--token-file", "none", code=1) == "fused login: none: No such file or directory\n"
+
+
 def test_a_file_runs_here_without_a_server(command: Command) -> None:
     out = command("run", "hello.py", "n=2")
     assert "counting to 2" in out
@@ -143,7 +201,9 @@ def command_code(command: Command) -> int:
 
 def test_login_checks_the_token_and_keeps_it_private(command: Command, server: Any, tmp_path: Path) -> None:
     assert "no token" in command("login", "--url", server.base_url, code=1)
-    assert "fused login" in command("login", "--url", server.base_url, stdin="wrong\n", code=1)
+    wrong = command("login", "--url", server.base_url, stdin="wrong\n", code=1)
+    assert "does not know this token" in wrong
+    assert "the file `token` of the server's data folder" in wrong
     assert not (tmp_path / ".fused" / "credentials").exists()
     out = command("login", "--url", server.base_url, "--token-file", str(server.data / "token"))
     assert "as owner@localhost" in out
@@ -167,7 +227,7 @@ def test_push_list_run_show_pull_share_and_rm(connected_command: Command, tmp_pa
     assert "[4 rows × 1 columns]" in fused_("run", name, "n=4")
     assert "def udf(n: int = LIMIT)" in fused_("udf", "show", name)
     assert fused_("udf", "pull", name).strip() == f"{name}.py"
-    assert "overwrite" in fused_("udf", "pull", name, code=1)
+    assert "--overwrite replaces it" in fused_("udf", "pull", name, code=1)
     compile((tmp_path / f"{name}.py").read_text(), name, "exec")
     made = fused_("token", "create", name, "--expires", "1h")
     token = made.split()[1]
@@ -212,6 +272,29 @@ def test_failures_show_the_traceback_and_the_logs_find_them(
         assert "--- stdout.log" in connected_command("logs", "--last", *extra)
     assert "there is no run 'nothing'" in connected_command("logs", "nothing", code=1)
     assert "is not there" in connected_command("logs", "--data", str(tmp_path / "none"), code=1)
+
+
+def test_the_newest_run_comes_first_also_within_a_minute_and_lists_can_be_narrowed(
+    connected_command: Command, server: Any, tmp_path: Path
+) -> None:
+    name = f"turns_{uuid.uuid4().hex[:8]}"
+    (tmp_path / f"{name}.py").write_text("def udf(n: int = 1):\n    print('turn', n)\n    return 1 / (n - 2)\n")
+    for n in (1, 2, 3):
+        connected_command("run", f"{name}.py", f"n={n}", code=int(n == 2))
+    deadline = time.monotonic() + 10
+    listed = ""
+    while listed.count(name) < 3 and time.monotonic() < deadline:
+        listed = connected_command("logs", "--function", name)
+    outcomes = [line.split()[3] for line in listed.splitlines()[1:]]
+    assert outcomes == ["ok", "user_error", "ok"]
+    began = [" ".join(line.split()[:2]) for line in listed.splitlines()[1:]]
+    assert began == sorted(began, reverse=True)
+    assert "turn 3" in connected_command("logs", "--last", "--function", name)
+    failed = connected_command("logs", "--failed", "--function", name).splitlines()
+    assert len(failed) == 2
+    run_id = failed[1].split()[-1]
+    assert "turn 2" in connected_command("logs", run_id[:13])
+    assert "no run is like that" in connected_command("logs", "--function", "none", code=1)
 
 
 def test_a_reader_that_goes_away_makes_no_noise(command: Command) -> None:

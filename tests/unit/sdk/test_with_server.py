@@ -380,3 +380,12 @@ def test_a_server_of_another_version_is_warned_about_once(monkeypatch: pytest.Mo
     ):
         fused.api.whoami()
     fused.api.whoami()
+
+
+def test_a_missing_file_says_which_files_a_function_sees() -> None:
+    @fused.udf
+    def reads():
+        return open("parcels.csv").read()  # noqa: PTH123
+
+    with pytest.raises(fused.errors.UdfRuntimeError, match="sees the files of `/mount` and no others"):
+        fused.run(reads)

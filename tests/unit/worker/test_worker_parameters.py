@@ -286,3 +286,21 @@ def test_pydantic_models_and_unknown_classes() -> None:
             return ("validated", value)
 
     assert read(Model, '{"a": 1}') == ("validated", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "advice"),
+    [
+        ("fused.types.Bounds", "1,2,3", "write four numbers west,south,east,north"),
+        ("fused.types.Bounds", "[1,2", "GeoJSON or WKT"),
+        ("fused.types.Tile", "somewhere", r"or \[x, y, z\]"),
+        ("list[str]", "a,b", r'write a JSON list, as \["a", "b"\]'),
+        ("list[int]", "3", "it is no JSON list"),
+    ],
+)
+def test_what_cannot_be_read_is_answered_with_how_it_is_written(annotation: str, text: str, advice: str) -> None:
+    def udf(value: Any) -> None: ...
+
+    udf.__annotations__["value"] = annotation
+    with pytest.raises(InvalidParameter, match=advice):
+        plan(udf).bind(query=[("value", text)])

@@ -1,0 +1,51 @@
+"""The pages of the server in a real browser: signing in by hand, and out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Server
+from tests.flow.test_maps import CHROMIUM, FLAGS
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="not tested: playwright is not installed (`make setup`)"
+    )
+    if not Path(CHROMIUM).exists():
+        pytest.skip("not tested: Chromium is not installed (`make setup`)")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running.new_page()
+        running.close()
+
+
+def test_a_person_signs_in_with_a_token_and_out_again(server: Server, page: Any) -> None:
+    problems: list[str] = []
+    page.on("requestfailed", lambda request: problems.append(request.url))
+    page.goto(server.base_url + "/")
+    page.fill("#token", "not a token")
+    page.click("text=Sign in >> nth=-1")
+    assert "not a token of an owner or member" in page.inner_text(".problem")
+    page.fill("#token", server.token)
+    page.click("button")
+    assert page.inner_text("h1") == "Functions"
+    assert "owner@localhost" in page.inner_text("header")
+    page.reload()
+    assert page.inner_text("h1") == "Functions"
+    page.click("text=Sign out")
+    assert page.inner_text("h1") == "Sign in"
+    assert problems == []
+
+
+def test_the_pages_say_nothing_on_the_console(server: Server, page: Any) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    for path in ("/", "/docs"):
+        page.goto(server.base_url + path)
+    assert said == []
