@@ -13,7 +13,7 @@ from .setup import libc
 GROWTH_BYTES_MAX = 1 << 30  # where the server's order does not say
 REST_SECONDS = 0.3  # without an order, after which a worker gives back what it keeps
 _KEPT_BYTES_MAX = 192 << 20  # more than this is given back at once
-_WORTH_BYTES = 2 << 20  # a run that grew by less leaves nothing worth giving back
+_WORTH_BYTES = 4 << 20  # less is not worth giving back
 _EVERY_RUNS = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -41,9 +41,9 @@ class Growth:
         self._runs += 1
         if grown_bytes < _WORTH_BYTES and self._runs % _EVERY_RUNS:
             return None
-        self.holds_memory = True
         limit = limit_bytes or GROWTH_BYTES_MAX
         grown = self._own_bytes() - self._base
+        self.holds_memory = grown > _WORTH_BYTES
         if grown > min(limit, _KEPT_BYTES_MAX):
             self.give_back()
             grown = self._own_bytes() - self._base
