@@ -227,7 +227,7 @@ asio::awaitable<void> Connection::linger() {
   error_code error;
   socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
   begin_ = end_ = 0;
-  request_.body = Body();
+  request_.body.drop();
   std::string().swap(request_.target);
   count_held();
   while (phase_bytes_ < context_.limits.linger_bytes_max && co_await fill()) begin_ = end_ = 0;
