@@ -54,12 +54,11 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
                    },
                .lost =
                    [this](const std::string& why) {
-                     spdlog::warn("{}; workers that run go on", why);
-                     // Those that were being forked never come; forget them so that refill asks again.
-                     std::vector<SharedWorker> unborn;
+                     // Its workers end with it, by their parent-death signal; those being forked never come.
+                     spdlog::warn("{} and its workers with it", why);
                      for (const auto& [number, worker] : workers_)
-                       if (worker->state() == WorkerState::starting) unborn.push_back(worker);
-                     for (const auto& worker : unborn) worker->kill(RunEnd::crashed, "the zygote ended");
+                       worker->kill(RunEnd::crashed,
+                                    "the process that workers are forked from ended, and the function's with it");
                    }}),
       watch_(options_.limits,
              [this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),

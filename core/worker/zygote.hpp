@@ -1,5 +1,5 @@
 // The preloaded Python process that workers are forked from (ARCHITECTURE.md, "Processes"). It runs no user code. When
-// it dies it is started again; workers that live go on.
+// it dies its workers die with it, and it is started again.
 #pragma once
 #include <sys/types.h>
 

@@ -81,7 +81,6 @@ class Worker:
             elif verb == "exit":
                 os._exit(words[0])
             elif verb == "signal":
-                signal.signal(words[0], signal.SIG_DFL)
                 os.kill(os.getpid(), words[0])
             elif verb == "hang":
                 while True:
