@@ -27,17 +27,18 @@ def udf(bounds: fused.types.Bounds = None, size: int = 256):
     def mercator(degrees):
         return np.log(np.tan(np.pi / 4 + np.radians(np.clip(degrees, -85.05, 85.05)) / 2))
 
-    columns = ((lon - minx) / (maxx - minx) * size).astype(int)
-    rows = ((mercator(maxy) - mercator(lat)) / (mercator(maxy) - mercator(miny)) * size).astype(int)
-    inside = (columns >= 0) & (columns < size) & (rows >= 0) & (rows < size)
-    density = np.zeros((size, size))
+    # One pixel more on each side, so that a city on the edge glows into the neighbouring tile too.
+    columns = np.floor((lon - minx) / (maxx - minx) * size).astype(int) + 1
+    rows = np.floor((mercator(maxy) - mercator(lat)) / (mercator(maxy) - mercator(miny)) * size).astype(int) + 1
+    inside = (columns >= 0) & (columns < size + 2) & (rows >= 0) & (rows < size + 2)
+    density = np.zeros((size + 2, size + 2))
     np.add.at(density, (rows[inside], columns[inside]), people[inside])
     # A city is a pixel; a soft square around it makes it visible.
-    glow = sum(np.roll(density, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
-    strength = np.clip(np.log10(1 + glow) / 7, 0, 1)
+    glow = sum(density[dy : dy + size, dx : dx + size] for dy in range(3) for dx in range(3))
+    strength = np.clip(np.log10(1 + glow) / 3 - 4 / 3, 0, 1)  # 10,000 people: 0; 10 million: 1
     rgba = np.zeros((size, size, 4), dtype=np.uint8)
-    rgba[..., 0] = 255
-    rgba[..., 1] = (220 * (1 - strength)).astype(np.uint8)
-    rgba[..., 2] = (60 * (1 - strength)).astype(np.uint8)
-    rgba[..., 3] = (255 * np.minimum(1, strength * 1.5)).astype(np.uint8)
+    rgba[..., 0] = 250 - 90 * strength
+    rgba[..., 1] = 190 * (1 - strength) ** 2
+    rgba[..., 2] = 40
+    rgba[..., 3] = np.where(glow > 0, 120 + 135 * strength, 0)
     return rgba
