@@ -231,7 +231,7 @@ def _why(method: str, url: str, failure: Exception, timeout: float) -> str:
     parts = urlsplit(url)
     return (
         f"{method} {_shown(url)}: cannot reach {parts.scheme}://{parts.netloc} ({_root_cause(failure)}). Is the server "
-        "running (`fused serve`), and is fused.options.base_url right?"
+        "running (`fused serve`), and is that its address (fused.options.base_url, FUSED_BASE_URL, `fused login`)?"
     )
 
 

@@ -95,12 +95,16 @@ def act(given: argparse.Namespace) -> int:
 def read(given: argparse.Namespace) -> list[dict[str, Any]]:
     """The runs asked for, newest first; with the texts of its files when it is one that was asked for by itself."""
     import fused
+    from fused.errors import TransportError
 
     reader = fused.load(READER)
     wanted: dict[str, Any] = {"wanted": given.run_id or "", "n": 1 if given.last else given.n}
     wanted |= {"whole": bool(given.run_id or given.last), "function": given.function, "failed": given.failed}
     if given.data is None:
-        return list(fused.run(reader, parameters=wanted, engine="remote", _format="json"))
+        try:
+            return list(fused.run(reader, parameters=wanted, engine="remote", _format="json"))
+        except TransportError as error:
+            raise TransportError(f"{error} Without it, `fused logs --data DIR` reads its data folder") from None
     root = Path(given.data).expanduser() / "mount" / "fused-system" / "logs"
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} is not there; --data names the folder that `fused serve --data` was given")

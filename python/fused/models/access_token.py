@@ -51,6 +51,10 @@ class UdfAccessToken:
         )
         return _with_query(f"{shared_url(self.token)}/run/tiles/{numbers}", format, parameters)
 
+    def get_map_url(self, format: str | None = None, **parameters: Any) -> str:
+        """The address of a map of the function's tiles, to look at; ``format``: ``"mvt"`` (default) or a picture's."""
+        return _with_query(f"{shared_url(self.token)}/map", format, parameters)
+
     def refresh(self, inplace: bool = False) -> UdfAccessToken:
         """The record as it is on the server now."""
         return self._take(call_json("GET", self._path(), "reading a share token"), inplace)
