@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fused import models as models
     from fused import types as types
     from fused import warnings as warnings
+    from fused._cache.decorator import cache as cache
     from fused._load import load as load
     from fused._load import load_async as load_async
     from fused._options import options as options
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _MODULES = ("api", "context", "errors", "models", "types", "warnings")
 _NAMES = {
     "_env": ("fused._options", "set_environment"),
+    "cache": ("fused._cache.decorator", "cache"),
     "load": ("fused._load", "load"),
     "load_async": ("fused._load", "load_async"),
     "options": ("fused._options", "options"),

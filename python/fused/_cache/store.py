@@ -1,0 +1,268 @@
+"""Entries of one folder: found (in memory, then on disk), put there, put aside when damaged, and cleared out."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fused._cache import entry, place, values
+from fused._cache.entry import Damaged, FileState, Head, clocks
+from fused._cache.errors import say_once
+from fused._cache.secret import Keys
+
+MEMORY_BYTES_MAX = 32 << 20
+MEMORY_ENTRY_BYTES_MAX = 4 << 20
+FAILURES = ".failures"
+DRAFT_AGE_S_MAX = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value that was kept, and how old it is."""
+
+    value: Any
+    age_s: float
+    where: str
+
+
+class _Memory:
+    """Small tables as they were read, so that a later hit is a copy of them; the file's state says if they still hold."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, tuple[FileState, bytes, Head, Any]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, path: str, keys: Keys) -> tuple[Head, Any] | None:
+        kept = self._kept.get(path)
+        if kept is None:
+            return None
+        try:
+            same = entry.state_of(os.lstat(path)) == kept[0] and keys.check == kept[1]
+        except OSError:
+            same = False
+        if not same:
+            self.drop(path)
+            return None
+        with contextlib.suppress(KeyError):
+            self._kept.move_to_end(path)
+        return kept[2], kept[3].copy()
+
+    def put(self, path: str, state: FileState, keys: Keys, head: Head, value: Any) -> bool:
+        """Did it keep the value: then the caller must take a copy."""
+        if state.size > MEMORY_ENTRY_BYTES_MAX or time.time_ns() - state.ctime_ns < entry.SETTLED_NS:
+            return False
+        self.drop(path)
+        with self._lock:
+            self._kept[path] = (state, keys.check, head, value)
+            self._bytes += state.size
+            while self._bytes > MEMORY_BYTES_MAX:
+                self._bytes -= self._kept.popitem(last=False)[1][0].size
+        return True
+
+    def drop(self, path: str) -> None:
+        with self._lock:
+            old = self._kept.pop(path, None)
+            if old is not None:
+                self._bytes -= old[0].size
+
+
+memory = _Memory()
+
+
+def find(folder: str, name: str, key: bytes, keys: Keys, max_age_s: int, newer_than_ns: int | None) -> Found | None:
+    """The kept value; with ``newer_than_ns`` only one made after that moment of ``clocks.boot_ns``."""
+    path = f"{folder}/data_{name}"
+    kept = memory.get(path, keys)
+    if kept is not None:
+        age = clocks.age_s(kept[0])
+        if age <= max_age_s and _is_newer(kept[0], newer_than_ns):
+            return Found(kept[1], age, "memory")
+        return None
+    try:
+        read = entry.read(path, key, keys.check)
+        if read is None:
+            return None
+        age = clocks.age_s(read.head)
+        if age > max_age_s or not _is_newer(read.head, newer_than_ns):
+            return None
+        value = values.decode(read.head.kind, read.note, read.body)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever is wrong with a file: it is computed again
+        _put_aside(folder, name, error)
+        return None
+    if read.head.kind == values.TABLE and memory.put(path, read.state, keys, read.head, value):
+        value = value.copy()
+    return Found(value, age, "disk")
+
+
+def _is_newer(head: Head, than_ns: int | None) -> bool:
+    return than_ns is None or (head.boot_id == clocks.boot_id and head.boot_ns >= than_ns)
+
+
+def _put_aside(folder: str, name: str, error: Exception) -> None:
+    path = f"{folder}/data_{name}"
+    if isinstance(error, OSError) and error.errno != errno.ELOOP:  # a link where an entry should be
+        place.not_kept(Path(folder), error)
+        return
+    with contextlib.suppress(OSError):
+        os.rename(path, f"{folder}/.damaged-{name}")
+    memory.drop(path)
+    say_once(
+        f"damaged {folder}",
+        f"@fused.cache: {path!r} was put aside and is computed again: {error or type(error).__name__}",
+    )
+
+
+def put(
+    folder: Path, name: str, key: bytes, keys: Keys, body: values.Body, note: dict[str, Any], max_age_s: int, computing_ns: int
+) -> None:
+    """Stores a body; ``OSError`` when it cannot be."""
+    head = Head(body.kind, 0, 0, 0, clocks.wall_ns(), clocks.boot_ns(), clocks.boot_id, max_age_s, computing_ns, key, b"")
+    entry.write(folder, f"data_{name}", keys.check, head, {**note, **body.note}, body.parts)
+    memory.drop(f"{folder}/data_{name}")
+
+
+# --- failures, for those who wait -----------------------------------------------------------------------------------
+
+
+def put_failure(folder: Path, name: str, key: bytes, keys: Keys, error: BaseException, text: str) -> None:
+    """Tells other processes that wait for this entry how computing it ended."""
+    try:
+        body = values._pickled(error)
+        values.decode(values.FAILURE, {}, memoryview(bytearray(b"".join(bytes(part) for part in body.parts))))
+    except Exception:
+        body = values._pickled(None)
+    head = Head(values.FAILURE, 0, 0, 0, clocks.wall_ns(), clocks.boot_ns(), clocks.boot_id, 60, 0, key, b"")
+    failures = folder / FAILURES
+    with contextlib.suppress(OSError):
+        failures.mkdir(mode=0o700, exist_ok=True)
+        note = {"class": type(error).__name__, "message": str(error)[:10_000], "traceback": text[-100_000:]}
+        entry.write(failures, name, keys.check, head, note, body.parts)
+
+
+def find_failure(folder: str, name: str, key: bytes, keys: Keys, newer_than_ns: int) -> tuple[Any, dict[str, Any]] | None:
+    """``(exception or None, what is known of it)`` of a computation that ended after that moment."""
+    try:
+        read = entry.read(f"{folder}/{FAILURES}/{name}", key, keys.check)
+        if read is None or read.head.kind != values.FAILURE or not _is_newer(read.head, newer_than_ns):
+            return None
+        return values.decode(values.FAILURE, read.note, read.body), read.note
+    except Exception:
+        return None
+
+
+def drop_failure(folder: str, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(f"{folder}/{FAILURES}/{name}")
+
+
+# --- clearing out ---------------------------------------------------------------------------------------------------
+
+
+def shrink(folder: Path, bytes_max: int) -> int:
+    """Removes entries until the folder's are ``bytes_max`` at most: expired ones first, then those not read for longest.
+
+    Gives how many were removed. The newest entry stays unless it alone is too large.
+    """
+    rows = []
+    now_ns = clocks.wall_ns()
+    total = 0
+    for item in scan(folder):
+        total += item.size
+        rows.append((not item.is_expired(now_ns), max(item.used_ns, item.created_ns), item))
+    rows.sort(key=lambda row: row[:2])
+    removed = 0
+    for _, _, item in rows:
+        if total <= bytes_max:
+            break
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(item.path)
+            removed += 1
+        memory.drop(item.path)
+        total -= item.size
+    return removed
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An entry as a listing shows it; its header is believed."""
+
+    path: str
+    size: int
+    created_ns: int
+    max_age_s: int
+    used_ns: int
+    kind: int
+    head: Head
+
+    def is_expired(self, now_ns: int) -> bool:
+        return clocks.age_s(self.head) > self.max_age_s
+
+
+def scan(folder: Path) -> list[Item]:
+    """All entries of a folder whose headers can be read."""
+    items = []
+    try:
+        names = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    with names:
+        for found in names:
+            if not found.name.startswith("data_"):
+                continue
+            item = look(found.path)
+            if item is not None:
+                items.append(item)
+    return items
+
+
+def look(path: str) -> Item | None:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(file)
+        head = entry.unpack(os.read(file, entry.HEAD_BYTES), None, found.st_size)
+    except (OSError, Damaged):
+        return None
+    finally:
+        os.close(file)
+    return Item(path, found.st_size, head.created_ns, head.max_age_s, found.st_atime_ns, head.kind, head)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what broken writers, damage and failures left behind, when it is old; at most once an hour a folder."""
+    marker = folder / ".swept"
+    now = time.time()
+    try:
+        if abs(now - marker.stat().st_mtime) < DRAFT_AGE_S_MAX:
+            return
+    except FileNotFoundError:
+        pass
+    with contextlib.suppress(OSError):
+        marker.touch(mode=0o600)
+        for part in (folder, folder / FAILURES):
+            with os.scandir(part) as names:
+                for found in names:
+                    hidden = found.name.startswith((".data_", ".damaged-")) or part.name == FAILURES
+                    with contextlib.suppress(OSError):
+                        if hidden and now - found.stat(follow_symlinks=False).st_mtime > DRAFT_AGE_S_MAX:
+                            os.unlink(found.path)
+
+
+def _forget_after_fork() -> None:
+    memory._lock = threading.Lock()
+    entry.verified._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
