@@ -13,7 +13,7 @@ PACKAGES = (
 # What the worker itself needs; and asyncio, so that `async def` functions start at once.
 _OWN = (
     "fused", "fused.context", "fused.types", "fused.models", "fused._udf", "fused._parameters", "fused._worker.worker",
-    "fused._worker.encode", "asyncio",
+    "fused._worker.encode", "fused._cache.decorator", "asyncio",
 )  # fmt: skip
 
 
