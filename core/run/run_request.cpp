@@ -15,17 +15,18 @@ constexpr std::array<std::string_view, 11> kReserved{
     "cache_reset"};
 
 constexpr std::string_view kFormats =
-    "parquet, geojson, json, csv, mvt, feather, xlsx, xml, html, png, jpeg, webp, gif, apng, svg, tiff, npy, zip";
+    "parquet, geojson, json, csv, mvt, feather, xlsx, xml, html, txt, png, jpeg, webp, gif, apng, svg, tiff, npy, zip";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kAliases{{{"jpg", "jpeg"},
-                                                                                 {"tif", "tiff"},
-                                                                                 {"pq", "parquet"},
-                                                                                 {"arrow", "feather"},
-                                                                                 {"excel", "xlsx"},
-                                                                                 {"pbf", "mvt"},
-                                                                                 {"htm", "html"},
-                                                                                 {"geoparquet", "parquet"},
-                                                                                 {"numpy", "npy"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kAliases{{{"jpg", "jpeg"},
+                                                                                  {"tif", "tiff"},
+                                                                                  {"pq", "parquet"},
+                                                                                  {"arrow", "feather"},
+                                                                                  {"excel", "xlsx"},
+                                                                                  {"pbf", "mvt"},
+                                                                                  {"htm", "html"},
+                                                                                  {"geoparquet", "parquet"},
+                                                                                  {"numpy", "npy"},
+                                                                                  {"text", "txt"}}};
 
 std::string lower(std::string_view text) {
   std::string out(text);

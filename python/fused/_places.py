@@ -44,24 +44,29 @@ def _tile_at(longitude: float, latitude: float, z: int) -> tuple[int, int]:
 
 
 def list_of_tile(z: int, x: int, y: int) -> list[float]:
+    """``[west, south, east, north]`` in degrees (EPSG:4326)."""
     return tile_bounds(z, x, y)
 
 
 def text_of_tile(z: int, x: int, y: int) -> str:
+    """The same as JSON text, for a parameter that is ``str``."""
     return json.dumps(tile_bounds(z, x, y))
 
 
 def box_of_tile(z: int, x: int, y: int) -> Any:
+    """The tile as a shapely polygon in degrees."""
     import shapely
 
     return shapely.box(*tile_bounds(z, x, y))
 
 
 def xyz_of_tile(z: int, x: int, y: int) -> TileXYZ:
+    """The tile's numbers in the order of ``mercantile``: x, y, z."""
     return TileXYZ(x, y, z)
 
 
 def frame_of_tile(z: int, x: int, y: int) -> Any:
+    """One row with x, y, z and the tile's polygon; EPSG:4326."""
     return _frame(box_of_tile(z, x, y), TileXYZ(x, y, z))
 
 
@@ -115,6 +120,7 @@ def to_bounds(value: Any) -> list[float]:
 
 
 def to_box(value: Any) -> Any:
+    """The box of a place as a shapely polygon; ValueError as ``to_bounds``."""
     import shapely
 
     return shapely.box(*to_bounds(value))
@@ -218,6 +224,7 @@ def to_frame(value: Any) -> Any:
 
 
 def to_geoseries(value: Any) -> Any:
+    """The geometries of ``to_frame``; EPSG:4326."""
     return to_frame(value).geometry
 
 

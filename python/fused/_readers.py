@@ -21,6 +21,7 @@ class Unreadable(Exception):
 
 
 def read_str(value: Any) -> str:
+    """Text as it is; JSON values as their JSON text."""
     if type(value) is str:
         return value
     if isinstance(value, bool | dict | list):
@@ -29,6 +30,7 @@ def read_str(value: Any) -> str:
 
 
 def read_int(value: Any) -> int:
+    """Decimal digits, or a number without decimals."""
     if type(value) is str:
         if "_" in value:
             raise Unreadable("digits only")
@@ -41,22 +43,26 @@ def read_int(value: Any) -> int:
 
 
 def read_float(value: Any) -> float:
+    """What Python's ``float`` takes, so ``nan`` and ``inf`` too; no ``_`` between digits."""
     if type(value) is str and "_" in value:
         raise Unreadable("digits only")
     return float(value)
 
 
 def read_bool(value: Any) -> bool:
+    """False for an empty text and ``false`` in any case; every other text is True."""
     if type(value) is str:
         return value.lower() != "false" and value != ""
     return bool(value)
 
 
 def read_bytes(value: Any) -> bytes:
+    """Text as UTF-8; a list of numbers from 0 to 255."""
     return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def read_complex(value: Any) -> complex:
+    """``1+2j``."""
     return complex(value)
 
 
@@ -106,6 +112,7 @@ def _from_epoch(value: Any) -> dt.datetime:
 
 
 def read_date(value: Any) -> dt.date:
+    """The day of ``read_datetime``."""
     return read_datetime(value).date()
 
 
@@ -141,6 +148,7 @@ def read_timedelta(value: Any) -> dt.timedelta:
 
 
 def read_timestamp(value: Any) -> Any:
+    """A ``pandas.Timestamp``; numbers are seconds (milliseconds) since 1970, in UTC."""
     import pandas
 
     if isinstance(value, str) and _number(value) is None:
@@ -173,6 +181,7 @@ def read_dataframe(value: Any) -> Any:
 
 
 def read_series(value: Any) -> Any:
+    """A ``pandas.Series`` of a JSON list, or of an object whose keys become its index."""
     import pandas
 
     value = read_json(value)
@@ -182,6 +191,7 @@ def read_series(value: Any) -> Any:
 
 
 def read_array(value: Any) -> Any:
+    """A ``numpy.ndarray`` of a JSON list (of lists) of numbers."""
     import numpy
 
     value = read_json(value)

@@ -150,6 +150,7 @@ def load_by_name(owner: str | None, name: str, collection: str | None = None) ->
 
 
 def load_by_id(identity: str) -> Udf:
+    """A saved function by its UUID; ``NotFoundError``."""
     return udf_of_record(call_json("GET", f"/udf/by-id{path_of(identity)}", f"loading the function with id {identity}"))
 
 

@@ -15,14 +15,17 @@ from fused.errors import ConfigurationError
 
 
 def folder() -> Path:
+    """``~/.fused``, or what ``FUSED_HOME`` names."""
     return Path(os.environ.get("FUSED_HOME") or Path.home() / ".fused")
 
 
 def settings_path() -> Path:
+    """Options, as TOML."""
     return folder() / "settings.toml"
 
 
 def credentials_path() -> Path:
+    """The token and the server it is for, as JSON."""
     return folder() / "credentials"
 
 

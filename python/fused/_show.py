@@ -17,7 +17,7 @@ LINES_MAX = 40
 
 
 def udf_text(udf: Udf) -> str:
-    """``<Udf hello(n, tag) · cache 1h · headers utils · saved as …>`` and what to do with it."""
+    """``<Udf 'hello': udf(n, tag), cache_max_age='1h', headers=['utils'], id=…>``: what is stated, nothing else."""
     parts = [f"Udf {udf.name!r}: {_call(udf)}"]
     if udf.parameters:
         parts.append(f"parameters={udf.parameters!r}")
@@ -59,6 +59,7 @@ def udf_html(udf: Udf) -> str:
 
 
 def step_text(step: UdfJobStepConfig) -> str:
+    """What it would run, and how to run it."""
     udf = step.udf
     name = "None" if udf is None else repr(udf.name)
     lines = [f"UdfJobStepConfig(udf={name}, parameters={dict(udf.parameters) if udf is not None else {}!r}"]
@@ -70,10 +71,12 @@ def step_text(step: UdfJobStepConfig) -> str:
 
 
 def step_html(step: UdfJobStepConfig) -> str:
+    """The same for notebooks."""
     return f"<pre>{html.escape(step_text(step))}</pre>"
 
 
 def evaluation_text(result: UdfEvaluationResult) -> str:
+    """Time, output, value or error, and the schema of a table to paste into the decorator."""
     name = getattr(result.udf, "name", result.udf)
     lines = [f"{name}: {'failed' if result.has_exception else 'done'} in {result.time_taken_seconds:.3f} s"]
     if result.is_cached:
@@ -90,6 +93,7 @@ def evaluation_text(result: UdfEvaluationResult) -> str:
 
 
 def evaluation_html(result: UdfEvaluationResult) -> str:
+    """The same for notebooks: a table as the notebook shows tables."""
     data: Any = result.data
     if result.has_exception or not hasattr(data, "_repr_html_"):
         return f"<pre>{html.escape(evaluation_text(result))}</pre>"

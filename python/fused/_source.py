@@ -164,6 +164,7 @@ def find_node(tree: ast.AST, name: str, line: int) -> FunctionNode | None:
 
 
 def first_line(node: FunctionNode) -> int:
+    """The line of the first decorator, else of ``def``; from 1."""
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 

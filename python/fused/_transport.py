@@ -50,6 +50,7 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
+        """The run's id, which names its log, else the id of the request."""
         return self.headers.get("x-fused-run-id") or self.headers.get("x-request-id")
 
     @property
@@ -113,6 +114,7 @@ def request(
 
 
 def user_agent() -> str:
+    """What this SDK calls itself."""
     return f"fused-server-sdk/{__version__} Python/{platform.python_version()}"
 
 

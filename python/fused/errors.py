@@ -103,6 +103,7 @@ class UdfError(FusedError):
 
     @property
     def exception_class(self) -> str | None:
+        """The name of the class of the exception that the function raised; None where it was ended from outside."""
         return self.child_exception_class
 
     def __str__(self) -> str:

@@ -42,19 +42,12 @@ Tile = Annotated["geopandas.GeoDataFrame", Place("Tile")]
 TileGDF = Annotated["geopandas.GeoDataFrame", Place("TileGDF")]
 ViewportGDF = Annotated["geopandas.GeoDataFrame", Place("ViewportGDF")]
 
-_ERRORS = (
-    "UdfRuntimeError",
-    "UdfSerializationError",
-    "UdfTimeoutError",
-    "UdfSelfRecursionError",
-    "JobPoolTailTimeoutError",
-)
+_ERRORS = ("UdfRuntimeError", "UdfSerializationError", "UdfTimeoutError")
 
 
 def __getattr__(name: str) -> Any:
     if name in _ERRORS:
         from . import errors
 
-        if hasattr(errors, name):
-            return getattr(errors, name)
+        return getattr(errors, name)
     raise AttributeError(f"module 'fused.types' has no attribute {name!r}")

@@ -23,7 +23,7 @@ HELP = """\
 
 Parameters are read by the function's annotations: n=3 becomes a number where it says `n: int`.
 """
-SUFFIX_FORMATS = {".pq": "parquet", ".jpg": "jpeg", ".tif": "tiff", ".htm": "html", ".pbf": "mvt", ".txt": "json"}
+SUFFIX_FORMATS = {".pq": "parquet", ".jpg": "jpeg", ".tif": "tiff", ".htm": "html", ".pbf": "mvt"}
 
 
 def add_parser(verbs: Any) -> None:

@@ -16,7 +16,7 @@ from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
 from fused.warnings import FusedDeprecationWarning, FusedIgnoredWarning
 
-Tile = tuple[int, int, int]
+Tile = tuple[int, int, int]  # z, x, y
 TILE_ZOOM_MAX = 24
 _TOKEN = re.compile(r"[0-9a-f]{64}\Z|(fsh|fc|UDF)_[A-Za-z0-9_-]+\Z")
 # Older ways to say which function: fused.run(token=…), fused.run(udf_email=…, udf_name=…).
@@ -41,6 +41,7 @@ class Call:
 
     @property
     def label(self) -> str:
+        """How messages call what runs."""
         return self.udf.name if self.udf is not None else self.name or "the shared function"
 
 
@@ -50,6 +51,7 @@ def is_token(text: str) -> bool:
 
 
 def is_uuid(text: str) -> bool:
+    """Is this text a UUID in its usual form."""
     try:
         return str(uuid.UUID(text)) == text.lower()
     except ValueError:
@@ -203,10 +205,12 @@ def resolve_engine(call: Call, engine: str | None, instance_type: str | None, di
 
 
 def server_is_known() -> bool:
+    """Is there anywhere to run but here."""
     return channel() is not None or options.base_url is not None
 
 
 def resolve_age(call: Call, cache_max_age: str | int | None, cache: bool | None) -> None:
+    """``cache_max_age`` in whole seconds; ``cache=False`` is 0. ValueError when both are given or cannot be read."""
     if cache not in (None, True, False):
         raise ValueError(f"cache={cache!r} is not True or False")
     if cache is False and cache_max_age is not None:

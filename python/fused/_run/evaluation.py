@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class UdfEvaluationResult:
-    """``data`` is the value (None after a failure); times in seconds; ``original_content`` the bytes as they came."""
+    """A run's value with all that is known about it.
+
+    ``data``: the value, None after a failure. ``udf``: what ran; the token where a share token was run.
+    ``time_taken_seconds``: from asking to having, the network included. ``stdout``, ``stderr``: what the function
+    printed, as text; long output without its middle. ``exception``: what ``raise_for_error`` raises;
+    ``exception_class``, ``error_message``, ``error_lineno`` (a line of the function's own text) and ``error_type``
+    (``runtime_error``, ``serialization_error``, ``timeout_error``) tell of it. ``is_cached``, ``cache_source``: a
+    stored result, and from where. ``original_content``, ``original_headers`` (names in small letters), ``status``:
+    the HTTP reply as it came; empty for a run in this process. ``request_id``: for ``fused logs``.
+    """
 
     data: Any = None
     udf: Udf | str | None = None

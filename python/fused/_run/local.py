@@ -13,12 +13,11 @@ from typing import Any
 from fused._inside import local_depth, local_run
 from fused._options import options
 from fused._parameters import plan
+from fused._run.arguments import Tile
 from fused._run.evaluation import UdfEvaluationResult
 from fused.errors import UdfRuntimeError
 from fused.models.udf import Udf
 from fused.warnings import FusedTypeWarning
-
-Tile = tuple[int, int, int]
 
 
 def call_local(udf: Udf, parameters: Mapping[str, Any], tile: Tile | None = None) -> Any:

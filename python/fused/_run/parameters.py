@@ -22,6 +22,7 @@ def encode_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encode_parameter(value: Any, name: str) -> Any:
+    """One value, see ``encode_parameters``; ``name`` is for the message of a ``TypeError``."""
     if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool | enum.Enum)):
         return _plain(value)
     if isinstance(value, bool | list | tuple | dict):

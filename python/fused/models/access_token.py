@@ -11,8 +11,6 @@ from urllib.parse import quote, urlencode
 from fused._duration import parse_duration
 from fused._transport import call_json, path_of, shared_url
 
-Number = int | None
-
 
 @dataclass(repr=False)
 class UdfAccessToken:
@@ -35,6 +33,7 @@ class UdfAccessToken:
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> UdfAccessToken:
+        """From the server's record; keys it does not know are left out."""
         known = {each.name for each in fields(cls)}
         return cls(**{key: item for key, item in value.items() if key in known})
 
@@ -43,7 +42,12 @@ class UdfAccessToken:
         return _with_query(f"{shared_url(self.token)}/run/file", format, parameters)
 
     def get_tile_url(
-        self, x: Number = None, y: Number = None, z: Number = None, format: str | None = None, **parameters: Any
+        self,
+        x: int | None = None,
+        y: int | None = None,
+        z: int | None = None,
+        format: str | None = None,
+        **parameters: Any,
     ) -> str:
         """The address of one tile, or the template with ``{z}/{x}/{y}`` that maps want when no number is given."""
         numbers = "/".join(
@@ -107,7 +111,8 @@ class UdfAccessToken:
 
     def _repr_html_(self) -> str:
         url = html.escape(self.get_file_url(), quote=True)
-        return f'<div>{html.escape(str(self.udf_slug))}: <a href="{url}">{url}</a></div>'
+        tiles = html.escape(self.get_map_url(), quote=True)
+        return f'<div>{html.escape(str(self.udf_slug))}: <a href="{url}">{url}</a> · <a href="{tiles}">map</a></div>'
 
 
 class UdfAccessTokenList(list[UdfAccessToken]):

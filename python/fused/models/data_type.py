@@ -113,17 +113,21 @@ class TypeParser:
         self.column = column
 
     def at_end(self) -> bool:
+        """Is there nothing left but spaces."""
         self._space()
         return self.at >= len(self.text)
 
     def rest(self) -> str:
+        """What is left."""
         return self.text[self.at :].strip()
 
     def skip_separator(self) -> None:
+        """Columns are separated by spaces, a comma, or both."""
         self._space()
         self._take(",")
 
     def field(self) -> tuple[str, DataType]:
+        """Reads ``name:type``; the name may stand in double quotes. ``ValueError`` says what is missing."""
         self._space()
         if self.text.startswith('"', self.at):
             try:
@@ -143,6 +147,7 @@ class TypeParser:
         return str(name), self.kind()
 
     def kind(self) -> DataType:
+        """Reads one type and gives its canonical form; ``ValueError`` lists the types."""
         self._space()
         match = _NAME.match(self.text, self.at)
         if match is None:

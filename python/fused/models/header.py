@@ -29,12 +29,14 @@ class Header:
             )
 
     def to_json(self) -> dict[str, Any]:
+        """As it travels with a function."""
         return {"module_name": self.module_name, "source_code": self.source_code, "source_file": self.source_file}
 
     model_dump = to_json
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> Header:
+        """From that; ``KeyError`` without ``module_name``."""
         return cls(str(value["module_name"]), str(value.get("source_code") or ""), value.get("source_file"))
 
 

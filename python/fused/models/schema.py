@@ -34,6 +34,7 @@ class Field:
         return f"{name}:{type_text(self.type)}"
 
     def to_json(self) -> dict[str, Any]:
+        """As it travels in ``Schema.to_json``."""
         return {"name": self.name, "type": self.type, "nullable": self.nullable, "metadata": self.metadata}
 
 
@@ -93,6 +94,7 @@ class Schema:
 
     @property
     def names(self) -> list[str]:
+        """The columns' names, in order."""
         return [each.name for each in self.fields]
 
     def to_json(self) -> dict[str, Any]:

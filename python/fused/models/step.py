@@ -80,10 +80,12 @@ class UdfJobStepConfig:
     model_dump = to_json
 
     def model_dump_json(self) -> str:
+        """``to_json`` as text."""
         return json.dumps(self.to_json(), ensure_ascii=False)
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> UdfJobStepConfig:
+        """From such a record; ``KeyError`` without ``udf``."""
         return cls(
             udf=Udf.of_json(value["udf"]),
             input=value.get("input"),
