@@ -4,6 +4,7 @@
 #include <set>
 
 #include "auth/authenticator.hpp"
+#include "auth/cache_secrets.hpp"
 #include "auth/names.hpp"
 #include "auth/permissions.hpp"
 #include "base/ids.hpp"
@@ -80,6 +81,21 @@ TEST_F(Auth, the_first_start_makes_organisation_user_home_and_a_token_file_for_i
     ASSERT_EQ(::stat((root / name).c_str(), &facts), 0) << name;
     EXPECT_EQ(facts.st_mode & 07777, 0600u) << name;
   }
+}
+
+TEST_F(Auth, each_owner_has_a_cache_secret_that_stays_and_a_damaged_key_makes_new_ones) {
+  const Server server(root);
+  const auto first = CacheSecrets::open(server.data);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->of("default", "a").size(), 64u);
+  EXPECT_NE(first->of("default", "a"), first->of("default", "b"));
+  EXPECT_NE(first->of("org", "1a"), first->of("org1", "a"));
+  struct stat facts{};
+  ASSERT_EQ(::stat((root / "cache-key").c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 07777, 0600u);
+  EXPECT_EQ(CacheSecrets::open(server.data)->of("default", "a"), first->of("default", "a"));
+  put_file(root / "cache-key", "zz\n");
+  EXPECT_NE(CacheSecrets::open(server.data)->of("default", "a"), first->of("default", "a"));
 }
 
 TEST_F(Auth, later_starts_keep_the_token_and_replace_a_lost_or_dead_one) {
@@ -199,6 +215,26 @@ TEST_F(Auth, names_are_unique_and_fit_into_a_path) {
   EXPECT_EQ(server.people.create_organisation("acme").error().kind, ErrorKind::conflict);
   EXPECT_TRUE(server.people.create_user(other->id, "ann@acme.example", "ann", Role::owner))
       << "the same name elsewhere";
+}
+
+TEST_F(Auth, a_role_is_in_force_for_the_tokens_there_are_and_the_last_owner_stays) {
+  std::string token;
+  {
+    Server server(root);
+    const std::string first = server.people.owner_of_server().id;
+    const auto member = *server.people.create_user(server.people.organisation("default")->id, "m@x", "m", Role::member);
+    token = server.people.create_token(member.id, "t", {})->token;
+    EXPECT_EQ(server.people.set_role(first, Role::member).error().kind, ErrorKind::conflict);
+    EXPECT_EQ(server.people.set_role("nobody", Role::owner).error().kind, ErrorKind::not_found);
+    EXPECT_EQ(server.people.set_role(member.id, Role::none).error().kind, ErrorKind::invalid_argument);
+    ASSERT_TRUE(server.people.set_role(member.id, Role::owner));
+    EXPECT_EQ(server.people.actor_of(token).role, Role::owner);
+    EXPECT_TRUE(server.people.set_role(first, Role::member)) << "there is another owner now";
+    EXPECT_EQ(server.people.set_enabled(member.id, false).error().kind, ErrorKind::conflict);
+    ASSERT_TRUE(server.people.set_role(first, Role::owner));
+  }
+  Server again(root);
+  EXPECT_EQ(again.people.actor_of(token).role, Role::owner);
 }
 
 TEST_F(Auth, a_disabled_users_tokens_die_and_the_last_owner_stays) {

@@ -88,6 +88,7 @@ void context_member(std::string& out, const RunRequest& r, const RunFrameContext
   }
   out += '}';
   member(out, "run_token", context.run_token);
+  member(out, "cache_secret", context.cache_secret);
   member(out, "base_url", context.base_url);
   out += '}';
 }

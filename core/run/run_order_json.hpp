@@ -12,6 +12,7 @@ struct RunFrameContext {
   std::string_view base_url;
   std::string_view execution_environment_id;
   std::int64_t worker_growth_bytes = 1LL << 30;
+  std::string_view cache_secret = {};  // auth/cache_secrets.hpp
 };
 
 RunOrder make_run_order(const RunRequest& request, const RunFrameContext& context);

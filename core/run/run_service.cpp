@@ -28,8 +28,11 @@ asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::sha
 
   // Order, and wait for its end.
   const std::string run_token = tokens_.begin(run_actor(request));
-  const RunOrder order = make_run_order(
-      request, {run_token, options_.base_url, options_.execution_environment_id, options_.worker_growth_bytes});
+  const std::string cache_secret =
+      options_.cache_secrets ? options_.cache_secrets->of(request.function->organisation, request.function->owner_id)
+                             : std::string();
+  const RunOrder order = make_run_order(request, {run_token, options_.base_url, options_.execution_environment_id,
+                                                  options_.worker_growth_bytes, cache_secret});
   const auto conversation = std::make_shared<RunConversation>(io_, request, ticket, nested_);
   conversation->log_dir = RunPath::of(started, request.actor.email, request.folder_id).as_seen_by_functions();
   if (begun) begun(conversation);

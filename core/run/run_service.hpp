@@ -4,8 +4,10 @@
 #include <boost/asio/io_context.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "auth/cache_secrets.hpp"
 #include "auth/run_tokens.hpp"
 #include "logs/run_log.hpp"
 #include "run/outcome.hpp"
@@ -34,7 +36,8 @@ struct RunServiceOptions {
   int recursion_max = 5;
   std::int64_t worker_growth_bytes = 1LL << 30;
   std::string execution_environment_id = "default";
-  std::string base_url;  // of this server, as functions may reach it
+  std::string base_url;                                      // of this server, as functions may reach it
+  std::optional<CacheSecrets> cache_secrets = std::nullopt;  // without: what functions cache lasts for one worker
 };
 
 struct RunFigures {

@@ -83,7 +83,7 @@ Status remove_leftovers(const PathResolver& files, WriteGate& gate) {
 
 // A copy or a backup may have come back readable for others.
 Status keep_private(const PathResolver& files) {
-  for (const std::string_view name : {"token", "share-key", "state.db", "lock"}) {
+  for (const std::string_view name : {"token", "share-key", "cache-key", "state.db", "lock"}) {
     const auto file = files.open_file(name, O_RDONLY | O_NOFOLLOW);
     if (!file && file.error().kind == ErrorKind::not_found) continue;
     if (!file) return std::unexpected(file.error());
