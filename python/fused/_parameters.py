@@ -89,6 +89,15 @@ class Binder:
         self._required = [name for name, made in self.parameters.items() if made.required]
         self._fresh = [name for name, made in self.parameters.items() if made.fresh_default]
         self._tile_plan = _TilePlan(self.parameters)
+        # `bbox` is the older name of `bounds`: a caller may use either, where the function has the other.
+        self._alias = next(
+            (
+                (given, own)
+                for given, own in (("bbox", "bounds"), ("bounds", "bbox"))
+                if own in self.parameters and given not in self.parameters and self.rest is None
+            ),
+            None,
+        )
 
     def bind(
         self,
@@ -111,6 +120,8 @@ class Binder:
             given.update(texts)
         if typed:
             given.update(typed)
+        if self._alias and self._alias[0] in given:
+            given.setdefault(self._alias[1], given.pop(self._alias[0]))
         reads = self._reads
         arguments: dict[str, Any] = {}
         for name, value in given.items():

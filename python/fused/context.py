@@ -85,14 +85,13 @@ def get_recursion_factor() -> int:
 
 
 def get_share_token() -> str | None:
-    """The share token by which this run was asked for, or None."""
-    found: str | None = _value("share_token")
-    return found
+    """Always None on this server: a function does not get the token that opens it; ``is_shared`` tells of it."""
+    return None
 
 
 def is_shared() -> bool:
     """Was this run asked for by a share token."""
-    return get_share_token() is not None
+    return bool(_value("share_token"))
 
 
 def get_session_token() -> str | None:

@@ -210,17 +210,19 @@ def definitions(module: types.ModuleType) -> tuple[dict[str, Any], dict[str, typ
 def entry_point(module: types.ModuleType, entrypoint: str | None) -> Any:
     """The one named by ``entrypoint``, else ``udf``, else the only one; InvalidCode lists the names otherwise."""
     names = module.__dict__
+    udfs, plain = definitions(module)
     for name in (entrypoint, "udf"):
         value = names.get(name) if name else None
         if value is not None and (is_udf(value) or (callable(value) and not isinstance(value, type))):
             return value
-    udfs, plain = definitions(module)
+        if name and name == entrypoint and name != "udf":
+            listed = ", ".join(udfs or plain) or "no function"
+            raise InvalidCode(f"the text has no function {entrypoint!r}, which `entrypoint` names; it defines {listed}")
     for found in (udfs, plain):
         if len(found) == 1:
             return next(iter(found.values()))
         if found:
             raise InvalidCode(
                 f"the text defines {', '.join(found)}: name one of them `udf`, or say which by `entrypoint`"
-                + (f" ({entrypoint!r} is not among them)" if entrypoint and entrypoint != "udf" else "")
             )
     raise InvalidCode("the text defines no function: write `@fused.udf` over `def udf(...)`")

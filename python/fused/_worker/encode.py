@@ -119,15 +119,18 @@ def _listed(value: Any, request: Request, in_given_order: bool = False) -> Encod
     prepared = _prepared(value, kind)
     names = request.formats if in_given_order else _in_order(prepared, kind, request)
     why: list[str] = []
+    refused: set[str] = set()
     for name in names:
         try:
             return _encode_as(prepared, kind, name, request)
         except ColumnUnsuited as error:
             why = [str(error)]
+            refused.update(tables.TYPED_FORMATS)
             break
         except Unsuited as error:
             why.append(str(error))
-    raise _no_format(value, prepared, kind, request, why)
+            refused.add(name)
+    raise _no_format(value, prepared, kind, request, why, refused)
 
 
 def _in_order(prepared: Any, kind: str, request: Request) -> list[str]:
@@ -264,10 +267,10 @@ def _table_formats(value: Any, request: Request) -> list[str]:
     return [name for name in tables.GEO_FORMATS if name != "mvt" or request.tile is not None]
 
 
-def _no_format(value: Any, prepared: Any, kind: str, request: Request, why: list[str]) -> Exception:
+def _no_format(value: Any, prepared: Any, kind: str, request: Request, why: list[str], refused: set[str]) -> Exception:
     if kind == "simple":
         values.dumps(prepared)  # what JSON cannot carry, nothing here can: say so instead
-    possible = _possible(prepared, kind, request)
+    possible = [name for name in _possible(prepared, kind, request) if name not in refused]
     asked = ", ".join(request.formats) or "none"
     reason = f" ({why[0]})" if why else ""
     return NoFormat(

@@ -43,6 +43,7 @@ class Function:
         "module",
         "new_imports",
         "source",
+        "stated",
         "udf",
     )
 
@@ -58,6 +59,7 @@ class Function:
         self.entry: Any = None
         self.call: Callable[..., Any] | None = None
         self.binder: _parameters.Binder | None = None
+        self.stated: dict[str, Any] | None = None  # the decorator's default_parameters
         self._seen: list[tuple[Any, dict[str, Any]]] = []
 
     @property
@@ -70,6 +72,7 @@ class Function:
         self.module = self.source.execute()
         self.entry = code.entry_point(self.module, self.udf.get("entrypoint"))
         self.call = code.raw_function(self.entry)
+        self.stated = self.entry.parameters if code.is_udf(self.entry) else None
         if self.binder is None or not self.is_kept:
             self.binder = _parameters.plan(self.call)
         if self.is_kept:
@@ -237,8 +240,14 @@ class _Run:
         self.context.udf = function.entry
         assert function.binder is not None and function.call is not None
         tile = order.get("tile")
+        beneath = udf.get("parameters")
+        if function.stated:
+            beneath = {**function.stated, **(beneath or {})}
         positional, named = function.binder.bind(
-            order.get("query") or (), order.get("typed"), udf.get("parameters"), tuple(tile) if tile else None
+            order.get("query") or (),
+            order.get("typed"),
+            beneath,
+            tuple(tile) if tile else None,
         )
         if order.get("profile"):
             return self._profiled(function, positional, named)

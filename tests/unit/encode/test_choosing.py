@@ -40,6 +40,14 @@ def test_the_first_format_of_a_list_that_suits_is_taken():
     assert asked(pd.DataFrame({"a": [1]}), "geojson", "csv").format == "csv"
 
 
+def test_what_has_just_been_refused_is_not_offered():
+    mixed = pd.DataFrame({"a": [1, "x", b"y"]})
+    with pytest.raises(NoFormat) as refused:
+        asked(mixed, "parquet")
+    assert not {"parquet", "feather"} & set(refused.value.possible)
+    assert "html" in refused.value.possible
+
+
 def test_an_unknown_format_names_the_possible_ones():
     with pytest.raises(NoFormat) as refused:
         asked(pd.DataFrame({"a": [1]}), "docx")

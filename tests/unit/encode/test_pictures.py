@@ -290,7 +290,15 @@ def test_tiff_tags_tell_the_client_what_the_value_was():
     assert data_array["orig_type"] == "xarray.DataArray"
     dataset = raster(xr.Dataset({"<v>&": (("y", "x"), np.eye(3))})).tags
     assert (dataset["key"], dataset["orig_type"]) == ("<v>&", "xarray.Dataset")
-    assert raster(np.eye(3)).crs is None
+
+
+def test_an_array_without_bounds_lies_on_the_world_or_its_tile_for_viewers_only():
+    nowhere = raster(np.eye(3))
+    assert nowhere.crs.to_epsg() == 4326
+    assert nowhere.bounds == (-180, -90, 180, 90)
+    assert "bounds" not in nowhere.tags  # a client gets the array back without bounds, as it was given
+    tile = raster(np.eye(3), tile=(1, 0, 1))
+    assert tile.bounds == pytest.approx((-180, -85.0511287798, 0, 0))
 
 
 def test_channels_last_are_bands_for_viewers_and_stay_as_they_are_for_clients():

@@ -304,3 +304,13 @@ def test_what_cannot_be_read_is_answered_with_how_it_is_written(annotation: str,
     udf.__annotations__["value"] = annotation
     with pytest.raises(InvalidParameter, match=advice):
         plan(udf).bind(query=[("value", text)])
+
+
+def test_bbox_and_bounds_are_names_of_one_thing(shared_worker) -> None:
+    box = "[1, 2, 3, 4]"
+    assert shared_worker.run("def udf(bounds: list):\n    return bounds\n", query=[["bbox", box]]).value == [1, 2, 3, 4]
+    assert shared_worker.run("def udf(bbox: list):\n    return bbox\n", query=[["bounds", box]]).value == [1, 2, 3, 4]
+    both = "def udf(bounds: list, bbox: list):\n    return [bounds, bbox]\n"
+    assert shared_worker.run(both, query=[["bounds", "[1]"], ["bbox", "[2]"]]).value == [[1], [2]]
+    given = shared_worker.run("def udf(bounds: list):\n    return bounds\n", query=[["bounds", "[1]"], ["bbox", "[2]"]])
+    assert given.value == [1]

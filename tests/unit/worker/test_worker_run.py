@@ -364,6 +364,28 @@ def test_workers_end_when_the_zygote_ends(tmp_path_factory: pytest.TempPathFacto
         assert not os.path.exists(f"/proc/{worker.pid}")
 
 
+def test_defaults_of_the_decorator_lie_beneath_those_saved_with_the_function_and_those_beneath_a_call(
+    shared_worker: TestWorker,
+) -> None:
+    decorated = "import fused\n@fused.udf(default_parameters={'n': 5, 'm': 1})\n"
+    code = decorated + "def udf(n: int = 0, m: int = 0):\n    return [n, m]\n"
+    assert shared_worker.run(code).value == [5, 1]
+    assert shared_worker.run(code, udf={"parameters": {"m": 2}}).value == [5, 2]
+    assert shared_worker.run(code, udf={"parameters": {"m": 2}}, query=[["n", "9"]]).value == [9, 2]
+
+
+def test_an_entrypoint_that_is_not_there_is_named_with_those_that_are(shared_worker: TestWorker) -> None:
+    result = shared_worker.run("def udf():\n    return 1\ndef area():\n    return 2\n", udf={"entrypoint": "aera"})
+    assert result.header["outcome"] == "invalid_code"
+    assert "'aera'" in result.header["error"]["message"] and "udf, area" in result.header["error"]["message"]
+
+
+def test_a_function_knows_whether_a_share_token_opened_it(shared_worker: TestWorker) -> None:
+    code = "import fused\ndef udf():\n    return [fused.context.is_shared(), fused.context.get_share_token()]\n"
+    assert shared_worker.run(code, context={"share_token": False}).value == [False, None]
+    assert shared_worker.run(code, context={"share_token": True}).value == [True, None]
+
+
 def test_pid_memory_and_times_are_reported(shared_worker: TestWorker) -> None:
     code = "import time\ndef udf(n: int):\n    data = bytearray(n)\n    time.sleep(0.02)\n    return len(data)\n"
     small: Result = shared_worker.run(code, query=[["n", "1000"]])

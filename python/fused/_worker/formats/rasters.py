@@ -26,6 +26,7 @@ from .base import (
 FORMATS = ("png", "tiff", "npy", "jpeg", "webp", "gif", "apng", "svg", "html", "json")
 _PILLOW = {"jpeg": "JPEG", "webp": "WEBP", "gif": "GIF"}
 _CONVERTED_PIXELS_MAX = 64 << 20
+_WORLD = [-180.0, -90.0, 180.0, 90.0]  # where an array lies of which nothing is said, as in the hosted product
 _TIFF_FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 
 
@@ -129,7 +130,7 @@ def encode(raster: Raster, name: str, request: Request) -> Encoded:
         if name == "npy":
             body = _npy(array)
         elif name == "tiff":
-            body = _tiff(raster, for_viewers=not (request.is_preference_list or request.for_client))
+            body = _tiff(raster, request)
         elif name == "png":
             body, note = _png(raster)
         elif name == "json":
@@ -163,9 +164,17 @@ def _npy(array: Any) -> Any:
     return _native.encode_npy(raw, descr, fortran, list(array.shape))
 
 
-def _tiff(raster: Raster, for_viewers: bool) -> Any:
-    """Height and width are the last two axes, which keeps any array as it is; ``for_viewers`` channels become bands."""
+def _place(raster: Raster, request: Request) -> list[float]:
+    """The box for GeoTIFF's own keys; the ``bounds`` tag, which clients read back, is written only for given bounds."""
+    if raster.bounds is not None:
+        return raster.bounds
+    return list(_native.tile_bounds(*request.tile)) if request.tile is not None else _WORLD
+
+
+def _tiff(raster: Raster, request: Request) -> Any:
+    """Height and width are the last two axes, which keeps any array as it is; for viewers channels become bands."""
     array = raster.array
+    for_viewers = not (request.is_preference_list or request.for_client)
     if for_viewers and array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[0] > 4:
         array = array.transpose(2, 0, 1)
     shape = [int(side) for side in array.shape]
@@ -188,8 +197,9 @@ def _tiff(raster: Raster, for_viewers: bool) -> Any:
     if raster.key is not None:
         tags.append(("key", raster.key))
     raw = array.reshape(-1).view(np.uint8)
+    box = _place(raster, request)
     return _native.encode_tiff(
-        raw, bands, height, width, array.dtype.itemsize, _TIFF_FORMATS[array.dtype.kind], tags, raster.bounds or []
+        raw, bands, height, width, array.dtype.itemsize, _TIFF_FORMATS[array.dtype.kind], tags, box
     )
 
 

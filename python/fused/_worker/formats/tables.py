@@ -13,6 +13,8 @@ from .families import family, geopandas_module
 TABLE_FORMATS = ("parquet", "json", "csv", "feather", "xlsx", "xml", "html")
 GEO_FORMATS = ("parquet", "geojson", "mvt", "json", "csv", "feather", "xlsx", "xml", "html")
 
+TYPED_FORMATS = ("parquet", "feather")  # every column has one type there
+
 
 def encode(value: Any, name: str, request: Request) -> Encoded:
     """The table as one of GEO_FORMATS; ``Unsuited`` where this table cannot be that."""
