@@ -47,7 +47,9 @@ def _only_reads(node: ast.expr, parents: dict[ast.AST, ast.AST]) -> bool:
             return True
         case ast.For(iter=found) | ast.comprehension(iter=found) if found is node:
             return True
-        case ast.Compare() | ast.If() | ast.While() | ast.BoolOp() | ast.UnaryOp() | ast.FormattedValue() | ast.Starred():
+        case (
+            ast.Compare() | ast.If() | ast.While() | ast.BoolOp() | ast.UnaryOp() | ast.FormattedValue() | ast.Starred()
+        ):
             return True
         case ast.BinOp():
             return True

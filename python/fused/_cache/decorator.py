@@ -75,8 +75,12 @@ def _decorated(settings: Settings, fn: Any) -> Any:
         return type(fn)(_decorated(settings, fn.__func__))
     if not isinstance(fn, types.FunctionType):
         if hasattr(fn, "entrypoint") and hasattr(fn, "fn"):
-            raise TypeError("@fused.udf goes on top of @fused.cache, or results are kept by @fused.udf(cache_max_age=…)")
-        raise TypeError(f"fused.cache wants a function (def …), not {fn!r:.100}; settings are named: @fused.cache(path=…)")
+            raise TypeError(
+                "@fused.udf goes on top of @fused.cache, or results are kept by @fused.udf(cache_max_age=…)"
+            )
+        raise TypeError(
+            f"fused.cache wants a function (def …), not {fn!r:.100}; settings are named: @fused.cache(path=…)"
+        )
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise TypeError(
             f"fused.cache: {fn.__qualname__!r} is a generator, whose values can be read only once: return a list of them"

@@ -92,7 +92,9 @@ def steps(call: Call) -> Steps:
     """From a miss to the value. ``TimeoutError`` when another call holds the entry for too long."""
     call.asked_ns = clocks.boot_ns()
     if call.path in _computing.get():
-        raise RecursionError(f"{call.fn.__qualname__} calls itself with the same arguments while it computes their value")
+        raise RecursionError(
+            f"{call.fn.__qualname__} calls itself with the same arguments while it computes their value"
+        )
     deadline = time.monotonic() + call.lock_timeout_s
     while True:
         with _flights_lock:
@@ -251,7 +253,9 @@ def _make_room(call: Call, body: values.Body) -> bool:
 
 def _failure(call: Call, error: Any, known: dict[str, Any]) -> BaseException:
     if isinstance(error, BaseException):
-        error.add_note(f"(another process computed {call.fn.__qualname__}(…) and failed so)\n{known.get('traceback', '')}")
+        error.add_note(
+            f"(another process computed {call.fn.__qualname__}(…) and failed so)\n{known.get('traceback', '')}"
+        )
         return error
     return CacheResultError(
         f"another process computed {call.fn.__qualname__}(…) and failed with {known.get('class')}: "

@@ -55,7 +55,9 @@ def _secret() -> bytes:
             secret = bytes.fromhex(text)
             if len(secret) == LENGTH:
                 return secret
-    say_once("no secret", "@fused.cache: this server gives functions no key for their entries; they last for one process")
+    say_once(
+        "no secret", "@fused.cache: this server gives functions no key for their entries; they last for one process"
+    )
     return _files.setdefault("", secrets.token_bytes(LENGTH))
 
 
@@ -72,7 +74,8 @@ def _of_file(path: Path) -> bytes:
             kept = _read(path) or _write(path)
         except OSError as error:
             say_once(
-                f"key {path}", f"@fused.cache: {str(path)!r} cannot be kept ({error.strerror}); entries last for one process"
+                f"key {path}",
+                f"@fused.cache: {str(path)!r} cannot be kept ({error.strerror}); entries last for one process",
             )
             kept = secrets.token_bytes(LENGTH)
         kept = _files.setdefault(str(path), kept)

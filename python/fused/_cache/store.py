@@ -123,10 +123,19 @@ def _put_aside(folder: str, name: str, error: Exception) -> None:
 
 
 def put(
-    folder: Path, name: str, key: bytes, keys: Keys, body: values.Body, note: dict[str, Any], max_age_s: int, computing_ns: int
+    folder: Path,
+    name: str,
+    key: bytes,
+    keys: Keys,
+    body: values.Body,
+    note: dict[str, Any],
+    max_age_s: int,
+    computing_ns: int,
 ) -> None:
     """Stores a body; ``OSError`` when it cannot be."""
-    head = Head(body.kind, 0, 0, 0, clocks.wall_ns(), clocks.boot_ns(), clocks.boot_id, max_age_s, computing_ns, key, b"")
+    head = Head(
+        body.kind, 0, 0, 0, clocks.wall_ns(), clocks.boot_ns(), clocks.boot_id, max_age_s, computing_ns, key, b""
+    )
     entry.write(folder, f"data_{name}", keys.check, head, {**note, **body.note}, body.parts)
     memory.drop(f"{folder}/data_{name}")
 
@@ -149,7 +158,9 @@ def put_failure(folder: Path, name: str, key: bytes, keys: Keys, error: BaseExce
         entry.write(failures, name, keys.check, head, note, body.parts)
 
 
-def find_failure(folder: str, name: str, key: bytes, keys: Keys, newer_than_ns: int) -> tuple[Any, dict[str, Any]] | None:
+def find_failure(
+    folder: str, name: str, key: bytes, keys: Keys, newer_than_ns: int
+) -> tuple[Any, dict[str, Any]] | None:
     """``(exception or None, what is known of it)`` of a computation that ended after that moment."""
     try:
         read = entry.read(f"{folder}/{FAILURES}/{name}", key, keys.check)

@@ -90,7 +90,9 @@ def _arrow_of(values: Any) -> Any:
         unit = np.datetime_data(values.dtype)[0]
         if unit not in ("s", "ms", "us", "ns"):
             return pa.array(values.view("int64"))
-        return pa.Array.from_buffers(kinds[values.dtype.kind](unit), len(values), [None, pa.py_buffer(values.view("int64"))])
+        return pa.Array.from_buffers(
+            kinds[values.dtype.kind](unit), len(values), [None, pa.py_buffer(values.view("int64"))]
+        )
     if values.dtype.kind == "b":
         values = values.view("uint8")
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])

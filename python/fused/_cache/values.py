@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 JSON, BYTES, NPY, ARROW, TABLE, PICKLE, FAILURE = 1, 2, 3, 4, 5, 6, 7
-KIND_NAMES = {JSON: "json", BYTES: "bytes", NPY: "npy", ARROW: "arrow", TABLE: "table", PICKLE: "pickle", FAILURE: "failure"}
+KIND_NAMES = {
+    JSON: "json",
+    BYTES: "bytes",
+    NPY: "npy",
+    ARROW: "arrow",
+    TABLE: "table",
+    PICKLE: "pickle",
+    FAILURE: "failure",
+}
 JSON_BYTES_MAX = 1 << 24
 _ALIGNMENT = 64
 

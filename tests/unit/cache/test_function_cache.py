@@ -54,7 +54,22 @@ def test_values_that_differ_in_type_or_order_have_entries_of_their_own() -> None
         calls.append(x)
         return repr(x)
 
-    values = [1, 1.0, True, "1", b"1", None, [1], (1,), [[1]], {"a": 1, "b": 2}, {"b": 2, "a": 1}, "", "a\0b", ["a", "b"]]
+    values = [
+        1,
+        1.0,
+        True,
+        "1",
+        b"1",
+        None,
+        [1],
+        (1,),
+        [[1]],
+        {"a": 1, "b": 2},
+        {"b": 2, "a": 1},
+        "",
+        "a\0b",
+        ["a", "b"],
+    ]
     assert [work(value) for value in values] == [repr(value) for value in values] == [work(value) for value in values]
     assert len(calls) == len(values)
 
