@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"base"},
     {"geo", "storage", "sandbox"},
-    {"auth", "functions", "cache", "worker", "result", "logs", "table"},
+    {"auth", "functions", "cache", "worker", "result", "logs"},
+    {"table"},
     {"run", "ingest"},
     {"tiles", "jobs"},
     {"http", "native"},
