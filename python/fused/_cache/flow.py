@@ -7,7 +7,6 @@ which it tries every few milliseconds: the entry may appear, or its holder die, 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -313,6 +312,8 @@ def _compute(call: Call) -> tuple[Any, BaseException | None]:
 
 async def run_async(call: Call) -> Any:
     """For coroutine functions: nothing blocks the event loop but reading and writing the file."""
+    import asyncio
+
     walk = steps(call)
     answer: Any = None
     try:
@@ -338,6 +339,8 @@ async def run_async(call: Call) -> Any:
 
 
 async def _ended(step: WaitFor) -> Any:
+    import asyncio
+
     waiting = asyncio.wrap_future(step.flight)
     try:
         return await asyncio.wait_for(asyncio.shield(waiting), step.seconds)
