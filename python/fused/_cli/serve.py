@@ -30,6 +30,8 @@ def serve(arguments: Sequence[str]) -> int:  # noqa: RET503 - execve does not re
             file=sys.stderr,
         )
         return 1
+    for warning in misspelt_variables(program):
+        print(f"fused serve: {warning}", file=sys.stderr)
     environment = dict(os.environ)
     environment.setdefault("FUSED_PYTHON", sys.executable)
     sys.stdout.flush()
@@ -40,6 +42,32 @@ def serve(arguments: Sequence[str]) -> int:  # noqa: RET503 - execve does not re
 def server_program() -> Path:
     """``bin/fused-server`` beside the package."""
     return Path(fused.__file__).resolve().parent / "bin" / "fused-server"
+
+
+def misspelt_variables(program: Path) -> list[str]:
+    """A warning for each ``FUSED_…`` of the environment that is no setting of the server or the SDK.
+
+    Only a warning: a flag or a name in a file is written for this program, the environment may be anybody's.
+    """
+    from fused._options import OPTIONS
+
+    ours = {option.variable for option in OPTIONS.values()} | {"FUSED_HOME", "FUSED_MOUNT"}
+    unknown = sorted(name for name in os.environ if name.startswith("FUSED_") and name not in ours)
+    if not unknown:
+        return []
+    import difflib
+    import re
+    import subprocess
+
+    shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=30).stdout
+    settings = re.findall(r"Env:(FUSED_\w+)", shown)
+    found = []
+    for name in unknown if settings else []:
+        if name not in settings:
+            near = difflib.get_close_matches(name, settings, 1)
+            advice = f"; did you mean {near[0]}?" if near else " (`fused serve --help` lists them)"
+            found.append(f"the environment variable {name} is no setting and has no effect{advice}")
+    return found
 
 
 def official_client() -> str | None:

@@ -187,6 +187,13 @@ def test_serve_hands_all_arguments_to_the_server(command: Command, server: Any) 
     assert "no-such-flag" in command("serve", "--no-such-flag", code=command_code(command))
 
 
+def test_serve_warns_about_a_misspelt_variable(command: Command, server: Any) -> None:
+    command.environment |= {"FUSED_PROT": "9", "FUSED_PORT": "8783", "FUSED_BASE_URL": "http://127.0.0.1:1"}
+    text = command("serve", "--help")
+    assert "FUSED_PROT is no setting and has no effect; did you mean FUSED_PORT?" in text
+    assert text.count("is no setting") == 1
+
+
 def command_code(command: Command) -> int:
     """The server's own code for a wrong flag; only that it is not 0 matters here."""
     done = subprocess.run(
