@@ -7,14 +7,15 @@ namespace {
 
 constexpr std::int64_t kMaxSeconds = 36'500LL * 86'400;
 
-std::int64_t seconds_in(char unit) {
-  switch (unit) {
-    case 's': return 1;
-    case 'm': return 60;
-    case 'h': return 3'600;
-    case 'd': return 86'400;
-    default: return 0;
-  }
+constexpr struct {
+  char name;
+  std::int64_t seconds;
+} kUnits[] = {{'d', 86'400}, {'h', 3'600}, {'m', 60}, {'s', 1}};
+
+std::int64_t seconds_in(char name) {
+  for (const auto& unit : kUnits)
+    if (unit.name == name) return unit.seconds;
+  return 0;
 }
 
 }  // namespace
@@ -37,10 +38,10 @@ Result<std::chrono::seconds> parse_duration(std::string_view text) {
 }
 
 std::string format_duration(std::chrono::seconds duration) {
-  for (const char unit : {'d', 'h', 'm'})
-    if (duration.count() != 0 && duration.count() % seconds_in(unit) == 0)
-      return std::to_string(duration.count() / seconds_in(unit)) + unit;
-  return std::to_string(duration.count()) + "s";
+  const std::int64_t count = duration.count();
+  for (const auto& unit : kUnits)
+    if (count != 0 && count % unit.seconds == 0) return std::to_string(count / unit.seconds) + unit.name;
+  return "0s";
 }
 
 }  // namespace fused

@@ -72,10 +72,10 @@ class Journal {
 
  private:
   struct Segment {
-    std::uint64_t number;
-    std::uint64_t end;  // complete frames up to here
-    bool closed;
-    bool replayed;
+    std::uint64_t number = 0;
+    std::uint64_t end = 0;  // complete frames up to here
+    bool closed = false;
+    bool replayed = false;
   };
   explicit Journal(JournalOptions options);
   Status list_segments();
