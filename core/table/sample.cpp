@@ -122,7 +122,9 @@ Result<std::shared_ptr<arrow::Table>> read_blob(std::string blob, std::span<cons
   const auto pool = make_capped_pool(kSampleMemoryMax);
   return parquet_call(kDoing, [&]() -> Result<std::shared_ptr<arrow::Table>> {
     auto source = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(blob)));
-    auto file = parquet::ParquetFileReader::Open(std::move(source), parquet::ReaderProperties(pool.get()));
+    parquet::ReaderProperties checked(pool.get());
+    checked.set_page_checksum_verification(true);
+    auto file = parquet::ParquetFileReader::Open(std::move(source), checked);
     const std::int64_t rows = file->metadata()->num_rows();
     if (rows < 0 || rows > kTableChunksMax)
       return fail(ErrorKind::unprocessable,
@@ -174,7 +176,7 @@ Result<std::shared_ptr<arrow::Array>> column_as(const arrow::Table& table, int a
 }
 
 template <class ArrayType>
-auto value_or(const std::shared_ptr<arrow::Array>& array, std::int64_t row, decltype(ArrayType().Value(0)) fallback) {
+auto value_or(const std::shared_ptr<arrow::Array>& array, std::int64_t row, typename ArrayType::value_type fallback) {
   return array == nullptr || array->IsNull(row) ? fallback : static_cast<const ArrayType&>(*array).Value(row);
 }
 
@@ -235,7 +237,8 @@ Result<std::shared_ptr<arrow::Table>> table_of(std::span<const ChunkRow> rows) {
 Result<std::string> parquet_bytes(const arrow::Table& table, std::shared_ptr<const arrow::KeyValueMetadata> metadata) {
   return parquet_call("chunk list", [&]() -> Result<std::string> {
     auto sink = FUSED_ARROW_TRY("chunk list", arrow::io::BufferOutputStream::Create());
-    const auto properties = parquet::WriterProperties::Builder().compression(parquet::Compression::ZSTD)->build();
+    const auto properties =
+        parquet::WriterProperties::Builder().compression(parquet::Compression::ZSTD)->enable_page_checksum()->build();
     auto writer = FUSED_ARROW_TRY("chunk list", parquet::arrow::FileWriter::Open(
                                                     *table.schema(), arrow::default_memory_pool(), sink, properties));
     if (table.num_rows() > 0) FUSED_ARROW_CHECK("chunk list", writer->WriteTable(table, table.num_rows()));
