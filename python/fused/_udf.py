@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ParamSpec, Protocol, cast, overload
 
 from fused._duration import format_duration, parse_duration
 from fused._inside import is_loaded_code
@@ -22,28 +22,24 @@ KNOWN = (
 NAME_LENGTH_MAX = 200
 
 
-@overload
-def udf(fn: Callable[..., Any]) -> Udf: ...
+Given = ParamSpec("Given")
 
 
-@overload
-def udf(
-    fn: None = None,
-    schema: Schema | dict[str, Any] | str | None = None,
-    name: str | None = None,
-    cache_max_age: str | int | None = None,
-    default_parameters: dict[str, Any] | None = None,
-    headers: Sequence[str | Path | Header] | None = None,
-    *,
-    engine: str | None = None,
-    instance_type: str | None = None,
-    disk_size_gb: int | None = None,
-    region: str | None = None,
-    parameters: dict[str, Any] | None = None,
-    **unknown: Any,
-) -> Callable[[Callable[..., Any]], Udf]: ...
+class _Decorator(Protocol[Given]):
+    """What type checkers see of ``udf``: bare it gives a ``Udf``, with keywords (its own) a decorator."""
+
+    @overload
+    def __call__(self, fn: Callable[..., Any], /) -> Udf: ...
+
+    @overload
+    def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Callable[[Callable[..., Any]], Udf]: ...
 
 
+def _bare_or_called(function: Callable[Given, Any]) -> _Decorator[Given]:
+    return cast("_Decorator[Given]", function)
+
+
+@_bare_or_called
 def udf(
     fn: Callable[..., Any] | None = None,
     schema: Schema | dict[str, Any] | str | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ def resolve_target(call: Call, udf: Any, args: Sequence[Any], keywords: dict[str
             f"UdfJobStepConfig, not {type(udf).__name__}: {udf!r:.100}"
         )
     if call.udf is not None:
-        keywords.update(_positional(call.udf, args, keywords))
+        keywords.update(call.udf.names_of_positions(args, keywords))
     elif args:
         if (
             call.token is not None
@@ -136,16 +136,6 @@ def _resolve_text(call: Call, text: str) -> None:
         call.token = text
     else:
         call.name = text
-
-
-def _positional(udf: Udf, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    names = udf.described.parameters if args else ()
-    if len(args) > len(names):
-        raise TypeError(f"{udf.name} takes {len(names)} parameters, {len(args)} were given by position")
-    twice = [name for name in names[: len(args)] if name in keywords]
-    if twice:
-        raise TypeError(f"{udf.name} got {twice[0]!r} twice, by position and by name")
-    return dict(zip(names, args, strict=False))
 
 
 def resolve_tile(call: Call, kind: str | None, x: Any, y: Any, z: Any) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -175,21 +175,22 @@ class Udf:
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Positional and named arguments by name; ``TypeError`` for those the function does not have."""
-        described = self.described
-        bound = dict(kwargs)
-        if len(args) > len(described.parameters):
-            raise TypeError(
-                f"{self.name} takes {len(described.parameters)} parameters, {len(args)} were given by position"
-            )
-        for name, value in zip(described.parameters, args, strict=False):
-            if name in bound:
-                raise TypeError(f"{self.name} got {name!r} twice, by position and by name")
-            bound[name] = value
+        bound = {**kwargs, **self.names_of_positions(args, kwargs)}
         self.check_names(bound)
         return bound
 
+    def names_of_positions(self, args: Sequence[Any], named: Container[str] = ()) -> dict[str, Any]:
+        """Arguments given by position, by name; ``TypeError`` for too many, and for one that is in ``named`` too."""
+        names = self.described.parameters if args else ()
+        if len(args) > len(names):
+            raise TypeError(f"{self.name} takes {len(names)} parameters, {len(args)} were given by position")
+        twice = [name for name in names[: len(args)] if name in named]
+        if twice:
+            raise TypeError(f"{self.name} got {twice[0]!r} twice, by position and by name")
+        return dict(zip(names, args, strict=False))
+
     def check_names(self, parameters: Mapping[str, Any]) -> None:
-        """``TypeError`` for names that the function does not declare; the tile's bounds are always welcome."""
+        """``TypeError`` for names that the function does not declare, unless it takes ``**kwargs``."""
         described = self.described
         unknown = [name for name in parameters if name not in described.parameters]
         if unknown and not described.takes_any_keyword:

@@ -257,3 +257,18 @@ def test_a_script_can_run_its_own_function_by_the_module(tmp_path: Path) -> None
     environment = {"PYTHONPATH": str(Path(fused.__file__).parents[1]), "FUSED_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, env=environment)
     assert (done.stdout, done.stderr) == ("42\n", "")
+
+
+def test_type_checkers_see_the_decorator_bare_and_with_its_keywords(tmp_path: Path) -> None:
+    (tmp_path / "sample.py").write_text(
+        "import fused\n\n@fused.udf\ndef bare() -> int:\n    return 1\n\n"
+        '@fused.udf(cache_max_age="1h")\ndef called() -> int:\n    return 1\n\n'
+        "reveal_type(bare)\nreveal_type(called)\nfused.udf(name=3)\n"
+    )
+    root = Path(fused.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", str(root / "pyproject.toml"), str(tmp_path / "sample.py")],
+        capture_output=True, text=True, cwd=root, timeout=300,
+    )  # fmt: skip
+    assert done.stdout.count('Revealed type is "fused.models.udf.Udf"') == 2, done.stdout + done.stderr
+    assert 'matches argument type "int"' in done.stdout
