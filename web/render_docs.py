@@ -26,6 +26,7 @@ summary span { opacity: .75; }
 code, pre { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 table { border-collapse: collapse; margin: .5rem 0 .5rem 1.5rem; }
 td { padding: .1rem 1rem .1rem 0; vertical-align: top; }
+td:first-child > code { white-space: nowrap; }
 details > p, details > div { margin: .4rem 0 .4rem 1.5rem; }
 """
 
