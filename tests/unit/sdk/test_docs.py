@@ -112,3 +112,10 @@ def test_the_settings_file_of_the_guide_starts_a_server(tmp_path: Path, server: 
         assert (tmp_path / "data" / "token").exists()  # a flag wins over the file
     finally:
         stop_server(running)
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (DOCS / "README.md").read_text()
+    pages = [page for page in DOCS.rglob("*.md") if page.parent not in (DOCS, DECISIONS)]
+    missing = [str(page.relative_to(DOCS)) for page in pages if f"({page.relative_to(DOCS)})" not in index]
+    assert missing == []
