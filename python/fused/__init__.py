@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fused import types as types
     from fused import warnings as warnings
     from fused._cache.decorator import cache as cache
+    from fused._download import download as download
+    from fused._file_path import file_path as file_path
     from fused._load import load as load
     from fused._load import load_async as load_async
     from fused._options import options as options
@@ -38,6 +40,8 @@ _MODULES = ("api", "context", "errors", "models", "types", "warnings")
 _NAMES = {
     "_env": ("fused._options", "set_environment"),
     "cache": ("fused._cache.decorator", "cache"),
+    "download": ("fused._download", "download"),
+    "file_path": ("fused._file_path", "file_path"),
     "load": ("fused._load", "load"),
     "load_async": ("fused._load", "load_async"),
     "options": ("fused._options", "options"),
