@@ -75,7 +75,7 @@ void add_workers(CLI::App& app, Settings& s) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--queue-length", s.queue_length, "Runs that may wait; 0: 48 per worker; beyond it 429")
+  app.add_option("--queue-length", s.queue_length, "Runs that may wait; 0: 48 per worker, at least 96; beyond it 429")
       ->envname("FUSED_QUEUE_LENGTH")
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str()
@@ -175,7 +175,7 @@ Status complete(Settings& s) {
     return fail(ErrorKind::invalid_argument, "--watch needs a folder: fused serve FOLDER --watch");
   const int cores = std::max(1u, std::thread::hardware_concurrency());
   if (s.workers == 0) s.workers = cores;
-  if (s.queue_length == 0) s.queue_length = 48 * s.workers;
+  if (s.queue_length == 0) s.queue_length = std::max(96, 48 * s.workers);
   if (s.python.empty()) s.python = default_python();
   if (::access(s.python.c_str(), X_OK) != 0)
     return fail(ErrorKind::invalid_argument,

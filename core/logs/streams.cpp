@@ -85,6 +85,21 @@ void CapturedStream::feed(std::string_view bytes) {
   }
 }
 
+void CapturedStream::lower(std::int64_t bytes_max) {
+  const CapturedStream lower(bytes_max);
+  if (lower.head_max_ >= head_max_) return;
+  std::rotate(tail_.begin(), tail_.begin() + static_cast<std::ptrdiff_t>(tail_begin_), tail_.end());
+  tail_begin_ = 0;
+  const bool nothing_cut = cut_bytes() == 0;
+  head_max_ = lower.head_max_;
+  tail_max_ = lower.tail_max_;
+  if (head_.size() > head_max_) {
+    if (nothing_cut) tail_.insert(0, head_, head_max_);
+    head_.resize(head_max_);
+  }
+  if (tail_.size() > tail_max_) tail_.erase(0, tail_.size() - tail_max_);
+}
+
 std::uint64_t CapturedStream::cut_bytes() const { return total_ - head_.size() - tail_.size(); }
 
 std::string CapturedStream::tail_between(std::uint64_t from, std::uint64_t to) const {

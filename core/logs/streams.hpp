@@ -15,6 +15,7 @@ class CapturedStream {
   explicit CapturedStream(std::int64_t bytes_max);
 
   void feed(std::string_view bytes);
+  void lower(std::int64_t bytes_max);                   // keep no more than this; what is kept beyond it is cut
   std::uint64_t total_bytes() const { return total_; }  // fed so far
   std::uint64_t cut_bytes() const;                      // of them no longer here
 

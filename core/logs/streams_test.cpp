@@ -121,4 +121,27 @@ TEST(KeepEnds, CutsOnlyWhatIsTooLong) {
   EXPECT_EQ(keep_ends("0123456789", 4), "01\n[… 6 bytes cut: 4 are kept …]\n89");
 }
 
+TEST(CapturedStream, LoweredItKeepsWhatItWouldHaveKept) {
+  for (const std::size_t before : {0u, 3u, 10u, 17u, 40u}) {
+    for (const std::size_t after : {0u, 5u, 60u}) {
+      std::string text;
+      for (std::size_t i = 0; i < before + after; ++i) text += static_cast<char>('a' + i % 26);
+      CapturedStream lowered(20), low(8);
+      lowered.feed(std::string_view(text).substr(0, before));
+      lowered.lower(8);
+      lowered.feed(std::string_view(text).substr(before));
+      low.feed(text);
+      EXPECT_EQ(lowered.render(), low.render()) << before << " " << after;
+      EXPECT_EQ(lowered.cut_bytes(), low.cut_bytes());
+    }
+  }
+}
+
+TEST(CapturedStream, NothingRaisesIt) {
+  CapturedStream stream(4);
+  stream.lower(100);
+  stream.feed("0123456789");
+  EXPECT_EQ(stream.cut_bytes(), 6u);
+}
+
 }  // namespace fused

@@ -17,6 +17,10 @@ class RunConversation : public RunWatcher, public std::enable_shared_from_this<R
   void started(int worker, std::int64_t pid) override;
   void output(int stream, std::string_view bytes) override;
   void call(NestedCall call, std::function<void(std::string, std::string_view)> answer) override;
+  void limited(const RunLimits& limits) override {
+    out.lower(limits.stream_bytes);
+    err.lower(limits.stream_bytes);
+  }
   void over();  // ends what the run has started and nobody waits for any more
 
   CapturedStream out;

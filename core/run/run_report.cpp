@@ -45,7 +45,7 @@ std::string last_line_of(std::string_view dump) {
 }
 
 // What nobody inside the function could say: how the run ended, under which limit, and where the function was.
-PostMortem post_mortem(const RunRequest& request, const RunReply& reply, std::string_view outcome, double seconds) {
+PostMortem post_mortem(const RunReply& reply, std::string_view outcome, double seconds) {
   PostMortem end{.outcome = std::string(outcome),
                  .signal = reply.signal,
                  .peak_memory_bytes = reply.peak_memory_bytes,
@@ -54,8 +54,8 @@ PostMortem post_mortem(const RunRequest& request, const RunReply& reply, std::st
                  .traceback = reply.last_lines};
   if (reply.exit_code >= 0) end.exit_status = reply.exit_code;
   if (outcome == "timeout")
-    end.limit = "wall time of " + std::to_string(static_cast<double>(request.limits.wall_ms) / 1e3) + " s";
-  if (outcome == "out_of_memory") end.limit = "memory of " + std::to_string(request.limits.memory_bytes) + " bytes";
+    end.limit = "wall time of " + std::to_string(static_cast<double>(reply.limits.wall_ms) / 1e3) + " s";
+  if (outcome == "out_of_memory") end.limit = "memory of " + std::to_string(reply.limits.memory_bytes) + " bytes";
   if (outcome == "limit_exceeded") end.limit = reply.message;
   return end;
 }
@@ -178,8 +178,9 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
     record.stdout_text = err_text.empty() ? out_text : merge_streams(out, err, stream_order(reply.header));
   } else {
     record.stdout_text = out_text;
-    if (reply.end != RunEnd::reported) {
-      PostMortem end = post_mortem(request, reply, outcome.outcome, seconds);
+    const bool was_reported = reply.end == RunEnd::reported;
+    if (!was_reported || outcome.outcome == "out_of_memory") {
+      PostMortem end = post_mortem(reply, outcome.outcome, seconds);
       end.error_class = failure.error_class;
       end.last_line = last_line_of(reply.last_lines.empty() ? err_text : reply.last_lines);
       record.stderr_text = failure_stderr(out, err, end);
@@ -197,5 +198,6 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
   outcome.metadata = metadata_header(metadata);
   return report;
 }
+  if (!reply.limits_note.empty()) outcome.note += (outcome.note.empty() ? "" : "; ") + reply.limits_note;
 
 }  // namespace fused

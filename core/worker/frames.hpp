@@ -27,7 +27,7 @@ constexpr std::size_t kFrameInlineBodyMax = 256 << 10;  // larger bodies travel 
 enum class FrameKind : std::uint8_t {
   // server → worker
   run = 1,         // header: RunOrder (ARCHITECTURE.md, "Frames"); body: none
-  describe = 2,    // header: {"udf": …}; answered by `described`
+  describe = 2,    // header: {"text": …}, or {"udf": …, "digest": true} for the result cache; answered by `described`
   call_reply = 3,  // header: {"call": n, "status": s, "headers": {…}}; body: the reply's body
   leave = 4,       // end after the current run
   // worker → server
@@ -36,6 +36,7 @@ enum class FrameKind : std::uint8_t {
   described = 18,  // header: {"udfs": [...]} or {"error": {...}}
   call = 19,       // header: {"call": n, "method", "target", "headers": {…}}; body: the request's body
   idle = 20,       // clean again; header: {"replace": null | "why this worker must be replaced", "runs": n}
+  limits = 21,     // in a run, before the function is called; header: what its decorator asks for (own_limits.hpp)
 };
 
 struct FrameHead {

@@ -16,7 +16,8 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
 constexpr auto kBlankLook =
-    std::chrono::milliseconds(500);  // a run that waits for a fork looks again so often, unasked
+    std::chrono::milliseconds(500);              // a run that waits for a fork looks again so often, unasked
+constexpr std::size_t kOverloadedPerWorker = 8;  // docs/decisions/0002-runs.md says why
 constexpr auto kBlankWait = std::chrono::seconds(60);
 
 std::string seconds_text(std::int64_t milliseconds) {
@@ -35,7 +36,7 @@ std::uint64_t new_nonce() {
 Pool::Pool(asio::io_context& io, PoolOptions options)
     : io_(io),
       options_(std::move(options)),
-      queue_(options_.queue_length),
+      queue_(options_.queue_length, kOverloadedPerWorker * static_cast<std::size_t>(options_.workers)),
       zygote_(io, options_.zygote,
               {.ready = [this] { refill(); },
                .forked =
@@ -60,8 +61,7 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
                        worker->kill(RunEnd::crashed,
                                     "the process that workers are forked from ended, and the function's with it");
                    }}),
-      watch_(options_.limits,
-             [this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
+      watch_([this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
       tick_(io) {}
 
 Pool::~Pool() { stop(); }
@@ -93,10 +93,10 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
   ticket.pool_ = this;
   if (stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
   if (!may_start(order.nested) || (!order.nested && queue_.length() > 0)) {
-    if (!order.nested && queue_.is_full()) {
+    if (!order.nested && !queue_.admits(order.caller, std::chrono::steady_clock::now())) {
       ++refused_;
       co_return fail(ErrorKind::too_many_requests,
-                     std::to_string(queue_.length_max()) + " runs are waiting already; try again in a second");
+                     std::to_string(queue_.length()) + " runs are waiting already; try again in a second");
     }
     Waiting waiting{order.caller, order.nested, {}};
     ticket.waiting_ = &waiting;
@@ -116,10 +116,13 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     ticket.worker_ = worker;
     if (order.fresh) throw_away_.insert(worker->number());
     const std::uint64_t number_of_run = next_run_++;
-    Running& running = running_[worker->number()] = {number_of_run, std::chrono::steady_clock::now(), false};
+    Running& running = running_[worker->number()] = {
+        number_of_run, std::chrono::steady_clock::now(), false, &watcher, {options_.limits, {}}};
     if (!std::exchange(ticking_, true)) asio::co_spawn(io_, look_after_runs(), asio::detached);
     reply = co_await worker->run(order, watcher);
     if (running.watched) reply.peak_memory_bytes = std::max(reply.peak_memory_bytes, watch_.end(worker->number()));
+    reply.limits = running.own.limits;
+    reply.limits_note = running.own.note;
     running_.erase(worker->number());
     ticket.worker_.reset();
   } else if (ticket.cancelled_) {
@@ -210,7 +213,8 @@ void Pool::fork_one() {
                             wake_waiter();
                           },
                       .clean = [this, number](const std::string& why) { on_clean(number, why); },
-                      .dead = [this, number] { on_dead(number); }};
+                      .dead = [this, number] { on_dead(number); },
+                      .limits = [this, number](const boost::json::object& asked) { on_limits(number, asked); }};
   const auto worker =
       std::make_shared<WorkerProcess>(io_, number, nonce, options_.limits.result_bytes, std::move(events));
   auto ends = worker->open();
@@ -298,11 +302,11 @@ asio::awaitable<void> Pool::look_after_runs() {
       if (found == workers_.end()) continue;
       if (!running.watched && now - running.since >= kTick) {
         running.watched = true;
-        watch_.begin(number, running.run, found->second->pid(), scratch_of(number));
+        watch_.begin(number, running.run, found->second->pid(), scratch_of(number), running.own.limits);
       }
-      if (now - running.since >= std::chrono::milliseconds(options_.limits.wall_ms))
+      if (now - running.since >= std::chrono::milliseconds(running.own.limits.wall_ms))
         found->second->end_run(RunEnd::timeout, "the function ran longer than its limit of " +
-                                                    seconds_text(options_.limits.wall_ms) + " s");
+                                                    seconds_text(running.own.limits.wall_ms) + " s");
     }
   }
   ticking_ = false;
@@ -313,6 +317,15 @@ void Pool::on_excess(const Excess& excess) {
   const auto worker = workers_.find(excess.worker);
   if (running == running_.end() || worker == workers_.end() || running->second.run != excess.run) return;
   worker->second->end_run(excess.end, excess.message);
+}
+
+void Pool::on_limits(int number, const boost::json::object& asked) {
+  const auto found = running_.find(number);
+  if (found == running_.end()) return;
+  Running& running = found->second;
+  running.own = own_limits(options_.limits, asked);
+  if (running.watched) watch_.lower(number, running.own.limits);
+  running.watcher->limited(running.own.limits);
 }
 
 asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::string worker_key) {
@@ -348,6 +361,7 @@ PoolFigures Pool::figures() const {
 void RunTicket::cancel(RunEnd why, std::string message) {
   if (cancelled_) return;
   cancelled_ = {why, message};
+  if (on_cancel) std::exchange(on_cancel, nullptr)();
   if (waiting_) {
     pool_->queue_.remove(*waiting_);
     waiting_->turn.set(false);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/settings.hpp"
+#include "worker/own_limits.hpp"
 #include "worker/queue.hpp"
 #include "worker/watch.hpp"
 #include "worker/worker_process.hpp"
@@ -51,6 +52,7 @@ class RunTicket {
   void begin_nested();
   void end_nested();
   bool is_cancelled() const { return cancelled_.has_value(); }
+  std::function<void()> on_cancel;  // of one that waits for somebody else's run
 
  private:
   friend class Pool;
@@ -92,6 +94,7 @@ class Pool {
   void replace(const SharedWorker& worker);
   boost::asio::awaitable<void> look_after_runs();
   void on_excess(const Excess& excess);
+  void on_limits(int number, const boost::json::object& asked);
   std::filesystem::path scratch_of(int worker) const { return options_.scratch / std::to_string(worker); }
 
   boost::asio::io_context& io_;
@@ -107,6 +110,8 @@ class Pool {
     std::uint64_t run = 0;
     SteadyTime since{};
     bool watched = false;
+    RunWatcher* watcher = nullptr;
+    OwnLimits own;
   };
   std::unordered_map<int, Running> running_;  // by worker number
   std::unordered_set<int> throw_away_;        // fresh runs: replaced after it

@@ -3,6 +3,18 @@
 #include <algorithm>
 
 namespace fused {
+namespace {
+constexpr auto kCalm = std::chrono::seconds(1);
+}
+
+bool RunQueue::admits(const std::string& caller, SteadyTime now) {
+  const bool overloaded = now < overloaded_until_;
+  bool fits = length_ < (overloaded ? overloaded_length_ : length_max_);
+  if (!fits && overloaded)
+    fits = length_ < std::min(2 * overloaded_length_, length_max_) && !by_caller_.contains(caller);
+  if (!fits) overloaded_until_ = now + kCalm;
+  return fits;
+}
 
 void RunQueue::push(Waiting& waiting) {
   if (waiting.nested) {

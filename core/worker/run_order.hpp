@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "base/settings.hpp"
 #include "worker/frames.hpp"
 
 namespace fused {
@@ -37,7 +38,9 @@ struct RunReply {
   int signal = 0;       // that ended the worker, 0: none
   int exit_code = -1;
   std::int64_t peak_memory_bytes = 0;
-  std::string last_lines;  // where the function was when it was ended, as far as its process said
+  RunLimits limits;         // that were in force
+  std::string limits_note;  // where the function asked for more than the server gives
+  std::string last_lines;   // where the function was when it was ended, as far as its process said
 };
 
 // A nested request of the running function, answered by `call_reply`.
@@ -52,6 +55,8 @@ struct RunWatcher {
   virtual ~RunWatcher() = default;
   virtual void started(int worker, std::int64_t pid) = 0;
   virtual void output(int stream, std::string_view bytes) = 0;  // 1: stdout, 2: stderr
+  // The function has asked for less than the server's limits; called at most once, before the function is.
+  virtual void limited(const RunLimits&) {}
   // Must call `answer(header, body)` once, later or at once; the run may have ended by then.
   virtual void call(NestedCall call, std::function<void(std::string header, std::string_view body)> answer) = 0;
 };

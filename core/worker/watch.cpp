@@ -20,13 +20,15 @@ std::string figure(std::int64_t value, std::int64_t limit, std::string_view unit
 struct Watch::Watched {
   int worker;
   std::uint64_t run;
+  pid_t pid;
+  std::filesystem::path scratch;
+  RunLimits limits;
   GroupWatch group;
   std::atomic<std::int64_t> peak_bytes = 0;  // written by the watch thread alone
   bool reported = false;
 };
 
-Watch::Watch(RunLimits limits, std::function<void(Excess)> report)
-    : limits_(limits), report_(std::move(report)), thread_([this] { look(); }) {}
+Watch::Watch(std::function<void(Excess)> report) : report_(std::move(report)), thread_([this] { look(); }) {}
 
 Watch::~Watch() {
   {
@@ -37,11 +39,22 @@ Watch::~Watch() {
   thread_.join();
 }
 
-void Watch::begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch) {
+void Watch::begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch, const RunLimits& limits) {
   const std::lock_guard lock(mutex_);
   const bool idle = watched_.empty();
-  watched_[worker] = std::make_shared<Watched>(worker, run, GroupWatch(pid, std::move(scratch), limits_));
+  watched_[worker] = std::make_shared<Watched>(worker, run, pid, scratch, limits, GroupWatch(pid, scratch, limits));
   if (idle) wake_.notify_one();
+}
+
+void Watch::lower(int worker, const RunLimits& limits) {
+  const std::lock_guard lock(mutex_);
+  const auto found = watched_.find(worker);
+  if (found == watched_.end()) return;
+  // A new one: the watch thread may be reading the old one, without the lock.
+  const Watched& old = *found->second;
+  const std::int64_t peak = old.peak_bytes;
+  found->second = std::make_shared<Watched>(worker, old.run, old.pid, old.scratch, limits,
+                                            GroupWatch(old.pid, old.scratch, limits), peak);
 }
 
 std::int64_t Watch::end(int worker) {
@@ -56,16 +69,19 @@ std::int64_t Watch::end(int worker) {
 std::optional<Excess> Watch::judge(Watched& watched) const {
   const GroupUsage usage = watched.group.sample();
   watched.peak_bytes = std::max(watched.peak_bytes.load(), usage.memory_bytes);
+  const RunLimits& limits = watched.limits;
   Excess excess{watched.worker, watched.run, RunEnd::limit_exceeded, {}, usage.memory_bytes};
-  if (usage.memory_bytes > limits_.memory_bytes) {
+  if (usage.memory_bytes > limits.memory_bytes) {
     excess.end = RunEnd::out_of_memory;
-    excess.message = "the function used " + figure(usage.memory_bytes, limits_.memory_bytes, "bytes of memory");
-  } else if (usage.threads > limits_.processes) {
-    excess.message = "the function had " + figure(usage.threads, limits_.processes, "processes and threads");
-  } else if (usage.scratch_bytes > limits_.disk_written_bytes) {
-    excess.message = "the function held " + figure(usage.scratch_bytes, limits_.disk_written_bytes, "bytes of scratch");
-  } else if (usage.scratch_files > limits_.files_made) {
-    excess.message = "the function made " + figure(usage.scratch_files, limits_.files_made, "files");
+    excess.message = "the function used " + figure(usage.memory_bytes, limits.memory_bytes, "bytes of memory");
+  } else if (usage.threads > limits.processes) {
+    excess.message = "the function had " + figure(usage.threads, limits.processes, "processes and threads");
+  } else if (usage.written_bytes > limits.disk_written_bytes) {
+    excess.message = "the function wrote " + figure(usage.written_bytes, limits.disk_written_bytes, "bytes to disk");
+  } else if (usage.scratch_bytes > limits.disk_written_bytes) {
+    excess.message = "the function held " + figure(usage.scratch_bytes, limits.disk_written_bytes, "bytes of scratch");
+  } else if (usage.scratch_files > limits.files_made) {
+    excess.message = "the function has " + figure(usage.scratch_files, limits.files_made, "files in scratch");
   } else {
     return std::nullopt;
   }

@@ -28,10 +28,11 @@ struct Excess {
 class Watch {
  public:
   // `report` is called on the watch thread, at most once per begun run.
-  Watch(RunLimits limits, std::function<void(Excess)> report);
+  explicit Watch(std::function<void(Excess)> report);
   ~Watch();
 
-  void begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch);
+  void begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch, const RunLimits& limits);
+  void lower(int worker, const RunLimits& limits);  // of the run that is being watched, if one is
   // Ends the watching and returns the most memory seen.
   std::int64_t end(int worker);
 
@@ -40,7 +41,6 @@ class Watch {
   void look();
   std::optional<Excess> judge(Watched& watched) const;
 
-  RunLimits limits_;
   std::function<void(Excess)> report_;
   std::mutex mutex_;
   std::condition_variable wake_;

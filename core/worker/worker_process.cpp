@@ -130,6 +130,12 @@ void WorkerProcess::handle(Frame frame) {
         return;
       }
       break;
+    case FrameKind::limits:
+      if (current_ && state_ == WorkerState::busy) {
+        if (events_.limits) events_.limits(parse_object(frame.header));
+        return;
+      }
+      break;
     case FrameKind::described:
       if (described_) {
         std::exchange(described_, nullptr)->set(std::move(frame));

@@ -25,6 +25,7 @@ struct WorkerEvents {
   std::function<void()> ready;                     // state is now blank
   std::function<void(std::string replace)> clean;  // an idle frame; "" or why it must be replaced
   std::function<void()> dead;
+  std::function<void(const boost::json::object& asked)> limits = {};  // of the function that runs
 };
 
 // Lives in a shared_ptr: its coroutines hold it.

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Protocol, cast, overload
 
 from fused._duration import format_duration, parse_duration
 from fused._inside import is_loaded_code
+from fused._limits import check_limits
 from fused._source import Snapshot, check_function
 from fused.errors import SourceError
 from fused.models.header import Header, read_headers
@@ -17,7 +18,7 @@ from fused.models.udf import Udf
 
 KNOWN = (
     "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, "
-    "parameters"
+    "parameters, limits"
 )
 NAME_LENGTH_MAX = 200
 
@@ -53,6 +54,7 @@ def udf(
     disk_size_gb: int | None = None,
     region: str | None = None,
     parameters: dict[str, Any] | None = None,
+    limits: Mapping[str, float] | None = None,
     **unknown: Any,
 ) -> Udf | Callable[[Callable[..., Any]], Udf]:
     """Makes a function a UDF, as ``@fused.udf`` or ``@fused.udf(...)``.
@@ -68,6 +70,8 @@ def udf(
     ``headers``: files that become modules: with ``headers=["my_header.py"]`` the function may ``import my_header``.
     ``engine``, ``instance_type``, ``disk_size_gb``, ``region``: kept and sent; ``engine`` is the default of
     ``fused.run``.
+    ``limits``: less than the server allows a run, as ``{"wall_seconds": 10, "memory_bytes": 2**30}``; what is above
+    the server's own limits is lowered to them and said in the run's metadata.
 
     Raises ``TypeError`` for an unknown keyword or something that is no function, ``ValueError`` for a value that
     cannot be read, ``SourceError`` (a ``ValueError``) for lambdas, closures, methods and missing header files. In a
@@ -90,6 +94,7 @@ def udf(
         "instance_type": instance_type,
         "disk_size_gb": disk_size_gb,
         "region": region,
+        "limits": None if limits is None else check_limits(limits),
     }
     if name is not None:
         check_name(name)
@@ -131,7 +136,7 @@ def _literals(kept: dict[str, Any]) -> dict[str, Any]:
         "cache_max_age": None if age is None else format_duration(age),
         "default_parameters": stored,
         "parameters": stored,
-        **{word: kept[word] for word in ("engine", "instance_type", "disk_size_gb", "region")},
+        **{word: kept[word] for word in ("engine", "instance_type", "disk_size_gb", "region", "limits")},
     }
     return {word: value for word, value in stated.items() if value is not None and _is_literal(value)}
 

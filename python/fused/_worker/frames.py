@@ -22,6 +22,7 @@ class Kind(IntEnum):
     DESCRIBED = 18
     CALL = 19
     IDLE = 20
+    LIMITS = 21
 
 
 class FrameError(Exception):

@@ -17,6 +17,7 @@ from .channel import Channel
 from .connection import Connection
 from .fingerprint import Fingerprint
 from .headers import HeaderFinder, forget_lines
+from .own_limits import OwnLimits
 from .profile import LineProfile
 from .streams import Streams
 
@@ -208,6 +209,7 @@ class _Run:
         self.context = context
         self.function: Function | None = None
         self.profile: LineProfile | None = None
+        self.limits: OwnLimits | None = None
         self.execution_ns = 0
         self.encode_ns = 0
 
@@ -238,6 +240,7 @@ class _Run:
             # A context of its own: decimal, numpy's errstate and the like end with the run.
             contextvars.Context().run(function.prepare)
         self.context.udf = function.entry
+        self.limits = OwnLimits(function.entry, self.runner._connection)
         assert function.binder is not None and function.call is not None
         tile = order.get("tile")
         beneath = udf.get("parameters")
@@ -249,9 +252,10 @@ class _Run:
             beneath,
             tuple(tile) if tile else None,
         )
-        if order.get("profile"):
-            return self._profiled(function, positional, named)
-        return contextvars.Context().run(_call, function.call, positional, named)
+        with self.limits:
+            if order.get("profile"):
+                return self._profiled(function, positional, named)
+            return contextvars.Context().run(_call, function.call, positional, named)
 
     def _profiled(self, function: Function, positional: list[Any], named: dict[str, Any]) -> Any:
         assert function.call is not None
@@ -263,6 +267,8 @@ class _Run:
         order, runner = self.order, self.runner
         tile = order.get("tile")
         limit = (order.get("limits") or {}).get("result_bytes") or RESULT_BYTES_MAX
+        if self.limits is not None:
+            limit = self.limits.result_bytes(limit)
         started = perf_counter_ns()
         encoded = runner._encode(
             value,

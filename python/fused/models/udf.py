@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fused._code import CodeDescription, describe_code, run_module
 from fused._duration import parse_duration
 from fused._inside import in_running_function
+from fused._limits import check_limits
 from fused._source import Snapshot
 from fused.errors import SourceError
 from fused.models.header import Header
@@ -57,6 +58,7 @@ class Udf:
         region: str | None = None,
         collection_id: str | None = None,
         collection_name: str | None = None,
+        limits: Mapping[str, int | float] | None = None,
     ) -> None:
         self.name = name
         self._code = code
@@ -76,6 +78,7 @@ class Udf:
         self.region = region
         self.collection_id = collection_id
         self.collection_name = collection_name
+        self._limits = None if limits is None else dict(limits)
         if fn is not None:
             self.__doc__ = fn.__doc__
             self.__wrapped__ = fn
@@ -110,6 +113,14 @@ class Udf:
             else:
                 self._described = describe_code(self.code, self._entrypoint, self.name)
         return self._described
+
+    @property
+    def limits(self) -> dict[str, int | float]:
+        """What the decorator asks for, less than the server's limits: ``{"wall_seconds": 10}``; empty where nothing."""
+        stated = self._limits
+        if stated is None and self._fn is None:
+            stated = self.described.keywords.get("limits")
+        return check_limits(stated or {})
 
     @property
     def fn(self) -> Callable[..., Any]:
