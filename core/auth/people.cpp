@@ -154,17 +154,34 @@ Result<User> People::create_user(std::string_view organisation_id, std::string e
   return made;
 }
 
+Status People::check_not_last_owner(const User& user) const {
+  if (user.role != Role::owner) return {};
+  const auto others = users(user.organisation_id);
+  const auto goes_on = [&](const User& other) {
+    return other.id != user.id && other.role == Role::owner && other.enabled;
+  };
+  if (std::ranges::any_of(others, goes_on)) return {};
+  return fail(ErrorKind::conflict,
+              "'" + user.email + "' is the last owner of '" + user.organisation + "'; make another owner first");
+}
+
+Result<User> People::set_role(std::string_view user_id, Role role) {
+  const auto found = user(user_id);
+  if (!found) return fail(ErrorKind::not_found, "no such user");
+  if (role == Role::none) return fail(ErrorKind::invalid_argument, "role must be 'owner' or 'member'");
+  if (role != Role::owner) FUSED_CHECK(check_not_last_owner(*found));
+  FUSED_CHECK(database_.run("UPDATE user SET role = ? WHERE id = ?", {role_name(role), found->id}));
+  const std::unique_lock lock(mutex_);
+  users_[found->id].role = role;
+  for (auto& [hash, key] : keys_)
+    if (key.actor.user_id == found->id) key.actor.role = role;
+  return users_[found->id];
+}
+
 Result<User> People::set_enabled(std::string_view user_id, bool enabled) {
   auto found = user(user_id);
   if (!found) return fail(ErrorKind::not_found, "no such user");
-  if (!enabled && found->role == Role::owner) {
-    const auto others = users(found->organisation_id);
-    if (std::ranges::none_of(others, [&](const User& other) {
-          return other.id != found->id && other.role == Role::owner && other.enabled;
-        }))
-      return fail(ErrorKind::conflict, "'" + found->email + "' is the last owner of '" + found->organisation +
-                                           "'; make another owner first");
-  }
+  if (!enabled) FUSED_CHECK(check_not_last_owner(*found));
   FUSED_CHECK(database_.transaction([&]() -> Status {
     FUSED_CHECK(database_.run("UPDATE user SET enabled = ? WHERE id = ?", {enabled, found->id}));
     if (!enabled) FUSED_CHECK(database_.run("DELETE FROM api_token WHERE user_id = ?", {found->id}));

@@ -66,6 +66,8 @@ class People {
   Result<User> create_user(std::string_view organisation_id, std::string email, std::string username, Role role);
   // His tokens die, his functions stay. Enabled again, he needs new tokens. The last owner cannot be disabled.
   Result<User> set_enabled(std::string_view user_id, bool enabled);
+  // His tokens have the new rights from the next request on. The last enabled owner stays one.
+  Result<User> set_role(std::string_view user_id, Role role);
   // `life`: nothing for no end.
   Result<NewApiToken> create_token(std::string_view user_id, std::string name,
                                    std::optional<std::chrono::seconds> life);
@@ -85,6 +87,7 @@ class People {
     Actor actor;
     std::optional<std::int64_t> expires_at;
   };
+  Status check_not_last_owner(const User& user) const;
   Status load();
   Status make_first_owner();
   Status keep_token_file();

@@ -6,6 +6,7 @@ from typing import Any
 
 from fused import _saved, _settings_file
 from fused._options import options
+from fused._people import add_user, api_tokens, change_user, create_api_token, revoke_api_token, users
 from fused._transport import call_json
 from fused.errors import AuthenticationError
 from fused.models.access_token import UdfAccessToken, UdfAccessTokenList
@@ -13,13 +14,19 @@ from fused.models.udf import Udf
 
 __all__ = [
     "access_token",
+    "add_user",
+    "api_tokens",
     "auth_scheme",
+    "change_user",
+    "create_api_token",
     "get_udf_access_token",
     "get_udf_access_tokens",
     "get_udfs",
     "health",
     "logout",
+    "revoke_api_token",
     "team_info",
+    "users",
     "whoami",
 ]
 

@@ -50,12 +50,17 @@ struct NewUser {
   Role role = Role::member;
 };
 
-Result<NewUser> new_user_of(const BodyObject& body, std::string_view default_role) {
-  const std::string role_text = FUSED_TRY(body.text("role", default_role));
-  const auto role = parse_role(role_text);
+Result<Role> role_of(const BodyObject& body, std::string_view default_role) {
+  const std::string text = FUSED_TRY(body.text("role", default_role));
+  const auto role = parse_role(text);
   if (!role)
-    return fail(ErrorKind::invalid_argument, "'role' is '" + shown(role_text) + "'; it must be 'owner' or 'member'");
-  return NewUser{FUSED_TRY(body.text("email")), FUSED_TRY(body.text("username")), *role};
+    return fail(ErrorKind::invalid_argument, "'role' is '" + shown(text) + "'; it must be 'owner' or 'member'");
+  return *role;
+}
+
+Result<NewUser> new_user_of(const BodyObject& body, std::string_view default_role) {
+  const Role role = FUSED_TRY(role_of(body, default_role));
+  return NewUser{FUSED_TRY(body.text("email")), FUSED_TRY(body.text("username")), role};
 }
 
 Result<json::object> create_user_with_token(People& people, std::string_view organisation_id, const NewUser& wanted) {
@@ -126,14 +131,27 @@ asio::awaitable<Reply> UpdateUser::operator()(Request& request) const {
   if (!user) co_return error_reply(user.error(), request);
   if (request.actor.role != Role::owner)
     co_return error_reply({ErrorKind::forbidden, "only an owner may change users", {}}, request);
-  const auto enabled = [&]() -> Result<bool> {
+  struct Change {
+    std::optional<bool> enabled;
+    std::optional<Role> role;
+  };
+  const auto wanted = [&]() -> Result<Change> {
     const BodyObject body = FUSED_TRY(BodyObject::of(request));
-    if (!body.find("enabled"))
-      return fail(ErrorKind::invalid_argument, "name what to change: 'enabled' (true or false)");
-    return body.yes_or_no("enabled", true);
+    Change change;
+    if (body.find("enabled")) change.enabled = FUSED_TRY(body.yes_or_no("enabled", true));
+    if (body.find("role")) change.role = FUSED_TRY(role_of(body, ""));
+    if (!change.enabled && !change.role)
+      return fail(ErrorKind::invalid_argument,
+                  "name what to change: 'enabled' (true or false), 'role' ('owner' or 'member')");
+    return change;
   }();
-  if (!enabled) co_return error_reply(enabled.error(), request);
-  auto work = [people = parts.people, id = user->id, enabled = *enabled] { return people->set_enabled(id, enabled); };
+  if (!wanted) co_return error_reply(wanted.error(), request);
+  auto work = [people = parts.people, id = user->id, change = *wanted]() -> Result<User> {
+    Result<User> changed = fail(ErrorKind::internal, "nothing to change");
+    if (change.role) changed = FUSED_TRY(people->set_role(id, *change.role));
+    if (change.enabled) changed = FUSED_TRY(people->set_enabled(id, *change.enabled));
+    return changed;
+  };
   const auto changed = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(changed, request, user_record);
 }

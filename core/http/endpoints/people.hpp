@@ -35,7 +35,7 @@ struct CreateUser {
   StateParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
-// POST /api/v1/users/{id} {enabled}
+// POST /api/v1/users/{id} {enabled, role}
 struct UpdateUser {
   StateParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
