@@ -94,7 +94,8 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.state = &a.state_parts;
   a.parts.sessions = &a.sessions;
   fill_state_parts(a.parts, a.state);
-  a.parts.health = [&a] { return health_of(a.state, *a.pool, *a.runs, *a.log); };
+  a.parts.figures = [&a] { return figures_of(a.state, *a.pool, *a.runs, *a.log); };
+  a.parts.health = [&a] { return health_of(a.parts.figures()); };
   a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
   a.runs->set_nested_handler(nested_handler(*a.dispatcher));
   a.server = std::make_unique<Server>(io, *a.dispatcher);

@@ -211,36 +211,57 @@ NestedHandler nested_handler(Dispatcher& dispatcher) {
   };
 }
 
-json::object health_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log) {
-  const PoolFigures figures = pool.figures();
-  const RunLogMetrics logs = log.metrics();
+ServerFigures figures_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log) {
   struct statvfs disk{};
   ::statvfs(state.data->path().c_str(), &disk);
-  return {{"read_only", state.data->gate().reason()},  // "" while what is acknowledged can be made safe
-          {"isolation", figures.isolation},
-          {"workers", json::object{{"slots", figures.workers},
-                                   {"alive", figures.alive},
-                                   {"busy", figures.busy},
-                                   {"blank", figures.blank},
-                                   {"forked", figures.forked},
-                                   {"ended", figures.lost}}},
-          {"queue", json::object{{"waiting", figures.queued}, {"refused", figures.refused}}},
-          {"runs", json::object{{"started", runs.figures().started},
-                                {"ok", runs.figures().ok},
-                                {"failed", runs.figures().failed},
-                                {"running", runs.figures().running}}},
+  return {.pool = pool.figures(),
+          .runs = runs.figures(),
+          .logs = log.metrics(),
+          .read_only = state.data->gate().reason(),
+          .functions = state.saved->count(),
+          .disk_free_bytes = static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize),
+          .disk_size_bytes = static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize),
+          .disk_free_inodes = static_cast<std::int64_t>(disk.f_favail)};
+}
+
+json::object health_of(const ServerFigures& f) {
+  // Nobody knows what the machine allows before the first worker has tried it.
+  json::object isolation{{"state", f.pool.isolation.empty() ? "starting" : "in force"}};
+  for (const auto& member : f.pool.isolation) isolation[member.key()] = member.value();
+  const RunLogMetrics& logs = f.logs;
+  return {{"read_only", f.read_only},  // "" while what is acknowledged can be made safe
+          {"isolation", std::move(isolation)},
+          {"workers", json::object{{"slots", f.pool.workers},
+                                   {"alive", f.pool.alive},
+                                   {"busy", f.pool.busy},
+                                   {"blank", f.pool.blank},
+                                   {"forked", f.pool.forked},
+                                   {"ended", f.pool.lost}}},
+          {"queue", json::object{{"waiting", f.pool.queued}, {"refused", f.pool.refused}}},
+          {"runs",
+           json::object{
+               {"started", f.runs.started}, {"ok", f.runs.ok}, {"failed", f.runs.failed}, {"running", f.runs.running}}},
           {"logs", json::object{{"backlog_records", logs.backlog_records},
                                 {"seconds_behind", logs.seconds_behind},
                                 {"folders_written", logs.folders_written},
                                 {"errors", logs.errors},
                                 {"folder_cpu_seconds", logs.folder_cpu_seconds}}},
-          {"disk", json::object{{"free_bytes", static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize)},
-                                {"size_bytes", static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize)},
-                                {"free_inodes", static_cast<std::int64_t>(disk.f_favail)}}},
-          {"functions", state.saved->count()},
+          {"disk", json::object{{"free_bytes", f.disk_free_bytes},
+                                {"size_bytes", f.disk_size_bytes},
+                                {"free_inodes", f.disk_free_inodes}}},
+          {"functions", f.functions},
           {"sqlite_version", std::string(Database::sqlite_version())}};
+                                {"backlog_bytes", logs.backlog_bytes},
 }
+                                {"replaying", logs.replaying},
 
+                                {"folders_given_up", logs.folders_given_up},
+                                {"records_lost", logs.records_lost},
+                                {"journal_damaged", logs.journal_damaged},
 std::filesystem::path web_folder() { return program_folder().parent_path() / "web"; }
+                                {"used_bytes", logs.used.bytes},
+                                {"limit_bytes", logs.bytes_max},
+                                {"used_inodes", logs.used.inodes},
+                                {"limit_inodes", logs.inodes_max},
 
 }  // namespace fused

@@ -16,6 +16,7 @@
 #include "http/endpoints/state_parts.hpp"
 #include "http/parts.hpp"
 #include "http/server.hpp"
+#include "http/server_metrics.hpp"
 #include "http/sessions.hpp"
 #include "logs/run_log.hpp"
 #include "run/run_registry.hpp"
@@ -50,7 +51,8 @@ PoolOptions pool_options(const Settings& settings, const DataFolder& data);
 FunctionFinder function_finder(State& state);
 void fill_state_parts(Parts& parts, State& state);
 NestedHandler nested_handler(Dispatcher& dispatcher);
-boost::json::object health_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log);
+ServerFigures figures_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log);
+boost::json::object health_of(const ServerFigures& figures);
 // Where the installed page files lie: fused/web beside fused/bin.
 std::filesystem::path web_folder();
 

@@ -1,6 +1,7 @@
 // Builds every part, hands each what it needs, serves until SIGTERM or SIGINT, drains and ends.
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -13,6 +14,19 @@
 #include "base/ids.hpp"
 #include "base/log.hpp"
 #include "main_settings.hpp"
+
+namespace {
+
+// Shells give 1,024 descriptors and allow more; workers get their own limit.
+void take_descriptors() {
+  constexpr rlim_t kWanted = 65'536;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kWanted) return;
+  limit.rlim_cur = limit.rlim_max == RLIM_INFINITY ? kWanted : std::min(kWanted, limit.rlim_max);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace fused;
@@ -30,6 +44,7 @@ int main(int argc, char** argv) {
     std::cerr << started.error().message << "\n";
     return 2;
   }
+  take_descriptors();
   boost::asio::io_context io(1);
   auto application = Application::start(io, command.settings);
   if (!application) {

@@ -5,16 +5,21 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include "http/metric_list.hpp"
+
 namespace fused {
 
 HttpMetrics::HttpMetrics(prometheus::Registry& registry, const std::vector<Route>& routes) {
-  auto& requests = prometheus::BuildCounter()
-                       .Name("fused_http_requests_total")
-                       .Help("Requests answered, by operation and class of status")
-                       .Register(registry);
+  const auto counter = [&](const MetricName& m) -> prometheus::Family<prometheus::Counter>& {
+    return prometheus::BuildCounter().Name(std::string(m.name)).Help(std::string(m.help)).Register(registry);
+  };
+  const auto gauge = [&](const MetricName& m) {
+    return &prometheus::BuildGauge().Name(std::string(m.name)).Help(std::string(m.help)).Register(registry).Add({});
+  };
+  auto& requests = counter(metric::kRequests);
   auto& seconds = prometheus::BuildHistogram()
-                      .Name("fused_http_request_seconds")
-                      .Help("Time from the first byte of a request to its reply being handed to the socket")
+                      .Name(std::string(metric::kRequestSeconds.name))
+                      .Help(std::string(metric::kRequestSeconds.help))
                       .Register(registry);
   const prometheus::Histogram::BucketBoundaries bounds{0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05,
                                                        0.1,    0.25,  0.5,   1,     2.5,  10,    60};
@@ -29,24 +34,14 @@ HttpMetrics::HttpMetrics(prometheus::Registry& registry, const std::vector<Route
     add_row(route.operation_id.empty() ? std::string(method_name(route.method)) + " " + route.pattern
                                        : route.operation_id);
   add_row("none");
-  auto& bytes = prometheus::BuildCounter()
-                    .Name("fused_http_body_bytes_total")
-                    .Help("Bytes of request bodies received and reply bodies sent")
-                    .Register(registry);
+  auto& bytes = counter(metric::kBodyBytes);
   bytes_in_ = &bytes.Add({{"direction", "in"}});
   bytes_out_ = &bytes.Add({{"direction", "out"}});
-  refused_ = &prometheus::BuildCounter()
-                  .Name("fused_http_connections_refused_total")
-                  .Help("Connections closed because too many are open, in all or of one address")
-                  .Register(registry)
-                  .Add({});
-  connections_ =
-      &prometheus::BuildGauge().Name("fused_http_connections").Help("Open connections").Register(registry).Add({});
-  inbound_ = &prometheus::BuildGauge()
-                  .Name("fused_http_inbound_bytes")
-                  .Help("Memory held by requests that are not complete yet")
-                  .Register(registry)
-                  .Add({});
+  refused_ = &counter(metric::kRefusedConnections).Add({});
+  shortages_ = &counter(metric::kAcceptShortages).Add({});
+  connections_ = gauge(metric::kConnections);
+  inbound_ = gauge(metric::kInboundBytes);
+  spooled_ = gauge(metric::kSpooledBytes);
 }
 
 void HttpMetrics::count(std::size_t route, int status, double seconds, std::size_t bytes_in, std::size_t bytes_out) {
@@ -57,11 +52,13 @@ void HttpMetrics::count(std::size_t route, int status, double seconds, std::size
   bytes_out_->Increment(static_cast<double>(bytes_out));
 }
 
-void HttpMetrics::set_connections(std::size_t open, std::size_t inbound_bytes) {
+void HttpMetrics::set_connections(std::size_t open, std::size_t inbound_bytes, std::int64_t spooled_bytes) {
+  spooled_->Set(static_cast<double>(spooled_bytes));
   connections_->Set(static_cast<double>(open));
   inbound_->Set(static_cast<double>(inbound_bytes));
 }
 
 void HttpMetrics::count_refused_connection() { refused_->Increment(); }
+void HttpMetrics::count_accept_shortage() { shortages_->Increment(); }
 
 }  // namespace fused

@@ -20,8 +20,9 @@ class HttpMetrics {
 
   // `route`: index in the list, or the list's size for requests that no row answered.
   void count(std::size_t route, int status, double seconds, std::size_t bytes_in, std::size_t bytes_out);
-  void set_connections(std::size_t open, std::size_t inbound_bytes);
+  void set_connections(std::size_t open, std::size_t inbound_bytes, std::int64_t spooled_bytes);
   void count_refused_connection();
+  void count_accept_shortage();
 
  private:
   struct Row {
@@ -32,6 +33,8 @@ class HttpMetrics {
   prometheus::Counter* bytes_in_ = nullptr;
   prometheus::Counter* bytes_out_ = nullptr;
   prometheus::Counter* refused_ = nullptr;
+  prometheus::Counter* shortages_ = nullptr;
+  prometheus::Gauge* spooled_ = nullptr;
   prometheus::Gauge* connections_ = nullptr;
   prometheus::Gauge* inbound_ = nullptr;
 };

@@ -25,7 +25,7 @@ struct HttpLimits {
   std::chrono::milliseconds linger{2'000};  // reading on after a refusal, so that the peer sees the answer
   std::size_t linger_bytes_max = 32 << 20;
 
-  std::size_t connections_max = 4'096;
+  std::size_t connections_max = 16'384;
   std::size_t connections_per_ip_max = 2'048;     // a proxy in front is one address
   std::size_t inbound_bytes_max = 1UL << 30;      // held by unfinished requests of all connections: then 503
   std::size_t chunk_framing_bytes_max = 1 << 20;  // beside a chunked body's own bytes and 8 for each of them

@@ -20,6 +20,7 @@ namespace fused {
 class Sessions;
 struct RunParts;
 struct StateParts;
+struct ServerFigures;
 
 struct Parts {
   const Settings* settings = nullptr;
@@ -36,6 +37,8 @@ struct Parts {
   std::function<boost::json::object()> health;
   // Functions that the actor may see, for the page at `/`: [{"name","url","description"}, …].
   std::function<boost::json::array(const Actor&)> list_functions;
+  // What the other rooms have counted, for /metrics; null where a test has none.
+  std::function<ServerFigures()> figures;
   prometheus::Registry* metrics = nullptr;  // parts add their families to it; /metrics prints it
   Sessions* sessions = nullptr;             // of the page at `/` (http/sessions.hpp)
 };

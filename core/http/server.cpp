@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{250};
 constexpr std::chrono::milliseconds kAcceptPause{100};
+constexpr std::uint64_t kShortagesPerLine = 100;    // at one each kAcceptPause: a line each ten seconds
 constexpr std::size_t kDescriptorsElsewhere = 256;  // workers' sockets and pipes, the database, log files
 
 HttpLimits with_settings(HttpLimits limits, const Settings& settings) {
@@ -125,7 +126,10 @@ asio::awaitable<void> Server::accept_from(Listener& listener) {
       take(std::move(socket), text_of(peer));
     } else if (is_shortage(error)) {
       // The waiting connections stay in the kernel's queue; trying again at once would only burn the processor.
-      log_event(spdlog::level::warn, "accept failed", {{"error", std::string_view(error.message())}});
+      const std::string why = error.message();
+      if (shortages_++ % kShortagesPerLine == 0)
+        log_event(spdlog::level::warn, "accept failed", {{"error", std::string_view(why)}});
+      if (auto* metrics = dispatcher_.metrics()) metrics->count_accept_shortage();
       listener.pause.expires_after(kAcceptPause);
       co_await listener.pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
     }
@@ -187,7 +191,8 @@ asio::awaitable<void> Server::tick() {
   for (error_code error; !error;) {
     update_time();
     for (const auto& [raw, connection] : connections_) connection->tick();
-    if (auto* metrics = dispatcher_.metrics()) metrics->set_connections(connections_.size(), context_.inbound_bytes);
+    if (auto* metrics = dispatcher_.metrics())
+      metrics->set_connections(connections_.size(), context_.inbound_bytes, spool_.bytes());
     flush_log();
     ticker_.expires_after(kTick);
     co_await ticker_.async_wait(asio::redirect_error(asio::use_awaitable, error));

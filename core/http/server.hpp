@@ -52,6 +52,7 @@ class Server {
   boost::asio::steady_timer ticker_;
   boost::asio::steady_timer drain_timer_;
   std::chrono::system_clock::time_point second_{};
+  std::uint64_t shortages_ = 0;  // of descriptors or memory, when a connection was to be taken
 };
 
 }  // namespace fused

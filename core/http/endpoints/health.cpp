@@ -5,6 +5,8 @@
 
 #include <boost/json/serialize.hpp>
 
+#include "http/server_metrics.hpp"
+
 namespace fused {
 namespace asio = boost::asio;
 
@@ -23,7 +25,10 @@ asio::awaitable<Reply> Metrics::operator()(Request& request) const {
   if (!parts.metrics)
     co_return Reply::error({ErrorKind::not_found, "this server keeps no metrics", {}}, request.request_id);
   const prometheus::TextSerializer serializer;
-  Reply reply = Reply::text(serializer.Serialize(parts.metrics->Collect()), "text/plain; version=0.0.4; charset=utf-8");
+  auto families = parts.metrics->Collect();
+  if (parts.figures)
+    for (auto& family : families_of(parts.figures())) families.push_back(std::move(family));
+  Reply reply = Reply::text(serializer.Serialize(families), "text/plain; version=0.0.4; charset=utf-8");
   reply.with("cache-control", "no-store");
   co_return reply;
 }

@@ -1,0 +1,84 @@
+// Every name that /metrics prints, in one place: what it counts, and whether it only grows. Units stand in the names.
+#pragma once
+#include <string_view>
+
+namespace fused {
+
+enum class MetricKind { counter, gauge, histogram };
+
+struct MetricName {
+  std::string_view name;
+  MetricKind kind;
+  std::string_view help;
+};
+
+namespace metric {
+using enum MetricKind;
+
+// Counted as they happen (http_metrics.cpp).
+inline constexpr MetricName kRequests{"fused_http_requests_total", counter,
+                                      "Requests answered, by operation and class of status"};
+inline constexpr MetricName kRequestSeconds{
+    "fused_http_request_seconds", histogram,
+    "Time from the first byte of a request to its reply being handed to the socket"};
+inline constexpr MetricName kBodyBytes{"fused_http_body_bytes_total", counter,
+                                       "Bytes of request bodies received and reply bodies sent"};
+inline constexpr MetricName kRefusedConnections{
+    "fused_http_connections_refused_total", counter,
+    "Connections closed because too many are open, in all or of one address"};
+inline constexpr MetricName kConnections{"fused_http_connections", gauge, "Open connections"};
+inline constexpr MetricName kInboundBytes{"fused_http_inbound_bytes", gauge,
+                                          "Memory held by requests that are not complete yet"};
+inline constexpr MetricName kSpooledBytes{"fused_http_spooled_bytes", gauge,
+                                          "Disk held by large bodies that are being read or used"};
+inline constexpr MetricName kAcceptShortages{
+    "fused_http_accept_shortages_total", counter,
+    "Times that no connection could be taken because descriptors or memory had run out"};
+
+// Looked up when /metrics is asked (server_metrics.cpp).
+inline constexpr MetricName kRuns{"fused_runs_total", counter, "Runs that ended, by result: ok or failed"};
+inline constexpr MetricName kRunsRunning{"fused_runs_running", gauge, "Runs that wait or run now"};
+inline constexpr MetricName kQueueWaiting{"fused_queue_waiting_runs", gauge, "Runs that wait for a worker"};
+inline constexpr MetricName kQueueRefused{"fused_queue_refused_total", counter,
+                                          "Runs refused with 429 because too many waited"};
+inline constexpr MetricName kWorkers{"fused_workers", gauge, "Worker processes, by state: alive, busy or blank"};
+inline constexpr MetricName kWorkerSlots{"fused_worker_slots", gauge, "Runs that may run at once"};
+inline constexpr MetricName kWorkersForked{"fused_workers_forked_total", counter, "Worker processes made"};
+inline constexpr MetricName kWorkersEnded{"fused_workers_ended_total", counter,
+                                          "Worker processes that ended, for whatever reason"};
+inline constexpr MetricName kFunctions{"fused_functions", gauge, "Saved functions and those of the served folder"};
+inline constexpr MetricName kReadOnly{
+    "fused_data_read_only", gauge,
+    "1 while nothing can be made safe on disk and saves are refused (/health says why); else 0"};
+inline constexpr MetricName kDiskFree{"fused_disk_free_bytes", gauge, "Free bytes on the data folder's disk"};
+inline constexpr MetricName kDiskFreeInodes{"fused_disk_free_inodes", gauge,
+                                            "Files that may still be made on the data folder's disk"};
+inline constexpr MetricName kLogRecords{"fused_log_records_total", counter, "Run records appended to the journal"};
+inline constexpr MetricName kLogRecordsLost{"fused_log_records_lost_total", counter,
+                                            "Runs without any log: the journal could not be written"};
+inline constexpr MetricName kLogFolders{"fused_log_folders_total", counter,
+                                        "Run folders, by what became of them: written, recycled, removed, given_up"};
+inline constexpr MetricName kLogReplayed{"fused_log_records_replayed_total", counter,
+                                         "Records of an earlier server that have their folder now"};
+inline constexpr MetricName kLogErrors{"fused_log_folder_errors_total", counter, "Failed tries to make a run folder"};
+inline constexpr MetricName kLogDamaged{
+    "fused_log_journal_damaged_total", counter,
+    "Unreadable parts of the journal, the torn end that a killed server leaves among them"};
+inline constexpr MetricName kLogBacklogRecords{"fused_log_backlog_records", gauge,
+                                               "Run records that wait for their folder"};
+inline constexpr MetricName kLogBacklogBytes{"fused_log_backlog_bytes", gauge,
+                                             "Bytes of run records that wait for their folder"};
+inline constexpr MetricName kLogJournalBytes{"fused_log_journal_bytes", gauge, "Size of the journal on disk"};
+inline constexpr MetricName kLogBehind{"fused_log_behind_seconds", gauge, "Age of the oldest run without its folder"};
+inline constexpr MetricName kLogWaits{"fused_log_append_waits_total", counter,
+                                      "Runs that were slowed because folders are made too slowly"};
+inline constexpr MetricName kLogUsedBytes{"fused_log_used_bytes", gauge, "Disk taken by run folders"};
+inline constexpr MetricName kLogLimitBytes{"fused_log_limit_bytes", gauge, "Disk that run folders may take"};
+inline constexpr MetricName kLogUsedInodes{"fused_log_used_inodes", gauge, "Files and folders taken by run folders"};
+inline constexpr MetricName kLogLimitInodes{"fused_log_limit_inodes", gauge,
+                                            "Files and folders that run folders may take"};
+inline constexpr MetricName kLogCpu{"fused_log_folder_cpu_seconds_total", counter,
+                                    "Processor time of the thread that makes run folders"};
+
+}  // namespace metric
+}  // namespace fused
