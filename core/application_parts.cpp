@@ -163,7 +163,9 @@ FunctionFinder function_finder(State& state) {
     const auto token = state.shares->valid(text);
     if (!token) return refuse();
     const SharedSaved function = state.functions().by_id(token->function_id);
-    if (!function) return refuse();
+    if (!function)  // only one of a folder leaves its tokens behind
+      return fail(ErrorKind::not_found,
+                  "the function of this share token is not served any more: its file is gone from the served folder");
     Actor actor = actor_of_share_token(*token, function->owner.organisation);
     actor.email = function->owner.email;
     return FunctionFinder::Shared{function->source, std::move(actor)};

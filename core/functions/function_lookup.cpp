@@ -1,5 +1,6 @@
 // The reading side of the function store: from memory, under a shared lock.
 #include <algorithm>
+#include <filesystem>
 #include <mutex>
 
 #include "base/ids.hpp"
@@ -26,6 +27,17 @@ bool is_wanted(const SavedFunction& function, const FunctionFilter& filter) {
   if (!filter.organisation.empty() && function.owner.organisation != filter.organisation) return false;
   if (!filter.collection_name.empty() && function.collection_name != filter.collection_name) return false;
   return filter.udf_type.empty() || (filter.udf_type == "app") == (function.udf_type == "app");
+}
+
+// The same at every start, so that a share token can name the function; another file of that name, in another folder,
+// is another function.
+std::string id_of_file(const FunctionOwner& owner, const std::string& file, const std::string& name) {
+  std::error_code error;
+  const auto path = std::filesystem::weakly_canonical(file, error);
+  const std::string h =
+      sha256_hex("function of a folder\n" + owner.id + '\n' + (error ? file : path.string()) + '\n' + name);
+  return h.substr(0, 8) + '-' + h.substr(8, 4) + "-8" + h.substr(13, 3) + "-a" + h.substr(17, 3) + '-' +
+         h.substr(20, 12);
 }
 
 }  // namespace
@@ -99,7 +111,7 @@ Result<std::string> FunctionStore::put_folder_function(const FunctionOwner& owne
                 file + ": the name '" + source.name + "' is served from " + before->file + " already");
   auto function = std::make_shared<SavedFunction>();
   const std::int64_t now = std::chrono::floor<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
-  function->id = replaces ? before->id : new_uuid();
+  function->id = replaces ? before->id : id_of_file(owner, file, source.name);
   function->slug = source.name;
   function->owner = owner;
   function->revision = new_uuid();

@@ -109,8 +109,9 @@ class FunctionStore {
   std::vector<SharedSaved> list(const FunctionFilter& filter) const;
   std::size_t count() const;
 
-  // Adds or replaces; the id stays as long as the server runs. `source` has name (the slug), code and, where known,
-  // entrypoint, headers and parameters; owner and the rest are filled in. Gives the id.
+  // Adds or replaces; the id is made from owner and file, so that it is the same at the next start. `source` has name
+  // (the slug), code and, where known, entrypoint, headers and parameters; owner and the rest are filled in. Gives the
+  // id.
   Result<std::string> put_folder_function(const FunctionOwner& owner, FunctionSource source, std::string file);
   void remove_folder_function(std::string_view owner_id, std::string_view slug);
 

@@ -7,7 +7,7 @@ namespace fused {
 namespace {
 
 // Times are seconds since 1970 (UTC) as whole numbers; token hashes are SHA-256 in hex; NULL expiry is "never".
-constexpr std::array<const char*, 3> kSteps{// 1: who there is
+constexpr std::array<const char*, 4> kSteps{// 1: who there is
                                             R"sql(
 CREATE TABLE organisation (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
@@ -41,6 +41,19 @@ CREATE TABLE share_token (
   user_id TEXT NOT NULL REFERENCES user(id), enabled INTEGER NOT NULL, cache INTEGER NOT NULL,
   public_read INTEGER NOT NULL, access_scope TEXT NOT NULL, client_id TEXT, metadata_json TEXT,
   created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, expires_at INTEGER) STRICT;
+CREATE INDEX share_token_function ON share_token(function_id);
+)sql",
+                                            // 4: functions of a served folder, which have no row, can be shared too
+                                            R"sql(
+CREATE TABLE share_token_of_any (
+  id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, function_id TEXT NOT NULL,
+  user_id TEXT NOT NULL REFERENCES user(id), enabled INTEGER NOT NULL, cache INTEGER NOT NULL,
+  public_read INTEGER NOT NULL, access_scope TEXT NOT NULL, client_id TEXT, metadata_json TEXT,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, expires_at INTEGER) STRICT;
+INSERT INTO share_token_of_any SELECT id, hash, function_id, user_id, enabled, cache, public_read, access_scope,
+  client_id, metadata_json, created_at, updated_at, expires_at FROM share_token;
+DROP TABLE share_token;
+ALTER TABLE share_token_of_any RENAME TO share_token;
 CREATE INDEX share_token_function ON share_token(function_id);
 )sql"};
 

@@ -65,9 +65,6 @@ Result<SharedSaved> function_to_share(const StateParts& parts, const Request& re
   if (!function || !may_write(request.actor, function->owner.organisation, function->owner.id))
     return fail(ErrorKind::not_found,
                 "there is no function '" + shown(id.empty() ? slug : id) + "' that you may share");
-  if (function->is_from_folder())
-    return fail(ErrorKind::conflict, "'" + function->slug + "' is served from the file " + function->file +
-                                         " and ends with it; save it first, then share the saved one");
   return function;
 }
 

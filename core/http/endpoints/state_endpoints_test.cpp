@@ -237,6 +237,47 @@ TEST_F(StateEndpoints, a_share_token_shows_the_source_to_the_organisation_and_to
   EXPECT_EQ(call("GET", path).text("slug"), "a");
 }
 
+TEST_F(StateEndpoints, a_function_of_a_folder_is_shared_by_its_file) {
+  const User user = people.owner_of_server();
+  const FunctionOwner whose{user.id, user.email, user.username, user.organisation};
+  const auto serve = [&](FunctionStore& store, const std::string& file) {
+    FunctionSource source;
+    source.name = "hello";
+    source.code = "def udf(): return 1";
+    return *store.put_folder_function(whose, source, file);
+  };
+  const std::string id = serve(functions, "/served/hello.py");
+  const std::string token = share(owner, id);
+  ASSERT_TRUE(shares.valid(token));
+  const std::string path = "/server/v1/udf/shared/by-token/" + token;
+  EXPECT_EQ(call("GET", path, owner).status, 200);
+  functions.remove_folder_function(user.id, "hello");
+  EXPECT_EQ(call("GET", path, owner).status, 404);
+  EXPECT_EQ(call("GET", "/server/v1/udf-access-token/by-token/" + token, owner).status, 200) << "it can be revoked";
+  EXPECT_NE(serve(functions, "/elsewhere/hello.py"), id) << "another folder's file is another function";
+  functions.remove_folder_function(user.id, "hello");
+  FunctionStore next_start(database, data, clock);
+  ASSERT_TRUE(next_start.start());
+  EXPECT_EQ(serve(next_start, "/served/hello.py"), id) << "the token names it after a restart, too";
+  EXPECT_EQ(serve(functions, "/served/hello.py"), id);
+  EXPECT_EQ(call("GET", path, owner).status, 200);
+  EXPECT_EQ(call("DELETE", "/server/v1/udf-access-token/by-token/" + token, owner).status, 200);
+  EXPECT_EQ(call("GET", path, owner).status, 404);
+}
+
+TEST_F(StateEndpoints, an_owner_changes_a_role_and_nobody_else) {
+  const std::string id = people.user_by_email("ann@example.org")->id;
+  const std::string path = "/api/v1/users/" + id;
+  EXPECT_EQ(call("POST", path, member, R"({"role":"owner"})").status, 403);
+  EXPECT_EQ(call("POST", path, stranger, R"({"role":"owner"})").status, 404);
+  EXPECT_EQ(call("POST", path, owner, R"({"role":"king"})").status, 400);
+  EXPECT_EQ(call("POST", path, owner, "{}").status, 400);
+  EXPECT_EQ(call("POST", path, owner, R"({"role":"owner"})").text("role"), "owner");
+  EXPECT_EQ(call("GET", "/api/v1/users", member).body.as_array().size(), 2u);
+  EXPECT_EQ(call("POST", path, owner, R"({"role":"member"})").status, 200);
+  EXPECT_EQ(call("POST", "/api/v1/users/" + people.owner_of_server().id, owner, R"({"role":"member"})").status, 409);
+}
+
 TEST_F(StateEndpoints, deleting_a_function_ends_its_share_tokens) {
   const std::string id = save(owner, "a");
   const std::string token = share(owner, id);
