@@ -1,6 +1,6 @@
 """`make bench`: our server and the peer on this machine in one run, five times in turn; medians and the ratio.
 
-    python bench/run.py [http|code|start|memory ...]
+    python bench/run.py [http|code|start|memory|overload ...]
 
 Needs wrk. The peer's packages (fastapi, uvicorn, pillow, geopandas) go into bench/.venv-peer at the first run.
 """
@@ -266,11 +266,43 @@ def bench_memory() -> None:
             print(f"{'PSS after Parquet load: MiB':34} {target.name} {total / 2**20:.0f}")
 
 
+def bench_overload() -> None:
+    """At four times the load that it can bear: how long the admitted wait, and how soon the others hear no."""
+    from open_loop import open_loop
+
+    warm_up, seconds = 3.0, float(os.environ.get("BENCH_OVERLOAD_SECONDS", "15"))
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(Path(folder) / "data", 9343)
+        try:
+            for kind in ("gdf", "tile"):
+                capacity = statistics.median(load(ours, kind, 8)["req/s"] for _ in range(3))
+                calm = open_loop(ours.url(kind), ours.headers, capacity * 0.8, seconds, warm_up)
+                flood = open_loop(ours.url(kind), ours.headers, capacity * 4, seconds, warm_up)
+                for name, answers in (("80 %", calm), ("400 %", flood)):
+                    others = {status: len(times) for status, times in answers.by_status.items() if status != 200}
+                    print(
+                        f"{kind} at {name} of {capacity:.0f}/s: {answers.count(200) / seconds:.0f}/s answered, "
+                        f"p50 {answers.quantile(200, 0.5):.1f} ms, p99 {answers.quantile(200, 0.99):.1f} ms; "
+                        f"others {others}, lost {answers.lost}",
+                        flush=True,
+                    )
+                ratio = flood.quantile(200, 0.99) / calm.quantile(200, 0.99)
+                print(
+                    f"{kind}: p99 of the admitted at 400 % is {ratio:.2f} x that at 80 % (goal 2); "
+                    f"p99 of 429 {flood.quantile(429, 0.99):.1f} ms (goal 50)",
+                    flush=True,
+                )
+        finally:
+            ours.process.terminate()
+            ours.process.wait(40)
+
+
 BENCHES = {
     "http": bench_http,
     "code": bench_code,
     "start": bench_start,
     "memory": bench_memory,
+    "overload": bench_overload,
 }
 
 if __name__ == "__main__":
