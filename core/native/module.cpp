@@ -5,6 +5,7 @@ namespace fused::native {
 void bind_fingerprint(nanobind::module_& module);
 void bind_result(nanobind::module_& module);
 void bind_sandbox(nanobind::module_& module);
+void bind_table(nanobind::module_& module);
 }  // namespace fused::native
 
 NB_MODULE(_native, module) {
@@ -12,4 +13,5 @@ NB_MODULE(_native, module) {
   fused::native::bind_fingerprint(module);
   fused::native::bind_result(module);
   fused::native::bind_sandbox(module);
+  fused::native::bind_table(module);
 }

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from fused._options import set_environment as _env  # noqa: F401
     from fused._run.run import run as run
     from fused._run.run import run_async as run_async
+    from fused._table import get_chunk_from_table as get_chunk_from_table
+    from fused._table import get_chunks_metadata as get_chunks_metadata
+    from fused._table import read_table as read_table
     from fused._udf import udf as udf
 
 _MODULES = ("api", "context", "errors", "models", "types", "warnings")
@@ -42,9 +45,12 @@ _NAMES = {
     "cache": ("fused._cache.decorator", "cache"),
     "download": ("fused._download", "download"),
     "file_path": ("fused._file_path", "file_path"),
+    "get_chunk_from_table": ("fused._table", "get_chunk_from_table"),
+    "get_chunks_metadata": ("fused._table", "get_chunks_metadata"),
     "load": ("fused._load", "load"),
     "load_async": ("fused._load", "load_async"),
     "options": ("fused._options", "options"),
+    "read_table": ("fused._table", "read_table"),
     "run": ("fused._run.run", "run"),
     "run_async": ("fused._run.run", "run_async"),
     "udf": ("fused._udf", "udf"),

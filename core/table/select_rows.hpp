@@ -1,0 +1,20 @@
+// Which rows of a piece of a table meet one of some boxes.
+#pragma once
+#include <arrow/table.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.hpp"
+#include "geo/tile.hpp"
+#include "table/parquet_file.hpp"
+
+namespace fused {
+
+// `table` has one chunk a column, among them the primary geometry (WKB) and, where the file has one, the covering.
+// Exact: rows whose covering lies inside a box are taken without looking at the geometry.
+Result<std::vector<std::int64_t>> rows_that_meet(const arrow::Table& table, const ParquetFile& file,
+                                                 std::span<const Box> boxes);
+
+}  // namespace fused
