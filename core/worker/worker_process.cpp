@@ -118,7 +118,7 @@ void WorkerProcess::handle(Frame frame) {
       }
       break;
     case FrameKind::idle:
-      if (state_ == WorkerState::cleaning) {
+      if (state_ == WorkerState::cleaning && !idle_early_) {
         drain(1);  // what a thread printed after the result belongs to nobody
         drain(2);
         if (killed_) return;  // it is ending: nobody may be given it
@@ -160,8 +160,9 @@ void WorkerProcess::take_call(Frame frame) {
   boost::system::error_code error;
   if (number) call.call = number->to_number<std::uint64_t>(error);
   if (!number || error)
-    return kill(RunEnd::crashed, "the worker sent a request without its number; the function may have written to "
-                                 "descriptors that are not its own");
+    return kill(RunEnd::crashed,
+                "the worker sent a request without its number; the function may have written to "
+                "descriptors that are not its own");
   std::weak_ptr<WorkerProcess> weak = weak_from_this();
   watcher_->call(std::move(call), [weak, run = runs_](std::string header, std::string_view body) {
     const auto self = weak.lock();
@@ -194,7 +195,8 @@ asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& 
   watcher_ = nullptr;
   if (idle_early_) {
     // After the caller's own end of the run: what it noted under this worker's number must be gone before the next run.
-    asio::post(io_, [keep, why = *std::exchange(idle_early_, std::nullopt)] {
+    asio::post(io_, [keep] {
+      const std::string why = *std::exchange(keep->idle_early_, std::nullopt);
       if (keep->state_ == WorkerState::cleaning && !keep->killed_) keep->events_.clean(why);
     });
   }
