@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from fused import _download_http as web
 from fused._file_path import make_folder, target_of
+from fused._used_files import used
 from fused.errors import FusedError
 
 ATTEMPTS = 6
@@ -35,20 +36,25 @@ class DownloadError(FusedError, OSError, ValueError):
 
 
 def download(
-    url: str, file_path: str, storage: str = "auto", *, timeout: str | float = TIMEOUT_S, max_size: str | int | None = None
+    url: str,
+    file_path: str,
+    storage: str = "auto",
+    *,
+    timeout: str | float = TIMEOUT_S,
+    max_size: str | int | None = None,
 ) -> str:
     """Fetches ``url`` into ``file_path`` the first time, and gives the path; later calls find it there.
 
     Of many callers at once, in threads, processes and functions on a server, one fetches and the others wait for it.
-    ``file_path`` is relative to the folder of ``fused.file_path`` (``/mount`` on a server, ``/tmp/fused`` here); one that
-    ends in ``/`` is a folder, and the file has the name in the address. ``url``: ``http(s)://``, ``s3://``, ``gs://``,
-    ``file://``. When the same path was fetched from another address before, it is fetched anew.
+    ``file_path`` is relative to the folder of ``fused.file_path`` (``/mount`` on a server, ``/tmp/fused`` here); one
+    that ends in ``/`` is a folder, and the file has the name in the address. ``url``: ``http(s)://``, ``s3://``,
+    ``gs://``, ``file://``. When the same path was fetched from another address before, it is fetched anew.
 
     ``timeout``: seconds, or ``"10m"``, for all attempts together; ``max_size``: bytes, or ``"2GB"``. Broken connections
     are resumed where the server allows it. A file is there whole or not at all. Serves seed 000, ``download``.
 
-    ``DownloadError`` (an ``OSError`` and a ``ValueError``) when it cannot be had; ``ValueError`` for an address or a path
-    that cannot be.
+    ``DownloadError`` (an ``OSError`` and a ``ValueError``) when it cannot be had; ``ValueError`` for an address or a
+    path that cannot be.
     """
     from fused._cache.settings import CHECKS
 
@@ -57,12 +63,14 @@ def download(
     bytes_max = CHECKS["max_size"](max_size, "max_size")
     target = _target(url, file_path, storage)
     if _is_there(target, url):
+        used(target)
         return str(target)
     make_folder(target.parent, storage)
     deadline = time.monotonic() + seconds
     with _alone(target, url, deadline, seconds) as ours:
         if ours:
             _fetch(url, target, bytes_max, deadline)
+    used(target)
     return str(target)
 
 
@@ -140,8 +148,8 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def _alone(target: Path, url: str, deadline: float, seconds: float) -> Iterator[bool]:
     """True inside for the one who is to fetch, False for those for whom it was done meanwhile.
 
-    The lock is the kernel's: when its holder dies, the next has it within milliseconds. Who waited while the holder failed
-    gets the same error instead of trying it again.
+    The lock is the kernel's: when its holder dies, the next has it within milliseconds. Who waited while the holder
+    failed gets the same error instead of trying it again.
     """
     from fused._cache.entry import clocks
     from fused._cache.locks import FileLock
@@ -168,7 +176,12 @@ def _alone(target: Path, url: str, deadline: float, seconds: float) -> Iterator[
             yield True
         except DownloadError as error:
             with contextlib.suppress(OSError):
-                known = {"url": _hash(url), "boot": clocks.boot_id.hex(), "ns": clocks.boot_ns(), "message": error.message}
+                known = {
+                    "url": _hash(url),
+                    "boot": clocks.boot_id.hex(),
+                    "ns": clocks.boot_ns(),
+                    "message": error.message,
+                }
                 _write_json(_beside(target, "failed"), known)
             raise
     finally:
@@ -184,7 +197,7 @@ def _fetch(url: str, target: Path, bytes_max: int | None, deadline: float) -> No
         with os.fdopen(file, "r+b", buffering=0) as stream:
             progress = _Progress(target.name)
             try:
-                _source(url)(url, stream, partial, bytes_max, deadline, progress)  # type: ignore[arg-type]
+                _source(url)(url, stream, partial, bytes_max, deadline, progress)
             finally:
                 progress.end()
             os.fsync(stream.fileno())
@@ -227,7 +240,10 @@ def _remove_stale(target: Path, keep: Path) -> None:
             continue
         path = target.parent / name
         with contextlib.suppress(OSError):
-            if not name.lstrip(".").startswith(keep.name.lstrip(".")) or time.time() - path.stat().st_mtime > STALE_PART_S:
+            if (
+                not name.lstrip(".").startswith(keep.name.lstrip("."))
+                or time.time() - path.stat().st_mtime > STALE_PART_S
+            ):
                 path.unlink()
 
 
@@ -257,7 +273,7 @@ def _from_web(
     part = web.Part()
     kept = _read_json(note)
     size = os.fstat(file.fileno()).st_size
-    if isinstance(kept.get("validator"), str) and 0 < size:
+    if isinstance(kept.get("validator"), str) and size > 0:
         part = web.Part(size, kept["validator"])
     wait = WAIT_BETWEEN_S
     for attempt in range(1, ATTEMPTS + 1):
@@ -270,7 +286,9 @@ def _from_web(
         except web.Broken as error:
             if part.validator is None:
                 part.size = 0
-            pause = min(WAIT_BETWEEN_S_MAX, error.after_s if error.after_s is not None else wait * random.uniform(0.8, 1.2))
+            pause = min(
+                WAIT_BETWEEN_S_MAX, error.after_s if error.after_s is not None else wait * random.uniform(0.8, 1.2)
+            )
             if attempt == ATTEMPTS or time.monotonic() + pause >= deadline:
                 tries = f" ({attempt} attempts)" if attempt > 1 else ""
                 raise web.Refused(f"{error}{tries}; try later, or check the address") from None

@@ -9,8 +9,9 @@ import os
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -90,7 +91,9 @@ def _open(url: str, part: Part, deadline: float) -> tuple[http.client.HTTPRespon
         except (TimeoutError, OSError) as error:
             raise Broken(f"{parts.hostname!r} cannot be reached: {_why(error)}") from None
         try:
-            target = getattr(connection, "absolute", "") + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            target = (
+                getattr(connection, "absolute", "") + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            )
             connection.request("GET", target, headers=headers)
             reply = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
@@ -208,7 +211,7 @@ def _total(reply: http.client.HTTPResponse, have: int) -> int | None:
     return have + int(length) if length.isdecimal() else None
 
 
-def _digests(headers: Mapping[str, str], is_range: bool) -> dict[str, bytes]:
+def _digests(headers: Message, is_range: bool) -> dict[str, bytes]:
     """Checksums of the whole file, as far as the server sends any: hash name → value."""
     found: dict[str, bytes] = {}
     for header in ("Repr-Digest", "Digest") if is_range else ("Repr-Digest", "Content-Digest", "Digest"):
@@ -236,7 +239,7 @@ def _put(found: dict[str, bytes], name: str, text: str | None) -> None:
         found[name] = value
 
 
-def check_digests(file: BinaryIO, part: Part) -> None:
+def check_digests(file: Any, part: Part) -> None:
     """``Broken`` when the file is not what the server's checksum says."""
     for name, wanted in part.digests.items():
         file.seek(0)

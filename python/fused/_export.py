@@ -1,4 +1,4 @@
-"""Functions as folders and zip files: ``meta.json``, ``README.md``, the code and its headers; and back."""
+"""Functions as folders and zips: ``meta.json``, ``README.md``, code and headers (``_load_tree`` reads them)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from fused._duration import format_duration
-from fused.errors import SourceError
-from fused.models.header import Header
 from fused.models.udf import Udf
 
-MEMBER_BYTES_MAX = 16 << 20
 _PREFIX = "import fused\n\n\n"  # so that the file is Python by itself
 
 
@@ -103,75 +98,3 @@ def _write(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(name)
         raise
-
-
-def load_folder(folder: Path) -> Udf:
-    """A folder with ``meta.json``; without one, its only function, or the one in ``<folder>.py``."""
-    if (folder / "meta.json").is_file():
-        return _of_meta(lambda name: _member_of_folder(folder, name), str(folder))
-    from fused._load import load_path
-
-    named = folder / f"{folder.resolve().name}.py"
-    candidates = sorted(path for path in folder.glob("*.py") if "fused.udf" in path.read_text("utf-8", "replace"))
-    if named.is_file():
-        return load_path(named)
-    if len(candidates) == 1:
-        return load_path(candidates[0])
-    names = ", ".join(path.name for path in candidates)
-    if candidates:
-        raise SourceError(f"{str(folder)!r} holds several functions; load one of its files: {names}")
-    raise SourceError(f"{str(folder)!r} holds neither meta.json nor a .py file with @fused.udf")
-
-
-def load_zip(path: Path) -> Udf:
-    """A zip that ``to_file`` or the official client wrote; the files may lie in one folder inside it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            metas = [name for name in archive.namelist() if PurePosixPath(name).name == "meta.json"]
-            if len(metas) != 1:
-                raise SourceError(f"{str(path)!r} holds {'no' if not metas else 'more than one'} meta.json")
-            prefix = metas[0].removesuffix("meta.json")
-            return _of_meta(lambda name: _member_of_zip(archive, prefix + name), str(path))
-    except zipfile.BadZipFile as error:
-        raise SourceError(f"{str(path)!r} is not a zip file: {error}") from None
-
-
-def _member_of_folder(folder: Path, name: str) -> str:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise SourceError(f"meta.json names {name!r}, which is outside of {str(folder)!r}")
-    if path.stat().st_size > MEMBER_BYTES_MAX:
-        raise SourceError(f"{str(path)!r} is larger than {MEMBER_BYTES_MAX >> 20} MiB")
-    return path.read_text(encoding="utf-8")
-
-
-def _member_of_zip(archive: zipfile.ZipFile, name: str) -> str:
-    if archive.getinfo(name).file_size > MEMBER_BYTES_MAX:
-        raise SourceError(f"{name!r} in the zip is larger than {MEMBER_BYTES_MAX >> 20} MiB")
-    return archive.read(name).decode("utf-8")
-
-
-def _of_meta(read: Callable[[str], str], where: str) -> Udf:
-    try:
-        meta = json.loads(read("meta.json"))
-        config: Mapping[str, Any] = meta.get("job_config") or meta
-        steps = [step for step in config["steps"] if step.get("type", "udf") == "udf"]
-        if len(steps) != 1:
-            raise SourceError(f"meta.json of {where!r} has {len(steps)} functions; exactly one can be loaded")
-        record = dict(steps[0]["udf"])
-        code = record.get("code") or read(str(record["source"])).removeprefix(_PREFIX)
-        headers = [
-            Header(
-                each["module_name"], each.get("source_code") or read(str(each["source_file"])), each.get("source_file")
-            )
-            for each in record.get("headers") or []
-        ]
-    except SourceError:
-        raise
-    except FileNotFoundError as error:
-        raise SourceError(f"meta.json of {where!r} names a file that is not there: {error.filename}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-        raise SourceError(f"meta.json of {where!r} cannot be read: {type(error).__name__}: {error}") from None
-    udf = Udf.of_json({**record, "code": code.strip("\n"), "headers": []})
-    udf.headers = headers
-    return udf

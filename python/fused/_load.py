@@ -1,69 +1,105 @@
-"""``fused.load``: a function from text, a file, a folder, a zip, a name, an id, a token or an address."""
+"""``fused.load``: functions from text, files, folders, zips, git repositories, names, ids and tokens."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fused._code import CodeDescription, describe_code
 from fused._duration import parse_duration
+from fused._load_registry import UdfRegistry
 from fused._run.arguments import is_token, is_uuid
+from fused._used_files import used
 from fused.errors import SourceError
-from fused.models.header import read_headers
+from fused.models.header import Header, read_headers
 from fused.models.schema import Schema
 from fused.models.udf import Udf
 
+if TYPE_CHECKING:
+    import zipfile
+
 FILE_BYTES_MAX = 16 << 20
-_remembered: dict[tuple[Any, str], Udf] = {}
+_remembered: dict[tuple[Any, str], Udf | UdfRegistry] = {}
 
 
-def load(url_or_udf: str | Path, *, cache_key: Any = None, collection_name: str | None = None) -> Udf:
+def load(
+    url_or_udf: str | Path,
+    *,
+    cache_key: Any = None,
+    import_globals: bool | None = None,
+    collection_name: str | None = None,
+) -> Udf:
     """Loads a function; its code is not run by that (seed 000, ``load``).
 
-    Tried in this order: a text of several lines is code; ``https://github.com/…`` is fetched by the server; ``….py``,
-    ``….zip`` and folders are read here; then a share token, ``"email/name"`` (``"team/name"``), an id, and a name of
-    one's own. ``cache_key``: with the same key and source, what was loaded before in this process is given again.
+    Tried in this order: a text of several lines is code; ``….py``, ``….zip`` and folders are read here; addresses of
+    git repositories (``https://github.com/owner/repository/tree/reference/folder``,
+    ``git+https://host/x.git@reference#folder``, ``git@host:x.git``, ``file:///x.git``) are fetched by ``git``, and
+    ``metadata["fused:git"]`` names the commit; then a share token, ``"email/name"`` (``"team/name"``), an id, and a
+    name of one's own.
+
+    A folder, zip or repository with several functions gives a ``UdfRegistry``: ``functions["name"]``,
+    ``functions.name``. What the code defines can be used like a module's, ``udf.helper(3)``: its code is run here when
+    such a name is first asked for; ``import_globals=False`` forbids that. ``cache_key``: with the same key and source,
+    what was loaded before in this process is given again.
 
     Raises ``FileNotFoundError`` for a path that is not there, ``ValueError`` for a source that cannot be understood,
-    ``NotFoundError`` for a name the server does not have.
+    ``NotFoundError`` for a name the server does not have, ``SourceError`` (a ``ValueError``) for what holds no
+    function.
     """
     if not isinstance(url_or_udf, str | Path):
         raise TypeError(f"fused.load takes a text or a Path, not {type(url_or_udf).__name__}: {url_or_udf!r:.100}")
+    if import_globals not in (None, True, False):
+        raise TypeError(f"import_globals={import_globals!r} is not True or False")
     if cache_key is None:
-        return _load(url_or_udf, collection_name)
-    key = (cache_key, f"{collection_name}\0{url_or_udf}")
-    if key not in _remembered:
-        _remembered[key] = _load(url_or_udf, collection_name)
-    return _remembered[key].copy()
+        found = _load(url_or_udf, collection_name)
+    else:
+        try:
+            key = (cache_key, f"{collection_name}\0{url_or_udf}")
+            if key not in _remembered:
+                _remembered[key] = _load(url_or_udf, collection_name)
+        except TypeError as error:
+            if "unhashable" not in str(error):
+                raise
+            raise TypeError(f"cache_key={cache_key!r:.100} cannot be a key: give a text, a number or a tuple") from None
+        found = _remembered[key].copy()
+    if import_globals is not None and isinstance(found, Udf):
+        found.import_globals = import_globals
+    return cast("Udf", found)  # a UdfRegistry where there are several
 
 
-async def load_async(url_or_udf: str | Path, *, cache_key: Any = None, collection_name: str | None = None) -> Udf:
+async def load_async(
+    url_or_udf: str | Path,
+    *,
+    cache_key: Any = None,
+    import_globals: bool | None = None,
+    collection_name: str | None = None,
+) -> Udf:
     """``fused.load`` for event loops."""
     from fused._run.threads import in_thread
 
-    return await in_thread(lambda: load(url_or_udf, cache_key=cache_key, collection_name=collection_name), "fused.load")
+    keywords: Any = {"cache_key": cache_key, "import_globals": import_globals, "collection_name": collection_name}
+    return await in_thread(lambda: load(url_or_udf, **keywords), "fused.load")
 
 
-def _load(source: str | Path, collection: str | None) -> Udf:
+def _load(source: str | Path, collection: str | None) -> Udf | UdfRegistry:
     if isinstance(source, Path):
-        return load_path(source)
+        found: Udf | UdfRegistry = load_path(source)
+        return found
     text = source.strip()
     if not text:
         raise ValueError("fused.load was given an empty text")
     if "\n" in source:
         return udf_of_code(textwrap.dedent(source).strip("\n"))
-    from fused import _saved
+    from fused import _load_git, _saved
 
-    if text.startswith(("https://", "http://")):
-        if not text.startswith("https://github.com/"):
-            raise ValueError(
-                f"{text!r} is no GitHub address; functions are loaded from https://github.com/…, files and names"
-            )
-        return _saved.load_by_url(text)
+    if _load_git.is_git(text):
+        return _load_git.load_git(text)
     if _looks_like_path(text):
-        return load_path(Path(text).expanduser())
+        return _load(Path(text).expanduser(), collection)
     if is_token(text):
         return _saved.load_by_token(text)
     if "/" in text:
@@ -80,18 +116,19 @@ def _looks_like_path(text: str) -> bool:
     return text.endswith((".py", ".zip", os.sep)) or text.startswith(("/", "./", "../", "~")) or Path(text).is_dir()
 
 
-def load_path(path: Path) -> Udf:
-    """A ``.py`` file, a ``.zip`` or a folder; ``FileNotFoundError`` when there is nothing."""
-    from fused._export import load_folder, load_zip
+def load_path(path: Path) -> Any:
+    """A ``.py`` file, a ``.zip`` or a folder; ``FileNotFoundError`` when there is nothing. Several functions: all."""
+    from fused._load_tree import FolderTree, ZipTree, load_tree
 
     if not path.exists():
         raise FileNotFoundError(f"{str(path)!r} is not there (looked in {Path.cwd()})")
     if path.is_dir():
-        return load_folder(path)
+        return load_tree(FolderTree(path))
+    used(path)
+    if path.suffix == ".zip":
+        return _load_zip(path, lambda archive: load_tree(ZipTree(archive, str(path))))
     if path.stat().st_size > FILE_BYTES_MAX:
         raise SourceError(f"{str(path)!r} is larger than {FILE_BYTES_MAX >> 20} MiB")
-    if path.suffix == ".zip":
-        return load_zip(path)
     try:
         code = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,8 +136,31 @@ def load_path(path: Path) -> Udf:
     return udf_of_code(code.strip("\n"), file=path)
 
 
-def udf_of_code(code: str, name: str | None = None, entrypoint: str | None = None, file: Path | None = None) -> Udf:
+def _load_zip(path: Path, read: Callable[[zipfile.ZipFile], Udf | UdfRegistry]) -> Udf | UdfRegistry:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = read(archive)
+            if isinstance(found, UdfRegistry):
+                for name in found:  # the archive is closed afterwards
+                    with contextlib.suppress(SourceError):
+                        found[name]
+            return found
+    except zipfile.BadZipFile as error:
+        raise SourceError(f"{str(path)!r} is not a zip file: {error}") from None
+
+
+def udf_of_code(
+    code: str,
+    name: str | None = None,
+    entrypoint: str | None = None,
+    file: Path | None = None,
+    headers: Callable[[Any], list[Header]] | None = None,
+) -> Udf:
     """A Udf of a text. What its decorator says in literals is taken over; the text is not run.
+
+    ``headers`` reads the headers that the decorator names; without it they are looked for beside ``file``.
 
     The name: ``name``, else the decorator's, else the function's, else (for a function called ``udf``) the file's.
     """
@@ -111,7 +171,11 @@ def udf_of_code(code: str, name: str | None = None, entrypoint: str | None = Non
         name or _name(described, file),
         code,
         entrypoint=described.entrypoint,
-        headers=read_headers(said.get("headers"), str(file.resolve()) if file else None),
+        headers=(
+            headers(said.get("headers"))
+            if headers is not None
+            else read_headers(said.get("headers"), str(file.resolve()) if file else None)
+        ),
         parameters=stored if isinstance(stored, dict) else None,
         cache_max_age=parse_duration(said["cache_max_age"]) if said.get("cache_max_age") is not None else None,
         table_schema=Schema.parse(said["schema"]) if said.get("schema") is not None else None,

@@ -11,11 +11,13 @@ import inspect
 import textwrap
 import types
 
-_READERS = frozenset(
-    "len sorted sum min max list dict set tuple frozenset enumerate zip range str repr print any all reversed bool "
-    "isinstance iter map filter".split()
-)
-_READING_METHODS = frozenset("get items keys values index count copy union intersection difference issubset".split())
+_READERS = frozenset({
+    "all", "any", "bool", "dict", "enumerate", "filter", "frozenset", "isinstance", "iter", "len", "list", "map", "max",
+    "min", "print", "range", "repr", "reversed", "set", "sorted", "str", "sum", "tuple", "zip",
+})  # fmt: skip
+_READING_METHODS = frozenset({
+    "copy", "count", "difference", "get", "index", "intersection", "issubset", "items", "keys", "union", "values",
+})  # fmt: skip
 
 
 def changed_names(fn: types.FunctionType, unknown: frozenset[str]) -> frozenset[str]:

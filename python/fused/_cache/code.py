@@ -1,7 +1,7 @@
 """The function's part of a key: its own code and what that reaches.
 
-In it: bytecode, constants and defaults (not comments, layout, docstring, annotations, file names or line numbers) of the
-function and of every function, method and class of the user's own modules that it names, also through modules
+In it: bytecode, constants and defaults (not comments, layout, docstring, annotations, file names or line numbers) of
+the function and of every function, method and class of the user's own modules that it names, also through modules
 (``utils.area``) and imports inside functions; variables that hold numbers, text and other unchangeable values; arrays,
 tables and geometries; lists, dictionaries and sets where the code only reads them. Of installed packages: name and
 version. Not in it: variables that the code assigns, containers that it changes or hands on, and other objects.
@@ -180,7 +180,6 @@ class _Walk:
     def reached(
         self, get: Callable[[Any, Any], Any], name: str, value: Any, holder: int, attributes: tuple[str, ...]
     ) -> None:
-        kind = type(value)
         if isinstance(value, types.ModuleType):
             self.watched.append((get, name, value))
             self.module(value, attributes)
@@ -203,7 +202,7 @@ class _Walk:
             self.watched.append((get, name, value))
             self.out.text(b">", name)
             self.a_class(value)
-        elif callable(getattr(kind, "__call__", None)) and hasattr(value, "entrypoint") and hasattr(value, "code"):
+        elif callable(value) and hasattr(value, "entrypoint") and hasattr(value, "code"):
             self.watched.append((get, name, value))
             _encode_live(value, self.out)
         else:

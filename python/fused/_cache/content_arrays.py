@@ -72,7 +72,7 @@ def _wkb(value: Any, out: Parts) -> None:
 
     texts = shapely.to_wkb(value.reshape(-1), include_srid=True, flavor="extended")
     lengths = numpy.fromiter((-1 if text is None else len(text) for text in texts), "int64", len(texts))
-    out.data(b"L", memoryview(lengths.view(numpy.uint8)))
+    out.data(b"L", lengths.tobytes())
     out.data(b"W", b"".join(text for text in texts if text is not None))
 
 
@@ -127,7 +127,7 @@ def _extension_array(value: Any, out: Parts, depth: int) -> None:
     elif isinstance(value, pandas.Categorical):
         encode((value.codes, value.categories, value.ordered), out, depth + 1)
     elif isinstance(value, pandas.arrays.DatetimeArray | pandas.arrays.TimedeltaArray | pandas.arrays.PeriodArray):
-        encode(value.asi8, out, depth + 1)
+        encode(value.asi8, out, depth + 1)  # type: ignore[union-attr]
     elif hasattr(value, "crs") and hasattr(value, "total_bounds"):  # geometries
         _wkb(numpy.asarray(value), out)
         encode(value.crs, out, depth + 1)

@@ -13,9 +13,11 @@ from typing import Any, TypeVar, overload
 from fused._cache import flow, place
 from fused._cache.code import Reached
 from fused._cache.content import Parts, encode
+from fused._cache.entry import clocks
 from fused._cache.errors import Unhashable
 from fused._cache.secret import Keys, keys
 from fused._cache.settings import ALIASES, CHECKS, DEFAULTS, NAMES, Settings
+from fused._used_files import used
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 FORMAT = b"fused function cache 1"
@@ -64,7 +66,8 @@ def cache(
     settings = DEFAULTS.changed({**given, **kwargs})
     if func is None:
         return functools.partial(_decorated, settings)
-    return _decorated(settings, func)
+    decorated: Callable[..., Any] = _decorated(settings, func)
+    return decorated
 
 
 cache.__module__ = "fused"
@@ -83,7 +86,7 @@ def _decorated(settings: Settings, fn: Any) -> Any:
         )
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise TypeError(
-            f"fused.cache: {fn.__qualname__!r} is a generator, whose values can be read only once: return a list of them"
+            f"fused.cache: {fn.__qualname__!r} is a generator, whose values can be read once: return a list of them"
         )
     cached = Cached(settings, fn)
     if inspect.iscoroutinefunction(fn):
@@ -94,7 +97,9 @@ def _decorated(settings: Settings, fn: Any) -> Any:
             if call is None:
                 return await fn(*args, **cached.own(kwargs))
             found = cached.look(call)
-            return found.value if found is not None else await flow.run_async(call)
+            value = found.value if found is not None else await flow.run_async(call)
+            used(call.path)
+            return value
     else:
 
         @functools.wraps(fn)
@@ -103,7 +108,9 @@ def _decorated(settings: Settings, fn: Any) -> Any:
             if call is None:
                 return fn(*args, **cached.own(kwargs))
             found = cached.look(call)
-            return found.value if found is not None else flow.run(call)
+            value = found.value if found is not None else flow.run(call)
+            used(call.path)
+            return value
 
     wrapper.__fused_cache__ = cached  # type: ignore[attr-defined]
     return wrapper
@@ -159,7 +166,7 @@ class Cached:
         return flow.Call(
             self.fn, args, kwargs, folder, name, digest, held, settings.cache_max_age,
             settings.concurrent_lock_timeout, settings.storage, settings.max_size,
-            flow.clocks.boot_ns() if settings.reset else None,
+            clocks.boot_ns() if settings.reset else None,
             self.teller(name) if settings.cache_verbose else None,
             {"function": f"{self.fn.__module__}.{self.fn.__qualname__}"},
             folder_text=str(folder), path=f"{folder}/data_{name}",

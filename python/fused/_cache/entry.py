@@ -98,8 +98,8 @@ def state_of(found: os.stat_result) -> FileState:
 def boot_id() -> bytes:
     """Tells boots of machines apart; zeros where the kernel does not say."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            return bytes.fromhex(file.read(64).strip().replace(b"-", b"").decode())[:16].ljust(16, b"\0")
+        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return bytes.fromhex(text.strip().replace("-", ""))[:16].ljust(16, b"\0")
     except (OSError, ValueError):
         return bytes(16)
 

@@ -1,7 +1,7 @@
 """One computation per entry across processes: locks on bytes of one file a folder, which the kernel releases.
 
-The byte is chosen by the entry's name. The locks belong to the open file (``F_OFD_SETLK``), so threads exclude each other
-as well, and they are gone with the process that held them, however it ended.
+The byte is chosen by the entry's name. The locks belong to the open file (``F_OFD_SETLK``), so threads exclude each
+other as well, and they are gone with the process that held them, however it ended.
 """
 
 from __future__ import annotations

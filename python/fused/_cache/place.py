@@ -1,8 +1,8 @@
 """In which folder entries lie (seed 004, ``cached_data/``; design §5, "Local cache").
 
-In a function on a server: ``/mount/fused-system/cached_data/{udf_name}/``. Elsewhere: ``fused.options.cache_directory``,
-``FUSED_CACHE_DIR``, else ``$TMPDIR/fused/cached_data/{module}/``. ``path`` takes the place of the last level, except
-below ``/mount/``, where it is the folder itself.
+In a function on a server: ``/mount/fused-system/cached_data/{udf_name}/``. Elsewhere:
+``fused.options.cache_directory``, ``FUSED_CACHE_DIR``, else ``$TMPDIR/fused/cached_data/{module}/``. ``path`` takes
+the place of the last level, except below ``/mount/``, where it is the folder itself.
 """
 
 from __future__ import annotations

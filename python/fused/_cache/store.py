@@ -33,7 +33,7 @@ class Found:
 
 
 class _Memory:
-    """Small tables as they were read, so that a later hit is a copy of them; the file's state says if they still hold."""
+    """Small tables as they were read: a later hit is a copy of them, while the file's state is the same."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[FileState, bytes, Head, Any]] = OrderedDict()
@@ -180,7 +180,7 @@ def drop_failure(folder: str, name: str) -> None:
 
 
 def shrink(folder: Path, bytes_max: int) -> int:
-    """Removes entries until the folder's are ``bytes_max`` at most: expired ones first, then those not read for longest.
+    """Removes entries until the folder's are ``bytes_max`` at most: expired ones, then those not read for longest.
 
     Gives how many were removed. The newest entry stays unless it alone is too large.
     """

@@ -177,13 +177,13 @@ def _read_column(described: dict[str, Any], array: Any, memory: _Memory) -> Any:
         import pandas as pd
 
         dtype = pd.StringDtype(described["text"], na_value=np.nan if described["na"] == "nan" else pd.NA)
-        return dtype.__from_arrow__(array)
+        return dtype.__from_arrow__(array)  # type: ignore[attr-defined]
     import shapely
     from geopandas.array import GeometryArray
     from pyproj import CRS
 
     if "ragged" in described:
-        offsets = []
+        offsets: list[Any] = []
         while pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
             offsets.insert(0, array.offsets.to_numpy())
             array = array.values

@@ -1,4 +1,4 @@
-"""Values as bodies of entries and back: Arrow and npy for tables and arrays, JSON for plain values, pickle for the rest.
+"""Values as bodies of entries and back: Arrow and npy for tables and arrays, JSON for plain values, else pickle.
 
 What is read back is equal in type and content to what was stored, else the value goes to the next form. Large parts are
 views of the mapped file (copy-on-write), so a caller may change what he gets.
@@ -188,7 +188,8 @@ def _pickled(value: Any) -> Body:
     table = struct.pack(f"<{len(sizes) + 1}Q", len(sizes), *sizes)
     parts: list[Any] = [table]
     at = len(table)
-    for part in (text, *views):
+    inner: list[Any] = [text, *views]
+    for part in inner:
         gap = -at % _ALIGNMENT
         parts += [bytes(gap), part]
         at += gap + (len(part) if isinstance(part, bytes) else part.nbytes)

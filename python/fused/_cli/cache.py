@@ -74,7 +74,9 @@ def root_of(given: argparse.Namespace) -> Path:
     if given.data:
         folder = Path(given.data).expanduser() / "mount" / "fused-system" / "cached_data"
         if not (Path(given.data).expanduser() / "mount").is_dir():
-            raise FileNotFoundError(f"--data {given.data}: it holds no folder mount/; name the folder given to `fused serve`")
+            raise FileNotFoundError(
+                f"--data {given.data}: it holds no folder mount/; name the folder given to `fused serve`"
+            )
         return folder
     return Path(given.folder).expanduser() if given.folder else place.base("local")
 

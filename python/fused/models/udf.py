@@ -38,6 +38,7 @@ class Udf:
     """
 
     type: ClassVar[str] = "geopandas_v2"
+    import_globals: bool = True  # may the code be run here to give its names
 
     def __init__(
         self,
@@ -162,6 +163,8 @@ class Udf:
         # Reached only for names that Udf does not have: those of the function's module, `fused.load("common").area`.
         if name.startswith("_") or "_code" not in self.__dict__ or (self._fn is not None and self._code is None):
             raise AttributeError(f"Udf has no attribute {name!r}")
+        if not self.import_globals:
+            raise AttributeError(f"Udf has no attribute {name!r}; import_globals=False: its code is not run for names")
         names = self._names()
         if name not in names:
             raise AttributeError(f"neither Udf nor the code of {self.name!r} has a name {name!r}")

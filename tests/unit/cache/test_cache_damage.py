@@ -81,7 +81,9 @@ def samples(number: int) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("at", range(100 if WHOLE else 10))
-def test_an_entry_cut_at_every_length_and_with_every_bit_of_its_header_flipped_is_a_miss(at: int, tmp_path: Path) -> None:
+def test_an_entry_cut_at_every_length_and_with_every_bit_of_its_header_flipped_is_a_miss(
+    at: int, tmp_path: Path
+) -> None:
     looked = Looked(tmp_path / "folder", list(samples(at + 1))[-1])
     assert len(looked.content) > HEAD_BYTES
     for length in range(len(looked.content)):
@@ -105,7 +107,7 @@ def test_a_mapped_entry_that_changes_after_it_was_checked_is_checked_again(tmp_p
         time.sleep(0.01)
     assert looked.find() is not None
     assert any(state.inode == looked.path.stat().st_ino for state in entry.verified._seen)
-    with open(looked.path, "r+b") as file:
+    with looked.path.open("r+b") as file:
         file.seek(HEAD_BYTES + 100_000)
         file.write(b"\xff")
     assert looked.find() is None

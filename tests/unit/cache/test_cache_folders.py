@@ -16,7 +16,6 @@ import pytest
 import fused
 from fused._cache import entry, place
 from fused._cache.errors import CacheWarning
-from tests.conftest import PYTHON
 
 
 def work(x: int) -> int:
@@ -187,7 +186,8 @@ def big(n):
 big(100_000); big(100_000)
 big(1_000_000); big(1_000_000)
 big(50_000); big(50_000)
-print(sorted(os.listdir(os.environ["FUSED_CACHE_DIR"] + "/x"))[0][:5], len([n for n in os.listdir(os.environ["FUSED_CACHE_DIR"] + "/x") if n.startswith("data_")]))
+names = sorted(os.listdir(os.environ["FUSED_CACHE_DIR"] + "/x"))
+print(names[0][:5], len([name for name in names if name.startswith("data_")]))
 """
     script = tmp_path / "script.py"
     script.write_text(code)

@@ -266,7 +266,9 @@ print(*sorted(os.path.basename(p) for p in glob.glob(os.environ["FUSED_CACHE_DIR
     assert len(names) == 1 and len(names.pop().split()) == 1, names
 
 
-def test_another_owner_has_other_names(start: Callable[..., Any], tmp_path: Path, entries: Callable[[], list[Path]]) -> None:
+def test_another_owner_has_other_names(
+    start: Callable[..., Any], tmp_path: Path, entries: Callable[[], list[Path]]
+) -> None:
     code = "import fused\n@fused.cache\ndef work():\n    print('computed')\n    return 1\nwork()\n"
     outputs = [start(code, FUSED_HOME=str(tmp_path / home)).communicate(timeout=60)[0].strip() for home in "aab"]
     assert outputs == ["computed", "", "computed"]
@@ -303,11 +305,18 @@ def test_arrays_count_by_values_not_by_layout() -> None:
 
 
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.binary(max_size=5),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.text(max_size=3), inner, max_size=3)
-    | st.frozensets(st.integers() | st.text(max_size=3), max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        | st.frozensets(st.integers() | st.text(max_size=3), max_size=4)
+    ),
     max_leaves=6,
 )
 

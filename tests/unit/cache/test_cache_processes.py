@@ -77,7 +77,9 @@ def test_sixteen_processes_compute_a_value_once(start: Start, tmp_path: Path, lo
     assert len(log()) == 1
 
 
-def test_when_the_holder_is_killed_one_other_computes(start: Start, tmp_path: Path, log: Callable[[], list[str]]) -> None:
+def test_when_the_holder_is_killed_one_other_computes(
+    start: Start, tmp_path: Path, log: Callable[[], list[str]]
+) -> None:
     holder, *others = begin(start, tmp_path, 5, SECONDS="2")
     go(holder)
     wait_for(log)
@@ -129,12 +131,18 @@ def test_a_holder_that_hangs_is_waited_for_as_long_as_was_said(start: Start, tmp
     wait_for((tmp_path / "log").exists)
     os.kill(holder.pid, signal.SIGSTOP)
     go(waiter)
-    assert line(waiter).startswith("TimeoutError work: another process has been computing this value for more than 0.2 s")
+    assert line(waiter).startswith(
+        "TimeoutError work: another process has been computing this value for more than 0.2 s"
+    )
     os.kill(holder.pid, signal.SIGCONT)
 
 
-def test_a_waiting_process_hardly_uses_the_processor(start: Start, tmp_path: Path, log: Callable[[], list[str]]) -> None:
-    code = WORK.replace("print(work(1), flush=True)", "u = os.times(); work(1); v = os.times(); print(v[0]+v[1]-u[0]-u[1])")
+def test_a_waiting_process_hardly_uses_the_processor(
+    start: Start, tmp_path: Path, log: Callable[[], list[str]]
+) -> None:
+    code = WORK.replace(
+        "print(work(1), flush=True)", "u = os.times(); work(1); v = os.times(); print(v[0]+v[1]-u[0]-u[1])"
+    )
     processes = [start(code, LOG=str(tmp_path / "log"), SECONDS="2") for _ in range(2)]
     for process in processes:
         assert line(process) == "ready"
@@ -268,6 +276,6 @@ def test_locks_of_other_kinds_on_the_file_do_not_stop_anybody(cache_folder: Path
 
     work(1)
     (locks,) = cache_folder.rglob(".locks-*")
-    with open(locks, "r+") as file:
+    with locks.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert work(2, concurrent_lock_timeout=1) == 2  # type: ignore[call-arg]

@@ -230,7 +230,7 @@ def test_arguments_without_content_give_an_error_that_names_them(tmp_path: Path)
     def work(x: int, source: Any) -> int:
         return x
 
-    with open(tmp_path / "file", "w") as file:
+    with (tmp_path / "file").open("w") as file:
         for source in ((n for n in ()), file, threading.Lock(), iter([1])):
             with pytest.raises(TypeError, match=r"argument 'source' cannot.*cache_key_exclude=\['source'\]"):
                 work(1, source)

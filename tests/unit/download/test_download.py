@@ -51,7 +51,9 @@ def test_another_address_for_the_same_path_is_fetched_anew(web: Web, root: Path)
     assert Path(fused.download(f"{web.url}/one", "x")).read_bytes() == CONTENT
     assert Path(fused.download(f"{web.url}/two", "x")).read_bytes() == b"two"
     Path(path).write_bytes(b"mine now")
-    assert Path(fused.download(f"{web.url}/three", "x")).read_bytes() == b"mine now", "a file that others put there stays"
+    assert Path(fused.download(f"{web.url}/three", "x")).read_bytes() == b"mine now", (
+        "a file that others put there stays"
+    )
 
 
 def test_forty_threads_fetch_once(web: Web) -> None:
@@ -191,7 +193,7 @@ def test_waiting_for_another_ends_with_timeout(web: Web) -> None:
 
 def test_sizes_are_limited(web: Web, root: Path) -> None:
     for name in ("file", "endless"):
-        with pytest.raises(DownloadError, match="max_size allows|max_size"):
+        with pytest.raises(DownloadError, match="max_size"):
             fused.download(f"{web.url}/{name}", "x/f", max_size="100KB")
     assert visible(root / "x") == [] and parts(root / "x") == []
     assert fused.download(f"{web.url}/file", "x/f", max_size="2MB")
@@ -222,7 +224,7 @@ def test_what_is_no_address_is_refused_before_anything_is_asked(url: str, says: 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a\0b"])
 def test_destinations_stay_below_the_folder(path: str, web: Web) -> None:
-    with pytest.raises(ValueError, match="leads out|not below|NUL"):
+    with pytest.raises(ValueError, match=r"leads out|not below|NUL"):
         fused.download(f"{web.url}/f", path)
     assert not web.asked
 
@@ -232,7 +234,7 @@ def test_wrong_types_are_said(web: Web) -> None:
         with pytest.raises(TypeError, match=says):
             fused.download(*arguments)  # type: ignore[arg-type]
     for keywords in ({"timeout": -1}, {"timeout": "x"}, {"max_size": "x"}):
-        with pytest.raises(ValueError, match="timeout|max_size"):
+        with pytest.raises(ValueError, match=r"timeout|max_size"):
             fused.download(f"{web.url}/f", "x", **keywords)  # type: ignore[arg-type]
 
 
@@ -240,7 +242,11 @@ def test_local_files_are_copied(tmp_path: Path, root: Path) -> None:
     source = tmp_path / "source file.csv"
     source.write_text("a,b")
     assert Path(fused.download(f"file://{str(source).replace(' ', '%20')}", "x/")).read_text() == "a,b"
-    for path, says in ((tmp_path, "no regular file"), ("/dev/zero", "no regular file"), (tmp_path / "no", "No such file")):
+    for path, says in (
+        (tmp_path, "no regular file"),
+        ("/dev/zero", "no regular file"),
+        (tmp_path / "no", "No such file"),
+    ):
         with pytest.raises(DownloadError, match=says):
             fused.download(f"file://{path}", "x/other")
     assert visible(root / "x") == ["source file.csv"]
@@ -291,10 +297,12 @@ def public_web(monkeypatch: pytest.MonkeyPatch) -> Any:
     server.server_close()
 
 
-@pytest.mark.parametrize("where", ["http://127.0.0.1:{port}/file", "http://localhost:{port}/file", "http://[::ffff:127.0.0.1]:{port}/f"])
+@pytest.mark.parametrize(
+    "where", ["http://127.0.0.1:{port}/file", "http://localhost:{port}/file", "http://[::ffff:127.0.0.1]:{port}/f"]
+)
 def test_a_public_server_may_not_redirect_to_a_private_address(where: str, web: Web, public_web: Web) -> None:
     public_web.target = where.format(port=web.server_address[1])
-    with pytest.raises(DownloadError, match="a public server redirects to .* is not a public address"):
+    with pytest.raises(DownloadError, match=r"a public server redirects to .* is not a public address"):
         fused.download(f"{public_web.url}/to", "x/f")
     assert not web.asked
     web.target = f"{public_web.url}/file"
@@ -318,7 +326,8 @@ def test_in_a_function_on_a_server_private_addresses_are_refused(
     monkeypatch.setattr(place, "mount", lambda: tmp_path / "mount")
 
     class Run:
-        values: dict[str, Any] = {}
+        def __init__(self) -> None:
+            self.values: dict[str, Any] = {}
 
     monkeypatch.setattr("fused.context.get_global_context", lambda: Run())
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1, which is not a public address; functions on a server"):
