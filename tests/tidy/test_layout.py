@@ -16,7 +16,7 @@ LAYERS = [
     {"table"},
     {"run", "ingest"},
     {"tiles", "jobs"},
-    {"http", "native"},
+    {"http", "native", "reader"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FILE_LINES_MAX = 500
