@@ -3,8 +3,9 @@
 In it: bytecode, constants and defaults (not comments, layout, docstring, annotations, file names or line numbers) of
 the function and of every function, method and class of the user's own modules that it names, also through modules
 (``utils.area``) and imports inside functions; variables that hold numbers, text and other unchangeable values; arrays,
-tables and geometries; lists, dictionaries and sets where the code only reads them. Of installed packages: name and
-version. Not in it: variables that the code assigns, containers that it changes or hands on, and other objects.
+tables and geometries; lists, dictionaries and sets of at most a thousand such values where the code only reads them.
+Of installed packages: name and version. Not in it: variables that the code assigns, containers that it changes or
+hands on, and other objects.
 
 What was found is remembered with the objects it was found in, so that a call costs one comparison for each name.
 """
@@ -36,6 +37,7 @@ _CONSTANTS = (
 _CONTAINERS = (list, dict, set)
 _PYTHON = f"python {sys.version_info.major}.{sys.version_info.minor}"
 KNOWN_MAX = 256
+LIVE_ITEMS_MAX = 1000
 _known: OrderedDict[int, Reached] = OrderedDict()
 
 
@@ -99,6 +101,9 @@ def encode_code(code: types.CodeType, out: Parts, depth: int = 0, docstring: str
 
 
 def _encode_live(value: Any, out: Parts) -> None:
+    if isinstance(value, _CONTAINERS) and not _is_small_and_plain(value, [LIVE_ITEMS_MAX]):
+        out.text(b"-", type_name(type(value)))
+        return
     try:
         inner = Parts()
         encode(value, inner)
@@ -310,6 +315,17 @@ def _is_constant(value: Any) -> bool:
     return root in ("decimal", "fractions", "uuid", "shapely", "pyproj", "zoneinfo") or (
         root == "numpy" and hasattr(value, "dtype") and not hasattr(value, "__array_finalize__")
     )
+
+
+def _is_small_and_plain(value: Any, budget: list[int]) -> bool:
+    """Are there only constants in it, and few: it is looked at for every call."""
+    if type(value) not in (list, dict, set, tuple):
+        return _is_constant(value)
+    budget[0] -= len(value)
+    if budget[0] < 0:
+        return False
+    items = (*value, *value.values()) if isinstance(value, dict) else value
+    return all(_is_small_and_plain(item, budget) for item in items)
 
 
 def _is_data(value: Any) -> bool:

@@ -32,7 +32,8 @@ ALIGNMENT = 64
 READ_WHOLE_MAX = 1 << 18  # below it reading is cheaper than mapping
 THREAD_MIN = 4 << 20  # from here on checksum and writing go side by side
 NOTE_BYTES_MAX = 1 << 20
-SETTLED_NS = 50_000_000  # a file changed later than this before it was checked may have been changed since
+SETTLED_NS = 20_000_000  # two ticks of the kernel's slowest clock for file times
+SETTLED_COARSE_NS = 2_000_000_000  # where file times are whole milliseconds or seconds
 
 
 class Damaged(Exception):
@@ -86,6 +87,12 @@ class FileState:
     size: int
     mtime_ns: int
     ctime_ns: int
+
+
+def is_settled(state: FileState) -> bool:
+    """Is the last change so long ago that another one would show in the file's times."""
+    newest = max(state.ctime_ns, state.mtime_ns)
+    return time.time_ns() - newest > (SETTLED_NS if newest % 1_000_000 else SETTLED_COARSE_NS)
 
 
 def state_of(found: os.stat_result) -> FileState:
@@ -148,7 +155,7 @@ class Verified:
 
     def add(self, state: FileState) -> None:
         """A state that may still be changed within one tick of the file system's clock is not remembered."""
-        if time.time_ns() - max(state.ctime_ns, state.mtime_ns) < SETTLED_NS:
+        if not is_settled(state):
             return
         with self._lock:
             self._seen[state] = None

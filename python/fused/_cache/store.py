@@ -32,11 +32,22 @@ class Found:
     where: str
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A table as it was read, with the state of the file it was read from."""
+
+    state: FileState
+    check: bytes
+    head: Head
+    value: Any
+    is_settled: bool
+
+
 class _Memory:
-    """Small tables as they were read: a later hit is a copy of them, while the file's state is the same."""
+    """Small tables as they were read: a later hit is a copy of them, while the file is the same."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[FileState, bytes, Head, Any]] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -45,33 +56,43 @@ class _Memory:
         if kept is None:
             return None
         try:
-            same = entry.state_of(os.lstat(path)) == kept[0] and keys.check == kept[1]
-        except OSError:
+            same = entry.state_of(os.lstat(path)) == kept.state and keys.check == kept.check
+            if same and not kept.is_settled:
+                same = self._is_still(path, kept)
+        except (OSError, Damaged):
             same = False
         if not same:
             self.drop(path)
             return None
         with contextlib.suppress(KeyError):
             self._kept.move_to_end(path)
-        return kept[2], kept[3].copy()
+        return kept.head, kept.value.copy()
+
+    @staticmethod
+    def _is_still(path: str, kept: _Kept) -> bool:
+        """Within one tick of the file system's clock a file may change without its times: its checksum is made anew."""
+        settled = entry.is_settled(kept.state)
+        found = entry.read(path, kept.head.key, kept.check)
+        kept.is_settled = settled
+        return found is not None and found.head == kept.head
 
     def put(self, path: str, state: FileState, keys: Keys, head: Head, value: Any) -> bool:
         """Did it keep the value: then the caller must take a copy."""
-        if state.size > MEMORY_ENTRY_BYTES_MAX or time.time_ns() - state.ctime_ns < entry.SETTLED_NS:
+        if state.size > MEMORY_ENTRY_BYTES_MAX:
             return False
         self.drop(path)
         with self._lock:
-            self._kept[path] = (state, keys.check, head, value)
+            self._kept[path] = _Kept(state, keys.check, head, value, False)
             self._bytes += state.size
             while self._bytes > MEMORY_BYTES_MAX:
-                self._bytes -= self._kept.popitem(last=False)[1][0].size
+                self._bytes -= self._kept.popitem(last=False)[1].state.size
         return True
 
     def drop(self, path: str) -> None:
         with self._lock:
             old = self._kept.pop(path, None)
             if old is not None:
-                self._bytes -= old[0].size
+                self._bytes -= old.state.size
 
 
 memory = _Memory()

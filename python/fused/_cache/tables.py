@@ -7,6 +7,7 @@ levels, categories, time zones …) are left to pickle, whose large buffers are 
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -36,8 +37,8 @@ def write_table(value: Any) -> tuple[dict[str, Any], list[Any]] | None:
     from fused._cache.values import arrow_stream
 
     described, arrays = [], []
-    for at in range(len(names)):
-        found = _column(value.iloc[:, at].array)
+    for name in names:
+        found = _column(value[name].array)
         if found is None:
             return None
         described.append(found[0])
@@ -151,6 +152,14 @@ def read_table(table: dict[str, Any], body: memoryview) -> Any:
     return found
 
 
+@functools.cache
+def _crs(text: str) -> Any:
+    """Coordinate systems cannot be changed; reading one takes longer than a small table."""
+    from pyproj import CRS
+
+    return CRS.from_json(text)
+
+
 class _Memory:
     """Where Arrow's buffers lie in the body, which unlike them may be written."""
 
@@ -180,7 +189,6 @@ def _read_column(described: dict[str, Any], array: Any, memory: _Memory) -> Any:
         return dtype.__from_arrow__(array)  # type: ignore[attr-defined]
     import shapely
     from geopandas.array import GeometryArray
-    from pyproj import CRS
 
     if "ragged" in described:
         offsets: list[Any] = []
@@ -192,4 +200,4 @@ def _read_column(described: dict[str, Any], array: Any, memory: _Memory) -> Any:
         geometries = shapely.from_ragged_array(kind, coordinates, tuple(offsets) or None)
     else:
         geometries = shapely.from_wkb(array.to_numpy(zero_copy_only=False))
-    return GeometryArray(geometries, crs=None if described["crs"] is None else CRS.from_json(described["crs"]))
+    return GeometryArray(geometries, crs=None if described["crs"] is None else _crs(described["crs"]))

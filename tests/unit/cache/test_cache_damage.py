@@ -103,7 +103,7 @@ def test_an_entry_cut_at_every_length_and_with_every_bit_of_its_header_flipped_i
 
 def test_a_mapped_entry_that_changes_after_it_was_checked_is_checked_again(tmp_path: Path) -> None:
     looked = Looked(tmp_path, np.arange(200_000))
-    while time.time_ns() - looked.path.stat().st_ctime_ns < entry.SETTLED_NS:
+    while not entry.is_settled(entry.state_of(looked.path.stat())):
         time.sleep(0.01)
     assert looked.find() is not None
     assert any(state.inode == looked.path.stat().st_ino for state in entry.verified._seen)

@@ -6,6 +6,7 @@ import functools
 import importlib
 import itertools
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,6 +91,10 @@ def test_containers_are_in_the_key_where_they_are_only_read() -> None:
     ):  # fmt: skip
         text = f"def work(x):\n    {body}\n"
         assert digest(text, RATES={"a": 1}) != digest(text, RATES={"a": 2}), body
+    text = "def work(x):\n    return RATES['a'] + x\n"
+    many = {str(number): number for number in range(2000)}
+    assert digest(text, RATES={"a": threading.Lock()}) == digest(text, RATES={"a": [threading.Lock()]})
+    assert digest(text, RATES={**many, "a": 1}) == digest(text, RATES={**many, "a": 2}), "too many to look at"
     for body in (
         "RATES.append(x)", "RATES[x] = 1", "RATES['a'].append(x)", "del RATES[x]", "RATES['a']['b'] = x", "use(RATES)",
         "return RATES", "RATES |= x", "r = RATES\n    r.append(1)", "RATES.pop()", "x.y = RATES",
@@ -125,8 +130,6 @@ def test_arrays_tables_and_geometries_of_the_module_are_in_the_key() -> None:
 
 
 def test_objects_without_content_are_in_the_key_by_their_type_only() -> None:
-    import threading
-
     assert digest("def work():\n    return LOCK\n", LOCK=threading.Lock()) == digest(
         "def work():\n    return LOCK\n", LOCK=threading.Lock()
     )

@@ -116,7 +116,7 @@ def through_the_cache(key: str, value: Any) -> list[Any]:
 
 def settle(path: Path) -> None:
     """Waits until the file's times are past, so that its state says which content it has."""
-    while time.time_ns() - path.stat().st_ctime_ns < entry.SETTLED_NS:
+    while not entry.is_settled(entry.state_of(path.stat())):
         time.sleep(0.005)
 
 
@@ -281,6 +281,6 @@ def test_memory_keeps_small_tables_only_and_not_more_than_its_limit(monkeypatch:
     for rows in range(2, 9):
         twice(rows)
     assert 1 <= len(store.memory._kept) <= 4
-    assert store.memory._bytes == sum(kept[0].size for kept in store.memory._kept.values()) <= 3000
+    assert store.memory._bytes == sum(kept.state.size for kept in store.memory._kept.values()) <= 3000
     forget_memory()
     assert store.memory._bytes == 0
