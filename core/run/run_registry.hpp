@@ -11,19 +11,21 @@
 #include <string>
 #include <unordered_map>
 
+#include "run/kept_answers.hpp"
 #include "run/run_conversation.hpp"
 
 namespace fused {
 
 constexpr auto kAnswerAgain = std::chrono::seconds(60);
 constexpr auto kPollPatience = std::chrono::seconds(30);  // a polled run ends so long after its last poll
-constexpr std::int64_t kAnswersBytesMax = 256LL << 20;    // of finished results kept to be answered again
 
 class RunRegistry {
  public:
   using Answer = std::optional<Result<RunOutcome>>;  // nothing: still running
 
-  RunRegistry(boost::asio::io_context& io, RunService& runs);
+  // What is kept of finished runs never exceeds `kept_max` for longer than a caller needs to take its answer. A result
+  // that was dropped before anybody asked for it is told as such; the same id then starts anew.
+  RunRegistry(boost::asio::io_context& io, RunService& runs, KeptAnswersMax kept_max = {});
 
   // Joins or begins `request.run_id` and waits at most `patience`. `polled`: the run goes on without this caller and
   // ends kPollPatience after the last poll; otherwise it ends when no caller waits any more.
@@ -54,14 +56,16 @@ class RunRegistry {
   };
   using SharedEntry = std::shared_ptr<Entry>;
 
-  void begin(const SharedEntry& entry, RunRequest request);
-  boost::asio::awaitable<Answer> wait(SharedEntry entry, std::chrono::milliseconds patience);
+  void begin(const SharedEntry& entry, RunRequest request, const std::string& key);
+  std::int64_t drop(const std::string& key, bool may_leave_note);  // for KeptAnswers
+  boost::asio::awaitable<Answer> wait(SharedEntry entry, std::string key, std::chrono::milliseconds patience);
   boost::asio::awaitable<void> sweep();
 
   boost::asio::io_context& io_;
   RunService& runs_;
   boost::asio::steady_timer tick_;
   std::unordered_map<std::string, SharedEntry> entries_;
+  KeptAnswers kept_;
 };
 
 }  // namespace fused

@@ -222,6 +222,34 @@ def test_functions_may_call_each_other_five_deep_and_not_six(single: Server) -> 
     assert reply.status_code == 422 and "limit is 5" in reply.text
 
 
+def test_finished_results_take_a_bounded_memory(tmp_path: Path) -> None:
+    need_server()
+    server = start_server(tmp_path / "data")
+    try:
+
+        def shared_mib() -> int:
+            status = Path(f"/proc/{server.pid}/status").read_text()
+            return int(status.split("RssShmem:")[1].split()[0]) >> 10
+
+        code = "def udf(n: int = 0):\n    print('p' * 500_000)\n    return 'x' * (12 << 20)"
+        ids = []
+        most = 0
+        for _ in range(30):
+            run_id, reply = start(server, code)
+            while reply.status_code == 202:
+                reply = poll(server, run_id)
+            assert reply.status_code == 200
+            ids.append(run_id)
+            most = max(most, shared_mib())
+        print(f"30 results of 12 MiB: at most {most} MiB of them mapped at once")
+        assert 100 < most <= 256 + 2 * 12
+        assert poll(server, ids[-1]).status_code == 200, "the newest are answered again"
+        gone = poll(server, ids[0])
+        assert gone.status_code == 404 and "unknown" in gone.json()["message"]
+    finally:
+        stop_server(server)
+
+
 def test_a_fresh_worker_has_run_nothing(server: Server) -> None:
     code = (
         "import builtins\ndef udf():\n    seen = getattr(builtins, 'seen_by_fresh', False)\n"
