@@ -129,9 +129,9 @@ void add_limits(CLI::App& app, RunLimits& l) {
   size("--limit-result-bytes", l.result_bytes, "Encoded result", "FUSED_LIMIT_RESULT_BYTES");
   size("--limit-processes", l.processes, "Processes and threads", "FUSED_LIMIT_PROCESSES");
   size("--limit-descriptors", l.descriptors, "Open descriptors of a process", "FUSED_LIMIT_DESCRIPTORS");
-  size("--limit-disk-written-bytes", l.disk_written_bytes, "Bytes written to scratch",
-       "FUSED_LIMIT_DISK_WRITTEN_BYTES");
-  size("--limit-files-made", l.files_made, "Files made in scratch", "FUSED_LIMIT_FILES_MADE");
+  size("--limit-disk-written-bytes", l.disk_written_bytes,
+       "Bytes written to disk (scratch and /mount), and held in scratch", "FUSED_LIMIT_DISK_WRITTEN_BYTES");
+  size("--limit-files-made", l.files_made, "Files in scratch at one time", "FUSED_LIMIT_FILES_MADE");
 }
 
 void add_logs(CLI::App& app, Settings& s) {

@@ -37,10 +37,7 @@ std::string enter(const std::string& spec_json) {
   return to_json(*report);
 }
 
-nb::dict sample(int pid, const std::string& scratch, std::int64_t memory_bytes) {
-  RunLimits limits;
-  limits.memory_bytes = memory_bytes;
-  const auto usage = GroupWatch(pid, scratch, limits).sample();
+nb::dict told(const GroupUsage& usage) {
   nb::dict out;
   out["memory_bytes"] = usage.memory_bytes;
   out["memory_exact"] = usage.memory_exact;
@@ -48,7 +45,18 @@ nb::dict sample(int pid, const std::string& scratch, std::int64_t memory_bytes) 
   out["threads"] = usage.threads;
   out["scratch_bytes"] = usage.scratch_bytes;
   out["scratch_files"] = usage.scratch_files;
+  out["written_bytes"] = usage.written_bytes;
   return out;
+}
+
+GroupWatch watch_of(int pid, const std::string& scratch, std::int64_t memory_bytes) {
+  RunLimits limits;
+  limits.memory_bytes = memory_bytes;
+  return {pid, scratch, limits};
+}
+
+nb::dict sample(int pid, const std::string& scratch, std::int64_t memory_bytes) {
+  return told(watch_of(pid, scratch, memory_bytes).sample());
 }
 
 }  // namespace
@@ -65,6 +73,9 @@ void bind_sandbox(nb::module_& module) {
   module.def("end_group", fused::end_group, nb::arg("pid"), "Kills a worker and all below it, from outside.");
   module.def("group_usage", sample, nb::arg("pid"), nb::arg("scratch"), nb::arg("memory_bytes"),
              "What a worker and all below it use now.");
+  nb::class_<GroupWatch>(module, "GroupWatch", "What a worker and all below it use, looked at again and again.")
+      .def("sample", [](GroupWatch& watch) { return told(watch.sample()); });
+  module.def("group_watch", watch_of, nb::arg("pid"), nb::arg("scratch"), nb::arg("memory_bytes"));
 }
 
 }  // namespace fused::native

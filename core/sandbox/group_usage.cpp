@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -150,6 +151,11 @@ std::int64_t own_tmpfs_bytes(pid_t pid, const char* folder) {
   return static_cast<std::int64_t>(about.f_blocks - about.f_bfree) * static_cast<std::int64_t>(about.f_bsize);
 }
 
+bool lies_in_memory(const std::string& file) {  // what is counted with the tmpfs it lies on
+  struct statfs about{};
+  return ::statfs(file.c_str(), &about) == 0 && about.f_type == TMPFS_MAGIC;
+}
+
 // Without following links; a folder that vanishes while it is read is skipped. A tree deeper than kDepthMax counts as
 // too many files: every level holds one of the server's descriptors.
 void walk(int folder_descriptor, Walk& sum, int depth) {
@@ -212,6 +218,7 @@ GroupWatch::GroupWatch(pid_t pid, std::filesystem::path scratch, RunLimits limit
 
 GroupUsage GroupWatch::sample() {
   auto pids = group_pids(pid_);
+  last_.written_bytes = written_bytes(pids);
   if (!pids.empty() && is_init(pids.front())) pids.erase(pids.begin());
   static const std::int64_t page_bytes = ::sysconf(_SC_PAGESIZE);
   std::int64_t resident = 0;
@@ -227,7 +234,26 @@ GroupUsage GroupWatch::sample() {
   last_.memory_exact = resident + shared_bytes_ > limits_.memory_bytes / 2;
   last_.memory_bytes = last_.memory_exact ? proportional_bytes(pids) : resident + shared_bytes_;
   if (Clock::now() >= next_walk_) walk_scratch();
+  last_.scratch_bytes = walked_bytes_ + deleted_bytes_;
   return last_;
+}
+
+// A process that was waited for hands its count on to its parent, so the sum falls only where nobody waited (SIGCHLD
+// ignored), or for one sample when a process ends between the looks at its parent and at itself.
+std::int64_t GroupWatch::written_bytes(const std::vector<pid_t>& pids) {
+  std::int64_t sum = 0;
+  for (const auto pid : pids) {
+    const auto text = read_small(process_path(pid, "io"));
+    const auto at = text.find("\nwrite_bytes: ");
+    if (at != std::string::npos) sum += std::strtoll(text.c_str() + at + 14, nullptr, 10);
+  }
+  if (!written_before_) written_before_ = sum;
+  const std::int64_t now = sum - *written_before_ + written_by_gone_;
+  const bool fell = now < written_;
+  if (fell && written_fell_) written_by_gone_ += written_ - now;
+  written_fell_ = fell && !written_fell_;
+  written_ = std::max(written_, now);
+  return written_;
 }
 
 std::int64_t GroupWatch::proportional_bytes(const std::vector<pid_t>& pids) {
@@ -248,22 +274,31 @@ std::int64_t GroupWatch::proportional_bytes(const std::vector<pid_t>& pids) {
   return anonymous + files + std::max(shared, shared_bytes_);
 }
 
-// Files in memory that need not be mapped anywhere: memfds, each once, and the worker's own /dev/shm.
+// Files in memory that need not be mapped anywhere: memfds, each once, and the worker's own /dev/shm. On the way: what
+// deleted files still hold on a disk.
 std::int64_t GroupWatch::unmapped_shared_bytes(const std::vector<pid_t>& pids) {
   const auto begin = Clock::now();
   std::int64_t bytes = 0;
-  std::set<ino_t> seen;
+  std::int64_t deleted = 0;
+  std::set<std::pair<dev_t, ino_t>> seen;
   for (const auto pid : pids) {
     const auto folder = process_path(pid, "fd/");
     each_number(folder, [&](long descriptor) {
       const auto link = folder + std::to_string(descriptor);
-      char target[32];
+      char target[PATH_MAX];
       const ssize_t length = ::readlink(link.c_str(), target, sizeof target);
       struct stat about{};
-      if (length < 7 || std::memcmp(target, "/memfd:", 7) != 0 || ::stat(link.c_str(), &about) != 0) return;
-      if (seen.insert(about.st_ino).second) bytes += about.st_blocks * kBlockBytes;
+      if (length < 7 || target[0] != '/') return;
+      const bool is_memfd = std::memcmp(target, "/memfd:", 7) == 0;
+      const bool has_no_name = std::string_view(target, static_cast<std::size_t>(length)).ends_with(" (deleted)");
+      if (!is_memfd && !has_no_name) return;
+      if (::stat(link.c_str(), &about) != 0 || !S_ISREG(about.st_mode)) return;
+      if (!is_memfd && (about.st_nlink != 0 || lies_in_memory(link))) return;
+      if (seen.insert({about.st_dev, about.st_ino}).second)
+        (is_memfd ? bytes : deleted) += about.st_blocks * kBlockBytes;
     });
   }
+  deleted_bytes_ = deleted;
   if (!pids.empty()) bytes += own_tmpfs_bytes(pids.front(), "/dev/shm") + own_tmpfs_bytes(pids.front(), "/tmp");
   const auto end = Clock::now();
   next_shared_ = end + (end - begin) * kShareOfTime;
@@ -275,7 +310,7 @@ void GroupWatch::walk_scratch() {
   Walk sum{0, 0, limits_.disk_written_bytes, limits_.files_made};
   const int folder = ::open(scratch_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (folder >= 0) walk(folder, sum, 0);
-  last_.scratch_bytes = sum.bytes;
+  walked_bytes_ = sum.bytes;
   last_.scratch_files = sum.files;
   const auto end = Clock::now();
   next_walk_ = end + (end - begin) * kShareOfTime;

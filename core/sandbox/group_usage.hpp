@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "base/settings.hpp"
@@ -16,8 +17,9 @@ struct GroupUsage {
   bool memory_exact = false;       // proportional set size; false: the cheap upper estimate
   std::int64_t processes = 0;      // without the init process
   std::int64_t threads = 0;        // of all of them; what RunLimits::processes bounds
-  std::int64_t scratch_bytes = 0;  // allocated on disk under the scratch folder
+  std::int64_t scratch_bytes = 0;  // allocated on disk under the scratch folder, and by deleted files that are open
   std::int64_t scratch_files = 0;  // over the limit too where folders lie more than 64 deep
+  std::int64_t written_bytes = 0;  // to any disk since the first sample, see GroupWatch::sample
 };
 
 // Pids of `pid` and all below it; `pid` first. Empty when it is gone.
@@ -36,12 +38,16 @@ class GroupWatch {
   // the zygote are counted in full); beyond it the proportional set size of each process, with shared memory (memfd,
   // /dev/shm, mapped or not) counted once. The scratch folder is walked at most for a twentieth of the time that passes
   // and only until a limit is exceeded. Costs 20–60 µs while small.
+  // written_bytes: pages of disk files that the group made dirty, whether or not the file is still there, also by
+  // processes that have ended in between (0 on kernels without CONFIG_TASK_IO_ACCOUNTING). Not in it: blocks that are
+  // only reserved (fallocate), which scratch_bytes has.
   GroupUsage sample();
 
  private:
   std::int64_t proportional_bytes(const std::vector<pid_t>& pids);
   std::int64_t unmapped_shared_bytes(const std::vector<pid_t>& pids);
   void walk_scratch();
+  std::int64_t written_bytes(const std::vector<pid_t>& pids);
 
   pid_t pid_;
   std::filesystem::path scratch_;
@@ -50,6 +56,12 @@ class GroupWatch {
   std::chrono::steady_clock::time_point next_walk_{};
   std::chrono::steady_clock::time_point next_shared_{};
   std::int64_t shared_bytes_ = 0;
+  std::int64_t deleted_bytes_ = 0;  // of open files that have no name any more
+  std::int64_t walked_bytes_ = 0;
+  std::optional<std::int64_t> written_before_;  // at the first sample
+  std::int64_t written_ = 0;                    // since then
+  std::int64_t written_by_gone_ = 0;            // of it by processes that nobody waited for
+  bool written_fell_ = false;                   // at the sample before
 };
 
 }  // namespace fused

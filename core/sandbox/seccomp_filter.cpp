@@ -216,6 +216,7 @@ std::vector<sock_filter> seccomp_program(const SeccompChoice& choice) {
     program.refuse_value(kTiocsti);
     program.refuse_value(kTioclinux);
   });
+  program.on(SYS_prctl, 0, [&] { program.refuse_value(PR_SET_DUMPABLE); });  // would close /proc/<pid> to our watch
   program.on(SYS_personality, 0, [&] { program.refuse_other_than({0, 0xffffffff}); });  // set to Linux, or ask
   sockets(program, choice.network);
   if (choice.only_self) other_processes(program, choice);

@@ -199,6 +199,51 @@ DISKS = [
                 file.write(os.urandom(1 << 20) * 8)
             time.sleep(0.01)
     """, LIMIT),
+    Hostile("files that are deleted while open", """
+        kept = []
+        while True:
+            kept.append(open("x", "wb"))
+            os.unlink("x")
+            kept[-1].write(bytes(8 << 20))
+            time.sleep(0.01)
+    """, LIMIT),
+    Hostile("blocks reserved in deleted files", """
+        kept = []
+        while True:
+            kept.append(open("x", "wb"))
+            os.unlink("x")
+            os.posix_fallocate(kept[-1].fileno(), 0, 8 << 20)
+            time.sleep(0.02)
+    """, LIMIT),
+    Hostile("files written and removed again", """
+        while True:
+            with open("x", "wb") as file:
+                file.write(bytes(8 << 20))
+            os.unlink("x")
+            time.sleep(0.01)
+    """, LIMIT),
+    Hostile("the shared folder filled", """
+        number = 0
+        try:
+            while True:
+                number += 1
+                with open(f"/mount/filled-{os.getpid()}", "wb") as file:
+                    file.write(bytes(8 << 20))
+                time.sleep(0.01)
+        finally:
+            os.unlink(f"/mount/filled-{os.getpid()}")
+    """, LIMIT),
+    Hostile("children write, and nobody waits for them", """
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while True:
+            if os.fork() == 0:
+                with open(f"x{os.getpid()}", "wb") as file:
+                    file.write(bytes(8 << 20))
+                os.unlink(f"x{os.getpid()}")
+                time.sleep(0.2)
+                os._exit(0)
+            time.sleep(0.1)
+    """, LIMIT),
     Hostile("a million files", "for number in range(10**6):\n    os.close(os.open(f'{number}', os.O_CREAT | os.O_WRONLY))", LIMIT),
     Hostile("a million folders within each other", "for number in range(10**6):\n    os.mkdir('d')\n    os.chdir('d')", (*LIMIT, *USER)),
     Hostile("every descriptor", "x = []\nwhile True: x.append(os.open('/dev/null', 0))", USER),

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from .conftest import Sandbox
@@ -95,6 +97,54 @@ seen = native.group_usage(pid, data + '/scratch/7', 1 << 40)
 """,
     )["seen"]
     assert seen["scratch_files"] > 100_000
+
+
+def test_deleted_files_count_while_they_are_open(sandbox: Sandbox) -> None:
+    text = """
+        import os
+        kept = [open(f"x{number}", "wb") for number in range(4)]
+        for number, file in enumerate(kept):
+            os.unlink(f"x{number}")
+            os.posix_fallocate(file.fileno(), 0, 5 << 20)
+        copies = [os.dup(file.fileno()) for file in kept]
+        open("named", "wb").write(bytes(3 << 20))
+    """
+    seen = sandbox.run(text, outside=LOOK.format(limit=8 << 30))["seen"]
+    assert 23 * MIB <= seen["scratch_bytes"] <= 24 * MIB
+
+
+WRITES = {
+    "by itself": "write('x')",
+    "and removes it again": "write('x')\nos.unlink('x')",
+    "by a child it waits for": "if os.fork() == 0:\n    write('x')\n    os._exit(0)\nos.wait()",
+    "by a child of a child": "if os.fork() == 0:\n    if os.fork() == 0:\n        write('x')\n        os._exit(0)\n    os.wait()\n    os._exit(0)\nos.wait()",
+    "by an orphan": "r, w = os.pipe()\nif os.fork() == 0:\n    if os.fork() == 0:\n        write('x')\n        os.write(w, b'1')\n    os._exit(0)\n"
+    "os.wait()\nos.read(r, 1)",
+}
+
+
+@pytest.mark.parametrize("way", WRITES)
+def test_what_is_written_is_counted_whoever_wrote_it(sandbox: Sandbox, way: str) -> None:
+    text = (
+        "import os, threading, time\ndef write(name):\n    with open(name, 'wb') as file: file.write(bytes(20 << 20))\n"
+        "def work():\n    while not os.path.exists('go'): time.sleep(0.01)\n"
+        + textwrap.indent(WRITES[way], "    ")
+        + "\n    open('done', 'w').close()\nwrite('before')\nthreading.Thread(target=work, daemon=True).start()\n"
+    )
+    outside = """
+import os, time
+watch = native.group_watch(pid, data + '/scratch/7', 8 << 30)
+first = watch.sample()['written_bytes']
+open(data + '/scratch/7/go', 'w').close()
+deadline = time.monotonic() + 20
+while not os.path.exists(data + '/scratch/7/done') and time.monotonic() < deadline: time.sleep(0.01)
+time.sleep(0.1)
+seen = [first, watch.sample()['written_bytes'], watch.sample()['written_bytes']]
+"""
+    first, last, again = sandbox.run(text, outside=outside)["seen"]
+    assert first == 0
+    assert 20 * MIB <= last <= 21 * MIB
+    assert again == last
 
 
 def test_a_group_that_is_gone_uses_nothing(sandbox: Sandbox) -> None:
