@@ -158,17 +158,23 @@ FunctionFinder function_finder(State& state) {
     if (!found || found->owner.organisation != actor.organisation) return std::unexpected(no_function(name));
     return found->source;
   };
-  finder.by_share_token = [&state](std::string_view text) -> Result<FunctionFinder::Shared> {
+  finder.by_id = [&state](const Actor& actor, std::string_view id) -> SharedFunction {
+    const SharedSaved found = state.functions().by_id(id);
+    return found && found->owner.organisation == actor.organisation ? found->source : nullptr;
+  };
+  finder.by_share_token = [&state](std::string_view text, const Actor& asker) -> Result<FunctionFinder::Shared> {
     const auto refuse = [] { return fail(ErrorKind::not_found, "this share token is unknown, expired or revoked"); };
     const auto token = state.shares->valid(text);
     if (!token) return refuse();
+    const auto maker = state.people->user(token->user_id);
+    FUSED_CHECK(check_share_scope(*token, maker ? maker->organisation : "", asker));
     const SharedSaved function = state.functions().by_id(token->function_id);
     if (!function)  // only one of a folder leaves its tokens behind
       return fail(ErrorKind::not_found,
                   "the function of this share token is not served any more: its file is gone from the served folder");
     Actor actor = actor_of_share_token(*token, function->owner.organisation);
     actor.email = function->owner.email;
-    return FunctionFinder::Shared{function->source, std::move(actor)};
+    return FunctionFinder::Shared{function->source, std::move(actor), is_for_everybody(*token)};
   };
   return finder;
 }

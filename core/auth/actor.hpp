@@ -20,7 +20,7 @@ struct Actor {
   std::string email;
   std::string username;
   std::string organisation;    // name; "default"
-  std::string share_token_id;  // kind share_token: which
+  std::string share_token_id;  // kind share_token: which; kind run: by which the first run of all came, "" by none
   int recursion = 0;           // kind run: depth of the run that asks
   std::string run_id;          // kind run: the run that asks
 

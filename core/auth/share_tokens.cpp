@@ -7,6 +7,7 @@
 
 #include "auth/names.hpp"
 #include "base/ids.hpp"
+#include "base/text.hpp"
 #include "storage/durable_write.hpp"
 
 namespace fused {
@@ -28,7 +29,9 @@ Value or_null(const std::optional<std::string>& text) { return text ? Value(*tex
 Value or_null(const std::optional<std::int64_t>& number) { return number ? Value(*number) : Value(nullptr); }
 
 Status check_token(const ShareToken& token, std::int64_t now) {
-  FUSED_CHECK(check_label(token.access_scope, "access_scope"));
+  if (!is_share_scope(token.access_scope))
+    return fail(ErrorKind::invalid_argument, "access_scope '" + printable(token.access_scope.substr(0, 40)) +
+                                                 "' is unknown; it is public (or world), team or private");
   if (token.client_id) FUSED_CHECK(check_label(*token.client_id, "client_id"));
   if (token.metadata_json && token.metadata_json->size() > ShareTokens::kMetadataBytesMax)
     return fail(ErrorKind::too_large, "metadata_json has " + std::to_string(token.metadata_json->size()) +
@@ -39,6 +42,27 @@ Status check_token(const ShareToken& token, std::int64_t now) {
 }
 
 }  // namespace
+
+bool is_share_scope(std::string_view scope) {
+  return scope == "public" || scope == "world" || scope == "team" || scope == "private";
+}
+
+bool is_for_everybody(const ShareToken& token) {
+  return token.access_scope == "public" || token.access_scope == "world";
+}
+
+Status check_share_scope(const ShareToken& token, std::string_view organisation, const Actor& asker) {
+  if (is_for_everybody(token)) return {};
+  const bool is_person = asker.kind == ActorKind::user || asker.kind == ActorKind::run;
+  const bool is_team = token.access_scope == "team";
+  if (is_person && asker.organisation == organisation && (is_team || asker.user_id == token.user_id)) return {};
+  const std::string whom = is_team ? "members of its organisation" : "who made it";
+  if (!is_person)
+    return fail(ErrorKind::unauthenticated, "this share token is for " + whom +
+                                                ": send a token of your own in the header 'Authorization: Bearer "
+                                                "<token>', or ask for a share token with access_scope public");
+  return fail(ErrorKind::forbidden, "this share token is for " + whom + " only");
+}
 
 ShareTokens::ShareTokens(Database& database, const DataFolder& data, const Clock& clock)
     : database_(database), data_(data), clock_(clock) {}

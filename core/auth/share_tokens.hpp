@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "auth/actor.hpp"
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "storage/data_folder.hpp"
@@ -27,15 +28,22 @@ struct ShareToken {
   std::string function_id;
   std::string user_id;  // who made it
   bool enabled = true;
-  bool cache = true;         // results may be answered from the cache
-  bool public_read = false;  // the token lets its holder read the source, too
-  std::string access_scope = "public";
+  bool cache = true;                    // results may be answered from the cache
+  bool public_read = false;             // the token lets its holder read the source, too
+  std::string access_scope = "public";  // who may use it, see check_share_scope
   std::optional<std::string> client_id;
   std::optional<std::string> metadata_json;  // JSON text, kept as it came
   std::int64_t created_at = 0;
   std::int64_t updated_at = 0;
   std::optional<std::int64_t> expires_at;
 };
+
+// access_scope of a token: "public" (or "world", the same): whoever has it; "team": who also sends a token of his own
+// of the organisation; "private": only who made it.
+bool is_share_scope(std::string_view scope);
+bool is_for_everybody(const ShareToken& token);
+// May `asker` use a token whose maker is of `organisation`? unauthenticated or forbidden says what it needs.
+Status check_share_scope(const ShareToken& token, std::string_view organisation, const Actor& asker);
 
 class ShareTokens {
  public:

@@ -32,6 +32,7 @@ Actor run_actor(const RunRequest& request) {
   actor.organisation = request.function->organisation;
   actor.recursion = request.recursion;
   actor.run_id = request.run_id;
+  actor.share_token_id = request.actor.share_token_id;
   return actor;
 }
 

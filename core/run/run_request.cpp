@@ -17,10 +17,11 @@ constexpr std::array<std::string_view, 11> kReserved{
 constexpr std::string_view kFormats =
     "parquet, geojson, json, csv, mvt, feather, xlsx, xml, html, txt, png, jpeg, webp, gif, apng, svg, tiff, npy, zip";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kAliases{{{"jpg", "jpeg"},
+constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kAliases{{{"jpg", "jpeg"},
                                                                                   {"tif", "tiff"},
                                                                                   {"pq", "parquet"},
                                                                                   {"arrow", "feather"},
+                                                                                  {"ipc", "feather"},
                                                                                   {"excel", "xlsx"},
                                                                                   {"pbf", "mvt"},
                                                                                   {"htm", "html"},
@@ -116,9 +117,19 @@ Result<StepConfig> parse_step_config(std::string_view json_text) {
   const json::object& step = value.get_object();
   if (const std::string type = text_member(step, "type"); type != "udf")
     return fail(ErrorKind::unprocessable, "a step of type '" + type + "' cannot be run here; the type is 'udf'");
+  if (const auto* input = step.if_contains("input"); input && !input->is_null()) {
+    if (!input->is_array()) return fail(ErrorKind::unprocessable, "the step's 'input' is not a list");
+    if (!input->get_array().empty())
+      return fail(ErrorKind::unprocessable,
+                  "the step's 'input' holds " + std::to_string(input->get_array().size()) +
+                      " set(s) of parameters; one request is one run: send a request for each, with its parameters in "
+                      "udf.parameters (as fused.run and fused.submit do for a step with arg_list)");
+  }
   const auto* udf = step.if_contains("udf");
   if (!udf || !udf->is_object()) return fail(ErrorKind::unprocessable, "'step_config' has no 'udf'");
-  StepConfig config{FUSED_TRY(function_of_json(udf->get_object())), {}};
+  StepConfig config{FUSED_TRY(function_of_json(udf->get_object())), {}, {}};
+  if (const auto* metadata = udf->get_object().if_contains("metadata"); metadata && metadata->is_object())
+    config.saved_id = text_member(metadata->get_object(), "fused:id");
   // The client merges the call's parameters into the object's; as defaults they would be keyed with the code.
   config.parameters = std::move(config.function.parameters);
   config.function.parameters = {};

@@ -68,6 +68,7 @@ Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std:
 struct StepConfig {
   FunctionSource function;
   boost::json::object parameters;
+  std::string saved_id;  // metadata["fused:id"]: the saved function that the client says this is; "" when it says none
 };
 Result<StepConfig> parse_step_config(std::string_view json_text);
 

@@ -44,6 +44,24 @@ TEST(StepConfig, SaysWhatIsMissing) {
   }
 }
 
+TEST(StepConfig, SeveralSetsOfParametersAreNotOneRun) {
+  const std::string udf = R"("type":"udf","udf":{"name":"f","code":"def udf(n): return n"})";
+  EXPECT_TRUE(parse_step_config("{" + udf + R"(,"input":null})"));
+  EXPECT_TRUE(parse_step_config("{" + udf + R"(,"input":[]})"));
+  const auto two = parse_step_config("{" + udf + R"(,"input":[{"n":3},{"n":4}]})");
+  ASSERT_FALSE(two);
+  EXPECT_EQ(two.error().kind, ErrorKind::unprocessable);
+  EXPECT_NE(two.error().message.find("2 set(s)"), std::string::npos);
+  EXPECT_FALSE(parse_step_config("{" + udf + R"(,"input":{"n":3}})"));
+}
+
+TEST(StepConfig, SaysWhichSavedFunctionItIs) {
+  const auto config = parse_step_config(
+      R"({"type":"udf","udf":{"name":"f","code":"def udf(): return 1","metadata":{"fused:id":"abc","fused:slug":"f"}}})");
+  EXPECT_EQ(config->saved_id, "abc");
+  EXPECT_EQ(parse_step_config(R"({"type":"udf","udf":{"code":"x","metadata":null}})")->saved_id, "");
+}
+
 TEST(StepConfig, TheCallsParametersAreNotPartOfTheFunction) {
   const auto config =
       parse_step_config(R"({"type":"udf","udf":{"name":"f","code":"def udf(n): return n","parameters":{"n":3}}})");

@@ -22,7 +22,7 @@ def filled(row: Row, people: People, share: str) -> str:
         "id": people.function_id if "/udf/" in row.pattern or "/functions/" in row.pattern else people.owner_id,
         "slug": people.function_slug,
         "name": "default" if "/collection/" in row.pattern else people.function_slug,
-        "leaf": "file" if "/run/{leaf}" in row.pattern and "shared" in row.pattern else people.function_slug,
+        "leaf": "file" if "shared" in row.pattern else people.function_slug,
         "email": "owner@localhost",
         "handle": "owner",
         "collection": "default",
@@ -170,6 +170,119 @@ def test_a_revoked_share_token_is_dead_on_the_next_request(server: Server, peopl
     unknown = ask(server, "GET", address.replace(token, UNKNOWN), headers={"X-Request-Id": "same"})
     assert after.status == unknown.status == 404
     assert after.body == unknown.body
+
+
+def shared_with(server: Server, people: People, **more: Any) -> str:
+    content = json.dumps({"udf_id": people.function_id, **more}).encode()
+    made = ask(server, "POST", "/server/v1/udf-access-token/new", server.token, content)
+    assert made.status == 200, made
+    return f"/server/v1/realtime-shared/{made.json()['token']}"
+
+
+@pytest.mark.parametrize(
+    ("scope", "admits"),
+    [
+        ("public", ("", "owner", "member", "stranger")),
+        ("world", ("", "owner", "member", "stranger")),
+        ("team", ("owner", "member")),
+        ("private", ("owner",)),
+    ],
+)
+def test_a_share_token_admits_whom_its_scope_says(
+    scope: str, admits: tuple[str, ...], server: Server, people: People, error_schema: dict[str, Any]
+) -> None:
+    base = shared_with(server, people, access_scope=scope)
+    for who in ("", "owner", "member", "stranger"):
+        token = getattr(people, who) if who else ""
+        for path in ("/run/file?n=4", "/run.json?n=4", "/run/tiles/1/0/0.json", "/tilejson.json", "/map"):
+            answer = ask(server, "GET", base + path, token)
+            if who in admits:
+                assert answer.status == 200, (who, path, answer)
+            else:
+                assert answer.status == (403 if who else 401), (who, path, answer)
+                assert "share token is for" in check_error(answer, error_schema)["message"]
+
+
+def test_a_scope_that_nobody_knows_is_refused(server: Server, people: People, error_schema: dict[str, Any]) -> None:
+    content = json.dumps({"udf_id": people.function_id, "access_scope": "friends"}).encode()
+    answer = ask(server, "POST", "/server/v1/udf-access-token/new", server.token, content)
+    assert answer.status == 400
+    assert "'friends'" in check_error(answer, error_schema)["message"]
+
+
+def test_what_needs_a_token_is_kept_by_its_caller_alone(server: Server, people: People) -> None:
+    name = people.function_slug
+    ours = [
+        f"/api/v1/run/{name}/tiles/1/0/0.json",
+        f"/api/v1/run/owner@localhost/{name}/tiles/1/0/0.json",
+        f"/server/v1/realtime/local/api/v1/run/udf/saved/owner@localhost/{name}/tiles/1/0/0?format=json",
+        f"/api/v1/run/{name}.json",
+        shared_with(server, people, access_scope="team") + "/run/tiles/1/0/0.json",
+    ]
+    for address in ours:
+        answer = ask(server, "GET", address, server.token)
+        assert answer.status == 200, answer
+        assert answer.headers["cache-control"].startswith("private, "), (address, answer.headers)
+        assert "Authorization" in answer.headers["vary"]
+    for token in ("", server.token):
+        answer = ask(server, "GET", shared_with(server, people) + "/run/tiles/1/0/0.json", token)
+        assert answer.headers["cache-control"] == "public, max-age=60"
+
+
+@pytest.mark.parametrize("leaf", ["nosuch", "nosuch.json", "run/nosuch", "run/run", "file.v2.json", "run/.json", "fil"])
+def test_only_known_names_below_a_share_token_run_the_function(
+    leaf: str, server: Server, people: People, error_schema: dict[str, Any]
+) -> None:
+    answer = ask(server, "GET", f"/server/v1/realtime-shared/{people.share}/{leaf}")
+    assert answer.status == 404, answer
+    assert "run/file" in check_error(answer, error_schema)["message"]
+    assert answer.headers["x-fused-error"] == answer.json()["message"]
+
+
+LISTS = """
+import fused
+from fused._transport import request
+
+@fused.udf
+def udf(path: str = ""):
+    import json
+    reply = request("GET", path)
+    return json.loads(reply.body)
+"""
+
+
+def test_the_run_of_a_share_token_lists_nothing_of_others(server: Server, people: People) -> None:
+    def save(token: str, slug: str, code: str) -> str:
+        body = json.dumps({"name": slug, "type": "geopandas_v2", "code": code, "headers": [], "parameters": {}})
+        content = json.dumps({"slug": slug, "udf_body": body, "udf_type": "auto"}).encode()
+        answer = ask(server, "POST", "/server/v1/udf/new", token, content)
+        assert answer.status == 200, answer
+        return str(answer.json()["id"])
+
+    save(people.member, "of_the_member", "@fused.udf\ndef udf(): return 'secret of the member'\n")
+    lister = save(server.token, "lister", LISTS)
+    content = json.dumps({"udf_id": lister}).encode()
+    token = ask(server, "POST", "/server/v1/udf-access-token/new", server.token, content).json()["token"]
+
+    def listed(address: str, path: str, sent: str = "") -> list[str]:
+        answer = ask(server, "GET", f"{address}?path={path}", sent)
+        assert answer.status == 200, answer
+        return [row["slug"] for row in answer.json()]
+
+    shared, own = f"/server/v1/realtime-shared/{token}/run/file.json", "/api/v1/run/lister.json"
+    assert "of_the_member" in listed(own, "/udf/exec-env/self", server.token)
+    assert "of_the_member" not in listed(shared, "/udf/exec-env/self")
+    assert "lister" in listed(shared, "/udf/self")
+    # Not through another function either.
+    nested = LISTS.replace("request(", "fused.run('lister', path=path) if path else request(").replace(
+        "    return json.loads(reply.body)", "    return reply"
+    )
+    through = save(server.token, "lister_through", nested)
+    content = json.dumps({"udf_id": through}).encode()
+    token = ask(server, "POST", "/server/v1/udf-access-token/new", server.token, content).json()["token"]
+    shared = f"/server/v1/realtime-shared/{token}/run/file.json"
+    assert "of_the_member" in listed("/api/v1/run/lister_through.json", "/udf/exec-env/self", server.token)
+    assert "of_the_member" not in listed(shared, "/udf/exec-env/self")
 
 
 def test_no_log_line_holds_a_token(server: Server, people: People) -> None:

@@ -183,7 +183,7 @@ asio::awaitable<Reply> ListFunctions::operator()(Request& request) const {
   filter.skip = *skip;
   filter.limit = *limit;
   filter.organisation = request.actor.organisation;
-  if (whose == Whose::own) filter.owner_id = request.actor.user_id;
+  if (whose == Whose::own || !may_list_all_of_organisation(request.actor)) filter.owner_id = request.actor.user_id;
   json::array records;
   if (whose != Whose::everybody && may_see(request.actor, filter.organisation))
     for (const auto& function : parts.functions->list(filter)) records.push_back(function_record(*function));

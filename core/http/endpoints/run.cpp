@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/ids.hpp"
+#include "base/text.hpp"
 #include "http/endpoints/run_reply.hpp"
 #include "logs/json_text.hpp"
 
@@ -94,7 +95,8 @@ Reply running(const RunParts& parts, const std::string& run_id, const Request& r
   return still_running(run_id, conversation ? conversation->log_dir : std::string());
 }
 
-asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run, bool polled) {
+asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run, bool polled,
+                               ReplyFor reply_for = ReplyFor::the_caller) {
   const ReplyForm form = polled ? ReplyForm::polling : run.tile ? ReplyForm::tile : ReplyForm::direct;
   run.limits = parts.limits;
   run.caller = run.actor.kind == ActorKind::share_token ? request.peer : run.actor.user_id;
@@ -102,13 +104,13 @@ asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run
     const auto ticket = std::make_shared<RunTicket>();
     if (request.on_disconnect)
       request.on_disconnect([ticket] { ticket->cancel(RunEnd::cancelled, "the caller went away"); });
-    co_return reply_of(co_await parts.runs->run(std::move(run), ticket), form, request);
+    co_return reply_of(co_await parts.runs->run(std::move(run), ticket), form, reply_for, request);
   }
   const std::string run_id = run.run_id;
   const auto patience =
       polled ? kStartPatience : std::chrono::milliseconds(run.limits.wall_ms) + std::chrono::minutes(10);
   const auto answer = co_await parts.registry->start(std::move(run), patience, polled, request.on_disconnect);
-  co_return answer ? reply_of(*answer, form, request) : running(parts, run_id, request);
+  co_return answer ? reply_of(*answer, form, reply_for, request) : running(parts, run_id, request);
 }
 
 // Everything but the function: parameters, tile, format, headers.
@@ -121,7 +123,7 @@ Status take_request(const Request& request, RunRequest& run) {
 }
 
 // {"step_config": "<JSON>", "format": "…", "profile": false}, or 1.14.2's form with dtype_out_*.
-Result<RunRequest> ad_hoc_request(const Request& request) {
+Result<RunRequest> ad_hoc_request(const RunParts& parts, const Request& request) {
   RunRequest run;
   run.actor = request.actor;
   boost::system::error_code error;
@@ -149,6 +151,13 @@ Result<RunRequest> ad_hoc_request(const Request& request) {
   config.function.owner_email = request.actor.email;
   config.function.owner_username = request.actor.username;
   config.function.organisation = request.actor.organisation;
+  // A client that runs a saved function by its name sends the text it has loaded: the log says which one it is.
+  if (!config.saved_id.empty())
+    if (const auto saved = parts.functions.by_id(request.actor, config.saved_id);
+        saved && saved->code_hash == config.function.code_hash) {
+      config.function.id = saved->id;
+      config.function.revision = saved->revision;
+    }
   run.function = std::make_shared<const FunctionSource>(std::move(config.function));
   return run;
 }
@@ -171,15 +180,16 @@ std::pair<std::string, std::string> split_extension(std::string_view leaf) {
 }
 
 asio::awaitable<Reply> RunAdHoc::operator()(Request& request) const {
-  auto run = ad_hoc_request(request);
-  if (!run) co_return Reply::error(run.error(), request.request_id);
+  auto run = ad_hoc_request(parts, request);
+  if (!run) co_return run_refusal(run.error(), request);
   co_return co_await perform(parts, request, std::move(*run), polled);
 }
 
 asio::awaitable<Reply> PollRun::operator()(Request& request) const {
   const std::string run_id = path_value(request, "run_id");
   const auto answer = co_await parts.registry->poll(run_id, request.actor, kPollPatienceStep);
-  co_return answer ? reply_of(*answer, ReplyForm::polling, request) : running(parts, run_id, request);
+  co_return answer ? reply_of(*answer, ReplyForm::polling, ReplyFor::the_caller, request)
+                   : running(parts, run_id, request);
 }
 
 asio::awaitable<Reply> RunOutput::operator()(Request& request) const {
@@ -219,18 +229,27 @@ asio::awaitable<Reply> RunSaved::operator()(Request& request) const {
       name = split_extension(leaf).first;
   }
   if (!function) function = parts.functions.by_name(request.actor, path_value(request, "email"), name);
-  if (!function) co_return Reply::error(function.error(), request.request_id);
+  if (!function) co_return run_refusal(function.error(), request);
   auto run = named_request(request, std::move(*function), request.actor);
-  if (!run) co_return Reply::error(run.error(), request.request_id);
+  if (!run) co_return run_refusal(run.error(), request);
   co_return co_await perform(parts, request, std::move(*run), false);
 }
 
 asio::awaitable<Reply> RunShared::operator()(Request& request) const {
-  auto shared = parts.functions.by_share_token(path_value(request, "token"));
-  if (!shared) co_return Reply::error(shared.error(), request.request_id);
+  if (const auto stem = split_extension(path_value(request, "leaf")).first;
+      !stem.empty() && stem != "run" && stem != "file")
+    co_return run_refusal({ErrorKind::not_found,
+                           "there is nothing at '" + printable(stem.substr(0, 60)) +
+                               "' of a share token; it is run at run, run/file or run/tiles/{z}/{x}/{y}, each with an "
+                               "extension or not (run/file.json), and shown at map and tilejson.json",
+                           {}},
+                          request);
+  auto shared = parts.functions.by_share_token(path_value(request, "token"), request.actor);
+  if (!shared) co_return run_refusal(shared.error(), request);
+  const auto reply_for = shared->for_everybody ? ReplyFor::anybody_with_the_address : ReplyFor::the_caller;
   auto run = named_request(request, std::move(shared->function), std::move(shared->actor));
-  if (!run) co_return Reply::error(run.error(), request.request_id);
-  co_return co_await perform(parts, request, std::move(*run), false);
+  if (!run) co_return run_refusal(run.error(), request);
+  co_return co_await perform(parts, request, std::move(*run), false, reply_for);
 }
 
 }  // namespace fused

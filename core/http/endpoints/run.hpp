@@ -14,12 +14,16 @@ namespace fused {
 struct FunctionFinder {
   // Functions of the actor by name; "email/name" and "team/name" too. not_found names it.
   std::function<Result<SharedFunction>(const Actor&, std::string_view email, std::string_view name)> by_name;
-  // Unknown, expired and revoked are the same not_found.
+  // By the id of a saved function that the actor may see; null when there is none.
+  std::function<SharedFunction(const Actor&, std::string_view id)> by_id;
+  // Unknown, expired and revoked are the same not_found. A token that is not for everybody asks `asker` for a token of
+  // his own: unauthenticated or forbidden.
   struct Shared {
     SharedFunction function;
     Actor actor;  // of kind share_token
+    bool for_everybody = true;
   };
-  std::function<Result<Shared>(std::string_view token)> by_share_token;
+  std::function<Result<Shared>(std::string_view token, const Actor& asker)> by_share_token;
 };
 
 struct RunParts {
@@ -57,7 +61,7 @@ struct RunSaved {
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
 
-// GET, POST below /server/v1/realtime-shared/{token}: {leaf} may carry an extension.
+// GET, POST below /server/v1/realtime-shared/{token}: {leaf} is "run" or "file" and may carry an extension.
 struct RunShared {
   RunParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;

@@ -35,6 +35,7 @@ std::vector<Route> run_routes(RunParts& parts) {
     rows.push_back({method, shared + "/run/{leaf}", Access::share_path, by_token, "run_shared_file" + suffix});
     rows.push_back({method, shared + "/run" + tiles, Access::share_path, by_token, "run_shared_tile" + suffix});
     rows.push_back({method, own + "/{leaf}", Access::run_or_user, saved, "run_own" + suffix});
+    rows.push_back({method, own + "/{name}" + tiles, Access::run_or_user, saved, "run_own_tile" + suffix});
     rows.push_back({method, own + "/{email}/{leaf}", Access::run_or_user, saved, "run_named" + suffix});
     rows.push_back({method, own + "/{email}/{name}" + tiles, Access::run_or_user, saved, "run_named_tile" + suffix});
   }

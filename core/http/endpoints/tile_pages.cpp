@@ -56,7 +56,7 @@ std::string shared_base(const Request& request) {
 }  // namespace
 
 asio::awaitable<Reply> TileJson::operator()(Request& request) const {
-  const auto shared = parts.functions.by_share_token(request.path_values.at("token"));
+  const auto shared = parts.functions.by_share_token(request.path_values.at("token"), request.actor);
   if (!shared) co_return Reply::error(shared.error(), request.request_id);
   const auto format = parse_format_list(request.query.value_or("format", "mvt"));
   if (!format) co_return Reply::error(format.error(), request.request_id);
@@ -74,7 +74,7 @@ asio::awaitable<Reply> TileJson::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> PreviewMap::operator()(Request& request) const {
-  if (const auto shared = parts.functions.by_share_token(request.path_values.at("token")); !shared)
+  if (const auto shared = parts.functions.by_share_token(request.path_values.at("token"), request.actor); !shared)
     co_return Reply::error(shared.error(), request.request_id);
   auto page = read_page(parts, "preview.html");
   if (!page) co_return Reply::error(page.error(), request.request_id);
@@ -82,7 +82,7 @@ asio::awaitable<Reply> PreviewMap::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> PreviewAsset::operator()(Request& request) const {
-  if (const auto shared = parts.functions.by_share_token(request.path_values.at("token")); !shared)
+  if (const auto shared = parts.functions.by_share_token(request.path_values.at("token"), request.actor); !shared)
     co_return Reply::error(shared.error(), request.request_id);
   const std::string& name = request.path_values.at("asset");
   for (const auto& asset : kAssets) {
