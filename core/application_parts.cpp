@@ -42,6 +42,7 @@ std::vector<std::string> worker_environment(const Settings& settings) {
                                        "PYTHONDONTWRITEBYTECODE=1",
                                        "PYTHONPATH=" + program_folder().parent_path().parent_path().string(),
                                        "FUSED_WORKERS=" + std::to_string(settings.workers)};
+  if (!settings.s3_endpoint.empty()) environment.push_back("AWS_ENDPOINT_URL=" + settings.s3_endpoint);
   // Where TLS looks for the machine's certificates is no secret, and functions that fetch need it.
   for (const char* name : {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TZ"})
     if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + '=' + value);

@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "base/duration.hpp"
+#include "base/nearest.hpp"
+#include "base/result.hpp"
 
 namespace fused {
 namespace {
@@ -22,6 +24,26 @@ constexpr const char* kIntroduction =
     "variable, the variable over the file. The owner's token lies in DIR/token.";
 
 const CLI::AsSizeValue kSize(false);  // "512MiB", "4G"
+
+const CLI::Validator kHttpAddress(
+    [](std::string& text) {
+      const std::size_t from = text.starts_with("http://") ? 7 : text.starts_with("https://") ? 8 : 0;
+      const std::string_view rest = std::string_view(text).substr(from);
+      const bool good = from != 0 && !rest.empty() && !rest.starts_with('/') && !rest.starts_with(':') &&
+                        rest.find_first_of(" \t\n?#@") == std::string_view::npos;
+      return good ? std::string() : "'" + text + "' is no address like http://127.0.0.1:9000";
+    },
+    "URL", "address");
+
+// Less than this ends every run before it has begun.
+constexpr std::int64_t kMemoryBytesMin = 256LL << 20;
+constexpr std::int64_t kStreamBytesMin = 1 << 10;
+constexpr std::int64_t kResultBytesMin = 1 << 10;
+constexpr std::int64_t kProcessesMin = 8;
+constexpr std::int64_t kDescriptorsMin = 64;
+constexpr std::int64_t kDiskWrittenBytesMin = 1 << 20;
+constexpr std::int64_t kFilesMadeMin = 16;
+constexpr std::int64_t kSizeMax = 1LL << 50;
 
 void add_server(CLI::App& app, Settings& s) {
   const char* group = "Server";
@@ -105,6 +127,13 @@ void add_workers(CLI::App& app, Settings& s) {
       ->check(CLI::Range(1, 20))
       ->capture_default_str()
       ->group(group);
+  app.add_option(
+         "--s3-endpoint", s.s3_endpoint,
+         "Object store (http[s]://host[:port]) that functions reach by s3://: set as AWS_ENDPOINT_URL for them; "
+         "the server itself keeps everything in DIR")
+      ->envname("FUSED_S3_ENDPOINT")
+      ->check(kHttpAddress)
+      ->group(group);
   app.add_option("--python", s.python, "Python interpreter of the workers")->envname("FUSED_PYTHON")->group(group);
 }
 
@@ -115,23 +144,33 @@ void add_limits(CLI::App& app, RunLimits& l) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}))
       ->capture_default_str()
       ->group(group);
-  const auto size = [&](const char* name, std::int64_t& value, const char* what, const char* variable) {
+  const auto size = [&](const char* name, std::int64_t& value, std::int64_t least, const char* what,
+                        const char* variable) {
+    const CLI::Validator at_least(
+        [name, least](std::string& text) {
+          std::int64_t given = 0;
+          const bool good = CLI::detail::lexical_cast(text, given) && given >= least && given <= kSizeMax;
+          return good ? std::string()
+                      : "must be " + std::to_string(least) + " … " + std::to_string(kSizeMax) + ", not " + text;
+        },
+        ">=" + std::to_string(least), "least");
     app.add_option(name, value, what)
         ->envname(variable)
         ->transform(kSize)
-        ->check(CLI::PositiveNumber)
+        ->check(at_least)
         ->capture_default_str()
         ->group(group);
   };
-  size("--limit-memory-bytes", l.memory_bytes, "Memory", "FUSED_LIMIT_MEMORY_BYTES");
-  size("--limit-stream-bytes", l.stream_bytes, "Kept of each of stdout and stderr (head and tail)",
+  size("--limit-memory-bytes", l.memory_bytes, kMemoryBytesMin, "Memory", "FUSED_LIMIT_MEMORY_BYTES");
+  size("--limit-stream-bytes", l.stream_bytes, kStreamBytesMin, "Kept of each of stdout and stderr (head and tail)",
        "FUSED_LIMIT_STREAM_BYTES");
-  size("--limit-result-bytes", l.result_bytes, "Encoded result", "FUSED_LIMIT_RESULT_BYTES");
-  size("--limit-processes", l.processes, "Processes and threads", "FUSED_LIMIT_PROCESSES");
-  size("--limit-descriptors", l.descriptors, "Open descriptors of a process", "FUSED_LIMIT_DESCRIPTORS");
-  size("--limit-disk-written-bytes", l.disk_written_bytes,
+  size("--limit-result-bytes", l.result_bytes, kResultBytesMin, "Encoded result", "FUSED_LIMIT_RESULT_BYTES");
+  size("--limit-processes", l.processes, kProcessesMin, "Processes and threads", "FUSED_LIMIT_PROCESSES");
+  size("--limit-descriptors", l.descriptors, kDescriptorsMin, "Open descriptors of a process",
+       "FUSED_LIMIT_DESCRIPTORS");
+  size("--limit-disk-written-bytes", l.disk_written_bytes, kDiskWrittenBytesMin,
        "Bytes written to disk (scratch and /mount), and held in scratch", "FUSED_LIMIT_DISK_WRITTEN_BYTES");
-  size("--limit-files-made", l.files_made, "Files in scratch at one time", "FUSED_LIMIT_FILES_MADE");
+  size("--limit-files-made", l.files_made, kFilesMadeMin, "Files in scratch at one time", "FUSED_LIMIT_FILES_MADE");
 }
 
 void add_logs(CLI::App& app, Settings& s) {
@@ -156,6 +195,51 @@ void add_logs(CLI::App& app, Settings& s) {
       ->check(CLI::Range(0.0001, 0.9))
       ->capture_default_str()
       ->group(group);
+}
+
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    for (const auto& list : {option->get_lnames(), option->get_fnames()})
+      for (const std::string& name : list) names.push_back(name.substr(0, name.find('{')));
+  return names;
+}
+
+std::string unknown(std::string_view what, std::string_view name, const std::string& near, std::string_view dashes) {
+  std::string said = "there is no " + std::string(what) + " '" + std::string(name) + "'";
+  if (!near.empty()) said += "; did you mean '" + std::string(dashes) + near + "'?";
+  return said + " (fused serve --help lists all)";
+}
+
+// A flag that does not exist would leave its value to be taken for the folder; so flags are looked at first.
+Status check_flags(const CLI::App& app, int argc, char** argv) {
+  const auto names = names_of(app);
+  for (int i = 1; i < argc && std::string_view(argv[i]) != "--"; ++i) {
+    const std::string_view word = argv[i];
+    if (!word.starts_with("--")) continue;
+    const std::string name(word.substr(2, word.find('=') == word.npos ? word.npos : word.find('=') - 2));
+    if (app.get_option_no_throw("--" + name) == nullptr)
+      return fail(ErrorKind::invalid_argument, unknown("option", "--" + name, nearest(name, names), "--"));
+  }
+  return {};
+}
+
+// Names of the file that are no settings; the library would only say that it could not read them.
+Status check_file(const CLI::App& app) {
+  const CLI::Option* config = app.get_config_ptr();
+  if (!config || config->count() == 0) return {};
+  const auto file = config->as<std::string>();
+  const auto names = names_of(app);
+  try {
+    for (const CLI::ConfigItem& item : app.get_config_formatter()->from_file(file))
+      if (app.get_option_no_throw("--" + item.fullname()) == nullptr && item.fullname() != "++" &&
+          item.fullname() != "--")
+        return fail(ErrorKind::invalid_argument,
+                    file + ": " + unknown("setting", item.fullname(), nearest(item.fullname(), names), ""));
+  } catch (const CLI::Error& error) {
+    return fail(ErrorKind::invalid_argument, file + " cannot be read: " + error.what());
+  }
+  return {};
 }
 
 // The interpreter of the environment that this program is installed in: <prefix>/lib/python3.x/site-packages/fused/bin.
@@ -196,8 +280,16 @@ std::variant<Command, int> read_command(int argc, char** argv) {
   add_workers(app, command.settings);
   add_limits(app, command.settings.limits);
   add_logs(app, command.settings);
+  const auto refuse = [](const Error& error) {
+    std::cerr << "fused serve: " << error.message << "\n";
+    return 2;
+  };
+  if (const auto good = check_flags(app, argc, argv); !good) return refuse(good.error());
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ConfigError& error) {
+    if (const auto good = check_file(app); !good) return refuse(good.error());
+    return app.exit(error);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }

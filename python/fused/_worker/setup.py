@@ -107,7 +107,10 @@ _CONFIGURATION = (
 )  # fmt: skip
 
 # What of the zygote's environment a function may see.
-KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", "PYTHONPATH", *THREAD_VARIABLES, *_CONFIGURATION)
+KEPT_VARIABLES = (
+    "LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", "PYTHONPATH", "AWS_ENDPOINT_URL", *THREAD_VARIABLES,
+    *_CONFIGURATION,
+)  # fmt: skip
 
 
 def set_environment(sandbox: dict[str, Any], scratch: str) -> None:
