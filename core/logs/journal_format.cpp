@@ -49,6 +49,8 @@ enum class Tag : std::uint16_t {
   code_number,
   appended,
   parameters_bytes,
+  x_request_id,
+  share_token_id,
   code_key = 64,
   code_name,
   code_entrypoint,
@@ -188,6 +190,8 @@ void encode_run(std::string& out, const JournalKey& key, const RunRecord& record
   append_field(out, Tag::udf_id, record.udf_id);
   append_field(out, Tag::entrypoint, record.entrypoint);
   append_field(out, Tag::cached_from, record.cached_from);
+  append_field(out, Tag::x_request_id, record.x_request_id);
+  append_field(out, Tag::share_token_id, record.share_token_id);
   append_field(out, Tag::peak_memory_bytes, record.peak_memory_bytes);
   append_field(out, Tag::format, record.format);
   append_field(out, Tag::result_bytes, record.result_bytes);
@@ -260,6 +264,8 @@ Result<JournalRun> decode_run(std::string_view payload) {
       case Tag::udf_id: record.udf_id = bytes; break;
       case Tag::entrypoint: record.entrypoint = bytes; break;
       case Tag::cached_from: record.cached_from = bytes; break;
+      case Tag::x_request_id: record.x_request_id = bytes; break;
+      case Tag::share_token_id: record.share_token_id = bytes; break;
       case Tag::peak_memory_bytes: read_number(bytes, record.peak_memory_bytes); break;
       case Tag::format: record.format = bytes; break;
       case Tag::result_bytes: read_number(bytes, record.result_bytes); break;

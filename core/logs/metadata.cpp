@@ -76,6 +76,8 @@ std::string metadata_json(const JournalRun& run) {
   json.text_or_null("udf_id", record.udf_id);
   json.text_or_null("revision", record.revision);
   json.text_or_null("cached_from", record.cached_from);
+  json.text_or_null("x_request_id", record.x_request_id);
+  json.text_or_null("share_token_id", record.share_token_id);
   json.text_or_null("format", record.format);
   json.number("result_bytes", record.result_bytes);
   json.number("peak_memory_bytes", record.peak_memory_bytes);

@@ -21,7 +21,9 @@ struct RunRecord {
   std::string revision;  // of a saved function, else ""
   std::string udf_id;    // of a saved function, else ""
   std::string entrypoint;
-  std::string cached_from;  // the run whose result this is, else ""
+  std::string cached_from;     // the run whose result this is, else ""
+  std::string x_request_id;    // of the HTTP request that began it, as its reply and the server's own lines name it
+  std::string share_token_id;  // by which it came, also where functions called each other on the way; else ""
   std::int64_t peak_memory_bytes = 0;
   std::string format;  // of the result
   std::int64_t result_bytes = 0;

@@ -33,15 +33,67 @@ std::vector<std::pair<int, std::uint64_t>> stream_order(const json::object& head
   return order;
 }
 
-// The innermost line of a fault handler's dump: 'File "f.py", line 7 in udf'.
+std::string_view take_line(std::string_view& text) {
+  const std::size_t end = std::min(text.find('\n'), text.size());
+  std::string_view line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return line;
+}
+
+// 'File "f.py", line 7 in udf' without what stands before it; "" for any other line.
+std::string_view frame_of(std::string_view line) {
+  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+  return line.starts_with("File \"") ? line : std::string_view();
+}
+
+// A function's text and its header modules have plain names; everything else has a path or <…>.
+bool is_own_frame(std::string_view frame) { return frame.size() > 6 && frame[6] != '/' && frame[6] != '<'; }
+
+// Where the function was: of a fault handler's dump (most recent call first) the first frame in the function's own
+// text, else the first of all.
 std::string last_line_of(std::string_view dump) {
   constexpr std::string_view kHead = "(most recent call first):\n";
   const std::size_t at = dump.rfind(kHead);
   if (at == std::string_view::npos) return {};
-  std::string_view line = dump.substr(at + kHead.size());
-  line = line.substr(0, line.find('\n'));
-  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-  return std::string(line);
+  std::string_view first;
+  for (std::string_view rest = dump.substr(at + kHead.size()); !rest.empty();) {
+    const std::string_view frame = frame_of(take_line(rest));
+    if (frame.empty()) break;
+    if (is_own_frame(frame)) return std::string(frame);
+    if (first.empty()) first = frame;
+  }
+  return std::string(first);
+}
+
+// Likewise of a traceback, whose most recent call stands last.
+std::string last_line_of_traceback(std::string_view traceback) {
+  std::string_view last;
+  while (!traceback.empty())
+    if (const auto frame = frame_of(take_line(traceback)); is_own_frame(frame)) last = frame;
+  return std::string(last);
+}
+
+// 'File "/…/fused/_worker/runner.py", line 7 in run', as a fault handler writes it: a traceback has a comma more.
+bool is_our_frame(std::string_view frame) {
+  const std::size_t file_end = frame.find("\", line ");
+  if (file_end == std::string_view::npos || frame.substr(0, file_end).find("/fused/_worker/") == frame.npos)
+    return false;
+  frame.remove_prefix(file_end + 8);
+  frame.remove_prefix(std::min(frame.find_first_not_of("0123456789"), frame.size()));
+  return frame.starts_with(" in ");
+}
+
+// The frames of our own worker say nothing to the function's author.
+std::string without_our_frames(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t before = text.size();
+    const std::string_view whole = text;
+    const bool ours = is_our_frame(frame_of(take_line(text)));
+    if (!ours) out += whole.substr(0, before - text.size());
+  }
+  return out;
 }
 
 // What nobody inside the function could say: how the run ended, under which limit, and where the function was.
@@ -82,6 +134,8 @@ Failure failure_of(const RunReply& reply, std::string_view outcome) {
   }
   if (failure.error_class.empty()) failure.error_class = "RuntimeError";
   if (failure.message.empty()) failure.message = failure.error_class;  // the client takes an empty one for success
+  if (outcome == "out_of_memory")
+    failure.message += "; the function may use " + std::to_string(reply.limits.memory_bytes) + " bytes of memory";
   return failure;
 }
 
@@ -116,6 +170,8 @@ RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcom
   record.revision = request.function->revision;
   record.udf_id = request.function->id;
   record.entrypoint = request.function->entrypoint;
+  record.x_request_id = request.x_request_id;
+  record.share_token_id = request.actor.share_token_id;
   record.peak_memory_bytes = peak;
   record.format = outcome.format;
   record.result_bytes = static_cast<std::int64_t>(outcome.body.view.size());
@@ -141,6 +197,7 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
   outcome.status = row.status;
   outcome.execution_seconds = number(reply.header, "execution_ms", seconds * 1e3) / 1e3;
   outcome.note = text(reply.header, "note");
+  if (!reply.limits_note.empty()) outcome.note += (outcome.note.empty() ? "" : "; ") + reply.limits_note;
   const std::string schema = text(reply.header, "schema");
   const std::string out_text = out.total_bytes() ? out.render() : std::string();
   const std::string err_text = err.total_bytes() ? err.render() : std::string();
@@ -182,8 +239,14 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
     if (!was_reported || outcome.outcome == "out_of_memory") {
       PostMortem end = post_mortem(reply, outcome.outcome, seconds);
       end.error_class = failure.error_class;
-      end.last_line = last_line_of(reply.last_lines.empty() ? err_text : reply.last_lines);
-      record.stderr_text = failure_stderr(out, err, end);
+      if (was_reported) {
+        end.error_message = failure.message;
+        end.traceback = failure.traceback;
+        end.last_line = last_line_of_traceback(failure.traceback);
+      } else {
+        end.last_line = last_line_of(reply.last_lines.empty() ? err_text : reply.last_lines);
+      }
+      record.stderr_text = without_our_frames(failure_stderr(out, err, end));
     } else {
       record.stderr_text = err_text;
       if (!err_text.empty() && err_text.back() != '\n') record.stderr_text += '\n';
@@ -198,6 +261,5 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
   outcome.metadata = metadata_header(metadata);
   return report;
 }
-  if (!reply.limits_note.empty()) outcome.note += (outcome.note.empty() ? "" : "; ") + reply.limits_note;
 
 }  // namespace fused

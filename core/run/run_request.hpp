@@ -40,6 +40,7 @@ struct RunRequest {
   std::string caller;         // who shares the queue fairly: user, token or address
   std::string run_id;         // a UUID
   bool run_id_given = false;  // by Fused-Run-Id: the run may be joined and is answered again
+  std::string x_request_id;   // of the HTTP request
   std::string folder_id;      // run_id, or "<run_id>.2" for a second attempt
   int recursion = 1;
   std::vector<std::pair<std::string, std::string>> headers;  // shown in fused.context

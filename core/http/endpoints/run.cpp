@@ -81,6 +81,7 @@ Status take_headers(const Request& request, RunRequest& run) {
     return fail(ErrorKind::invalid_argument, "Fused-Run-Id '" + std::string(id.substr(0, 60)) + "' is not a UUID");
   run.run_id = run.run_id_given ? std::string(id) : new_uuid();
   run.folder_id = run.run_id;
+  run.x_request_id = request.request_id;
   run.recursion = recursion_of(request);
   run.async_client = request.header("user-agent").find("aiohttp") != std::string_view::npos;
   run.fresh = request.header("fused-fresh-worker") == "true";
