@@ -13,6 +13,7 @@
 #include "application_parts.hpp"
 #include "base/log.hpp"
 #include "http/routes.hpp"
+#include "run/run_order_json.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -106,7 +107,12 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.runs->set_base_url(base_url);
 
   if (!settings.serve_folder.empty()) {
-    a.folder = std::make_unique<ServedFolder>(io, settings.serve_folder, a.state.functions(), owner_of(a.state));
+    const FunctionOwner owner = owner_of(a.state);
+    ServedFolder::Describe describe = [&a, key = worker_key(owner.organisation, owner.id)](std::string header) {
+      return a.pool->describe(std::move(header), key);
+    };
+    a.folder =
+        std::make_unique<ServedFolder>(io, settings.serve_folder, a.state.functions(), owner, std::move(describe));
     FUSED_CHECK(a.folder->load());
     if (settings.watch) FUSED_CHECK(a.folder->watch());
   }

@@ -95,6 +95,10 @@ void context_member(std::string& out, const RunRequest& r, const RunFrameContext
 
 }  // namespace
 
+std::string worker_key(std::string_view organisation, std::string_view owner_id) {
+  return std::string(organisation) + '\n' + std::string(owner_id);
+}
+
 RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   const FunctionSource& f = *r.function;
   RunOrder order;
@@ -102,7 +106,7 @@ RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   udf_members(order.udf_known, f);
   order.udf_known += '}';
   order.udf_full = [&f] { return udf_full(f); };
-  order.worker_key = f.organisation + '\n' + f.owner_id;
+  order.worker_key = worker_key(f.organisation, f.owner_id);
   order.caller = r.caller;
   order.fresh = r.fresh;
   order.nested = r.nested;

@@ -15,6 +15,8 @@ struct RunFrameContext {
   std::string_view cache_secret = {};  // auth/cache_secrets.hpp
 };
 
+// A warm worker serves one: RunOrder::worker_key.
+std::string worker_key(std::string_view organisation, std::string_view owner_id);
 RunOrder make_run_order(const RunRequest& request, const RunFrameContext& context);
 // The parameters of a run as one JSON object, for its log record: defaults beneath text beneath typed.
 std::string parameters_json(const RunRequest& request);

@@ -54,6 +54,71 @@ def test_files_are_endpoints_and_follow_every_save(tmp_path: Path) -> None:
         stop_server(server)
 
 
+DECORATED = """
+import fused
+from fused import udf
+
+@udf(name="towns", headers=["lib/helper.py", "beside.py"], default_parameters={"n": 7})
+def udf_of_towns(n: int = 1):
+    import beside, helper
+    return [n, beside.VALUE, helper.VALUE]
+"""
+SEVERAL = """
+from fused import udf
+
+@udf
+def udf(): return "main"
+
+@udf
+def second(): return "second"
+
+@udf(name="third one")
+def third(): return "third"
+
+def no_endpoint(): return "none"
+"""
+
+
+def test_what_the_decorator_says_counts_and_headers_are_watched(tmp_path: Path) -> None:
+    need_server()
+    folder = tmp_path / "functions"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "lib" / "helper.py").write_text("VALUE = 1\n")
+    (folder / "beside.py").write_text("VALUE = 2\n")
+    (folder / "file.py").write_text(DECORATED)
+    (folder / "several.py").write_text(SEVERAL)
+    (folder / "unclear.py").write_text(SEVERAL.replace("def udf(", "def first("))
+    server = start_server(tmp_path / "data", str(folder), "--watch")
+    try:
+        eventually(server, "towns", [5, 2, 1])
+        assert ask(server, "towns", "").json() == [7, 2, 1]
+        for name in ("file", "beside", "no_endpoint", "udf", "helper"):
+            assert ask(server, name).status_code == 404, name
+        eventually(server, "several", "main")
+        eventually(server, "second", "second")
+        eventually(server, "third one", "third")
+        eventually(server, "first", "main")
+        unclear = ask(server, "unclear")
+        assert unclear.status_code == 422 and "first, second, third" in unclear.json()["message"]
+        (folder / "lib" / "helper.py").write_text("VALUE = 10\n")
+        eventually(server, "towns", [5, 2, 10])
+        (folder / "beside.py").write_text("VALUE = 20\n")
+        eventually(server, "towns", [5, 20, 10])
+        (folder / "file.py").write_text(DECORATED.replace('name="towns", ', ""))
+        eventually(server, "file", [5, 20, 10])
+        eventually(server, "towns", 404)
+        (folder / "several.py").write_text("import fused\n")
+        for name in ("several", "third one"):
+            eventually(server, name, 404)
+        for number in range(150):
+            (folder / f"many{number}.py").write_text(
+                SOURCE.format(factor=number).replace("@fused.udf", "@ fused . udf")
+            )
+        eventually(server, "many149", 5 * 149, seconds=60)
+    finally:
+        stop_server(server)
+
+
 def test_a_format_a_name_or_a_folder_that_is_wrong_is_told(tmp_path: Path) -> None:
     need_server()
     (tmp_path / "f.py").write_text(SOURCE.format(factor=2))

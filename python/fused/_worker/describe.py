@@ -1,75 +1,58 @@
-"""What functions a text holds, for ``fused serve FOLDER`` and for pages that list parameters."""
+"""What functions a file of `fused serve FOLDER` holds. The text is parsed and not executed."""
 
 from __future__ import annotations
 
-import inspect
-import json
+import ast
 from typing import Any
 
-from .. import _annotations, _parameters
-from . import code, failure
-from .runner import Function, Runner
+from .._source import FunctionNode, udf_decorator
+
+KEYWORDS = ("name", "headers", "cache_max_age")
 
 
-def describe(runner: Runner, udf: dict[str, Any]) -> dict[str, Any]:
-    """``{"udfs": [...]}``, or ``{"error": {...}}`` as in a result. Executes the text's body."""
+def describe(text: str) -> dict[str, Any]:
+    """``{"udfs": [...]}`` in the order of the file, or ``{"error": {...}}`` as in a result.
+
+    Each has ``entrypoint``, ``line``, ``is_main`` (it is what the file's own name runs) and what its decorator says in
+    literals of ``name``, ``headers`` and ``cache_max_age``.
+    """
     try:
-        function = Function(udf, f"describe\n{udf.get('hash', '')}")
-    except code.InvalidCode as error:
-        return {"error": {"class": "InvalidCode", "message": str(error), "traceback": str(error), "line": error.line}}
-    try:
-        if function.headers:
-            runner.finder.begin(function.headers)
-        module = function.source.execute()
-        udfs, plain = code.definitions(module)
-        try:
-            chosen = code.entry_point(module, udf.get("entrypoint"))
-        except code.InvalidCode as error:
-            if not udfs:
-                return {"error": {"class": "InvalidCode", "message": str(error), "traceback": str(error), "line": None}}
-            chosen = None
-        listed = udfs or {name: value for name, value in plain.items() if value is chosen}
-        return {"udfs": [_describe_one(name, value, value is chosen) for name, value in listed.items()]}
-    except BaseException as error:
-        return {"error": failure.describe(error, function.source.filename, function.files)}
-
-
-def _describe_one(name: str, value: Any, chosen: bool) -> dict[str, Any]:
-    function = code.raw_function(value)
-    shown: dict[str, Any] = {
-        "name": str(getattr(value, "name", None) or name),
-        "entrypoint": name,
-        "is_entrypoint": chosen,
-        "line": function.__code__.co_firstlineno if hasattr(function, "__code__") else None,
-        "doc": inspect.getdoc(function),
-        "cache_max_age": _plain(getattr(value, "cache_max_age", None)),
-        "default_parameters": _plain(getattr(value, "parameters", None) if code.is_udf(value) else None),
-        "parameters": [],
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        where = f" (line {line})" if line else ""
+        message = f"{type(error).__name__}: {getattr(error, 'msg', None) or error}{where}"
+        return {"error": {"class": "InvalidCode", "message": message, "traceback": message, "line": line}}
+    found: dict[str, FunctionNode] = {}  # of two definitions of one name the last counts, as in Python
+    for node in tree.body:
+        if isinstance(node, FunctionNode):
+            found.pop(node.name, None)
+            if udf_decorator(node) is not None:
+                found[node.name] = node
+    main = "udf" if "udf" in found else next(iter(found)) if len(found) == 1 else None
+    return {
+        "udfs": [
+            {"entrypoint": name, "line": node.lineno, "is_main": name == main, **_stated(node)}
+            for name, node in found.items()
+        ]
     }
-    binder = _parameters.plan(function)
-    for made in binder.parameters.values():
-        shown["parameters"].append(
-            {
-                "name": made.name,
-                "type": made.wanted,
-                "annotation": _annotation(made.annotation),
-                "required": made.required,
-                "default": _plain(made.default),
-            }
-        )
-    shown["accepts_any"] = binder.rest is not None
-    return shown
 
 
-def _annotation(annotation: Any) -> str | None:
-    if annotation is inspect.Parameter.empty:
-        return None
-    return annotation if isinstance(annotation, str) else _annotations.name_of(annotation)
+def _stated(node: FunctionNode) -> dict[str, Any]:
+    decorator = udf_decorator(node)
+    stated: dict[str, Any] = {}
+    for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
+        if keyword.arg in KEYWORDS:
+            try:
+                value = ast.literal_eval(keyword.value)
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                continue  # an expression: it holds where the text is executed
+            if _is_plain(value):
+                stated[keyword.arg] = value
+    return stated
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON where it has one, else its text."""
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        return str(value)
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(part, str) for part in value)
+    return value is None or isinstance(value, str | int)

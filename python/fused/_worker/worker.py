@@ -75,18 +75,18 @@ class Worker:
         self.connection.send(Kind.IDLE, to_json({"replace": replace, "runs": self.runs}))
 
     def _describe(self, order: dict[str, Any]) -> None:
-        """In a child, so that nothing of the text's body stays here."""
+        """In a child, where a text that is too much for Python's parser does no harm."""
         child = os.fork()
         if child == 0:
             signal.alarm(DESCRIBE_SECONDS_MAX)
-            self.connection.send(Kind.DESCRIBED, to_json(describe(self.runner, order["udf"])))
+            self.connection.send(Kind.DESCRIBED, to_json(describe(order["text"])))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         self.fingerprint.restore()
         if status != 0:
-            message = f"the text's body did not end well (wait status {status})"
+            message = f"reading the text did not end well (wait status {status})"
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-                message = f"the text's body took longer than {DESCRIBE_SECONDS_MAX} s"
+                message = f"reading the text took longer than {DESCRIBE_SECONDS_MAX} s"
             error = {"class": "InvalidCode", "message": message, "traceback": "", "line": None}
             self.connection.send(Kind.DESCRIBED, to_json({"error": error}))
 

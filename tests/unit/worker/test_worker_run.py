@@ -311,25 +311,29 @@ def test_a_forked_child_that_returns_has_no_part_in_the_protocol(worker: TestWor
     assert worker.run(code).value == worker.pid
 
 
-def test_describe_tells_the_functions_of_a_text_and_leaves_nothing(shared_worker: TestWorker) -> None:
+def test_describe_tells_the_functions_of_a_text_and_executes_nothing(shared_worker: TestWorker) -> None:
     code = (
-        "import os\nos.environ['LEFT'] = '1'\n@fused.udf(cache_max_age='1h')\n"
-        "def cities(country: str, n: int = 3):\n    '''Big ones.'''\n"
-        "@fused.udf\ndef other(): pass\n"
+        "import os\nfrom fused import udf as anything, udf\nos.environ['LEFT'] = '1'\nAGE = '1h'\n"
+        "@fused.udf(cache_max_age=AGE, headers=['helper.py'], name='towns')\n"
+        "def cities(country: str, n: int = 3): pass\n"
+        "@udf\nasync def other(): pass\n"
+        "def helper(): pass\n"
+        "@udf(cache_max_age='2h')\ndef twice(): pass\ndef twice(): pass\n"
     )
-    found = shared_worker.describe(code)["udfs"]
-    assert [one["entrypoint"] for one in found] == ["cities", "other"]
-    assert found[0]["parameters"][0] == {
-        "name": "country",
-        "type": "str",
-        "annotation": "str",
-        "required": True,
-        "default": None,
-    }
-    assert found[0]["doc"] == "Big ones."
+    assert shared_worker.describe(code)["udfs"] == [
+        {"entrypoint": "cities", "line": 6, "is_main": False, "headers": ["helper.py"], "name": "towns"},
+        {"entrypoint": "other", "line": 8, "is_main": False},
+    ]
+    one = shared_worker.describe("import fused\n@fused.udf(cache_max_age='2h')\ndef only(): pass\n")["udfs"]
+    assert one == [{"entrypoint": "only", "line": 3, "is_main": True, "cache_max_age": "2h"}]
+    several = shared_worker.describe("@fused.udf\ndef a(): pass\n@fused.udf\ndef udf(): pass\n")["udfs"]
+    assert [udf["is_main"] for udf in several] == [False, True]
+    assert shared_worker.describe("x = 1\n")["udfs"] == []
     assert shared_worker.run("import os\ndef udf():\n    return os.environ.get('LEFT')\n").value is None
     assert "line 1" in shared_worker.describe("def udf(:\n")["error"]["message"]
-    assert "did not end well" in shared_worker.describe("import os\nos._exit(7)\ndef udf(): pass\n")["error"]["message"]
+    for too_much in ("x = " + "(" * 100_000, "x = " + "-" * 1_000_000 + "1", "\0"):
+        assert shared_worker.describe(too_much)["error"]["class"] == "InvalidCode"
+    assert shared_worker.run("def udf(): return 1\n").value == 1
 
 
 def test_many_functions_on_one_worker_do_not_mix(shared_worker: TestWorker) -> None:

@@ -111,8 +111,8 @@ class TestWorker:
         assert kind is Kind.IDLE
         return Result(header, bytes(body), idle)
 
-    def describe(self, code: str, **udf: Any) -> dict[str, Any]:
-        self.connection.send(Kind.DESCRIBE, to_json({"udf": {"hash": "d", "name": "udf", "code": code, **udf}}))
+    def describe(self, text: str) -> dict[str, Any]:
+        self.connection.send(Kind.DESCRIBE, to_json({"text": text}))
         kind, header, _ = self.connection.read()
         assert kind is Kind.DESCRIBED
         return header
