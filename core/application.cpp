@@ -12,6 +12,7 @@
 
 #include "application_parts.hpp"
 #include "base/log.hpp"
+#include "http/endpoints/cache.hpp"
 #include "http/routes.hpp"
 #include "run/run_order_json.hpp"
 
@@ -27,6 +28,10 @@ struct Application::Everything {
   std::unique_ptr<RunLog> log;
   std::unique_ptr<Pool> pool;
   std::unique_ptr<RunService> runs;
+  std::unique_ptr<ResultCache> cache;
+  std::optional<EnvironmentDigest> environment;
+  std::unique_ptr<CachedRuns> cached;
+  CacheParts cache_parts;
   std::unique_ptr<RunRegistry> registry;
   RunParts run_parts;
   StateParts state_parts;
@@ -47,7 +52,9 @@ std::string Application::routes_text() {
   Clock clock;
   RunParts run_parts;
   StateParts state_parts;
+  CacheParts cache_parts;
   Parts parts;
+  parts.cache = &cache_parts;
   parts.settings = &settings;
   parts.clock = &clock;
   parts.run = &run_parts;
@@ -70,13 +77,21 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   // What runs. The pool starts before the port is bound, so that workers come up meanwhile.
   a.pool = std::make_unique<Pool>(io, pool_options(settings, *a.state.data));
   FUSED_CHECK(a.pool->start());
-  a.runs = std::make_unique<RunService>(
-      io, *a.pool, *a.log, a.state.run_tokens,
-      RunServiceOptions{.recursion_max = settings.recursion_max, .worker_growth_bytes = settings.worker_growth_bytes});
+  a.runs =
+      std::make_unique<RunService>(io, *a.pool, *a.log, a.state.run_tokens,
+                                   RunServiceOptions{.recursion_max = settings.recursion_max,
+                                                     .worker_growth_bytes = settings.worker_growth_bytes,
+                                                     .cache_secrets = FUSED_TRY(CacheSecrets::open(*a.state.data))});
+  a.cache = ResultCache::open(io, cache_options(settings, *a.state.data), a.clock);
+  a.environment.emplace(environment_of(settings, a.clock));
+  a.cached = std::make_unique<CachedRuns>(io, *a.runs, *a.pool, *a.cache, *a.environment, use_check(a.state),
+                                          CachedRunsOptions{settings.cache_max_age_seconds});
+  a.cache_parts = {a.cached.get(), &a.state.functions()};
   a.registry = std::make_unique<RunRegistry>(io, *a.runs);
   a.run_parts = {.web = web_folder(),
                  .registry = a.registry.get(),
                  .runs = a.runs.get(),
+                 .cached = a.cached.get(),
                  .functions = function_finder(a.state),
                  .limits = settings.limits};
 
@@ -86,6 +101,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.version = FUSED_VERSION;
   a.parts.spool_folder = a.state.data->path();
   a.parts.run = &a.run_parts;
+  a.parts.cache = &a.cache_parts;
   a.parts.metrics = &a.metrics;
   a.state_parts = {.functions = &a.state.functions(),
                    .shares = &*a.state.shares,
@@ -98,7 +114,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.figures = [&a] { return figures_of(a.state, *a.pool, *a.runs, *a.log); };
   a.parts.health = [&a] { return health_of(a.parts.figures()); };
   a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
-  a.runs->set_nested_handler(nested_handler(*a.dispatcher));
+  a.runs->set_nested_handler(a.cached->noting(nested_handler(*a.dispatcher)));
   a.server = std::make_unique<Server>(io, *a.dispatcher);
   a.port = FUSED_TRY(a.server->listen(settings.host, settings.port));
   const std::string base_url =
@@ -143,6 +159,7 @@ void Application::begin_stop() {
         a.registry->stop();
         a.pool->stop();
         a.state.thread.finish();
+        a.cache->close();
         a.log->close();
         flush_log();
         a.io.stop();

@@ -44,7 +44,8 @@ std::vector<std::string> worker_environment(const Settings& settings) {
                                        "FUSED_WORKERS=" + std::to_string(settings.workers)};
   if (!settings.s3_endpoint.empty()) environment.push_back("AWS_ENDPOINT_URL=" + settings.s3_endpoint);
   // Where TLS looks for the machine's certificates is no secret, and functions that fetch need it.
-  for (const char* name : {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TZ"})
+  for (const char* name :
+       {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TZ", "FUSED_DOWNLOAD_PRIVATE"})
     if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + '=' + value);
   return environment;
 }
@@ -175,7 +176,7 @@ FunctionFinder function_finder(State& state) {
                   "the function of this share token is not served any more: its file is gone from the served folder");
     Actor actor = actor_of_share_token(*token, function->owner.organisation);
     actor.email = function->owner.email;
-    return FunctionFinder::Shared{function->source, std::move(actor), is_for_everybody(*token)};
+    return FunctionFinder::Shared{function->source, std::move(actor), is_for_everybody(*token), token->cache};
   };
   return finder;
 }
@@ -251,26 +252,47 @@ json::object health_of(const ServerFigures& f) {
            json::object{
                {"started", f.runs.started}, {"ok", f.runs.ok}, {"failed", f.runs.failed}, {"running", f.runs.running}}},
           {"logs", json::object{{"backlog_records", logs.backlog_records},
+                                {"backlog_bytes", logs.backlog_bytes},
                                 {"seconds_behind", logs.seconds_behind},
+                                {"replaying", logs.replaying},
                                 {"folders_written", logs.folders_written},
+                                {"folders_given_up", logs.folders_given_up},
+                                {"records_lost", logs.records_lost},
+                                {"journal_damaged", logs.journal_damaged},
                                 {"errors", logs.errors},
+                                {"used_bytes", logs.used.bytes},
+                                {"limit_bytes", logs.bytes_max},
+                                {"used_inodes", logs.used.inodes},
+                                {"limit_inodes", logs.inodes_max},
                                 {"folder_cpu_seconds", logs.folder_cpu_seconds}}},
           {"disk", json::object{{"free_bytes", f.disk_free_bytes},
                                 {"size_bytes", f.disk_size_bytes},
                                 {"free_inodes", f.disk_free_inodes}}},
           {"functions", f.functions},
           {"sqlite_version", std::string(Database::sqlite_version())}};
-                                {"backlog_bytes", logs.backlog_bytes},
 }
-                                {"replaying", logs.replaying},
 
-                                {"folders_given_up", logs.folders_given_up},
-                                {"records_lost", logs.records_lost},
-                                {"journal_damaged", logs.journal_damaged},
+ResultCacheOptions cache_options(const Settings& settings, const DataFolder& data) {
+  ResultCacheOptions options;
+  options.disk.folder = std::filesystem::absolute(data.path()) / "cache";
+  options.disk.bytes_max = settings.cache_bytes_max;
+  options.memory_bytes = static_cast<std::size_t>(settings.cache_memory_bytes);
+  options.hit_days_kept = settings.log_retention_days;
+  return options;
+}
+
+EnvironmentDigest environment_of(const Settings& settings, const Clock& clock) {
+  return {settings.python, FUSED_VERSION, program_folder().parent_path(), clock};
+}
+
+UseCheck use_check(State& state) {
+  return {std::filesystem::absolute(state.data->mount()),
+          [&state](const std::string& id) -> std::optional<std::string> {
+            const SharedSaved found = state.functions().by_id(id);
+            return found ? std::optional(found->revision) : std::nullopt;
+          }};
+}
+
 std::filesystem::path web_folder() { return program_folder().parent_path() / "web"; }
-                                {"used_bytes", logs.used.bytes},
-                                {"limit_bytes", logs.bytes_max},
-                                {"used_inodes", logs.used.inodes},
-                                {"limit_inodes", logs.inodes_max},
 
 }  // namespace fused

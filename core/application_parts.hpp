@@ -19,6 +19,7 @@
 #include "http/server_metrics.hpp"
 #include "http/sessions.hpp"
 #include "logs/run_log.hpp"
+#include "run/cached_run.hpp"
 #include "run/run_registry.hpp"
 #include "served_folder.hpp"
 #include "storage/data_folder.hpp"
@@ -53,6 +54,9 @@ void fill_state_parts(Parts& parts, State& state);
 NestedHandler nested_handler(Dispatcher& dispatcher);
 ServerFigures figures_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log);
 boost::json::object health_of(const ServerFigures& figures);
+ResultCacheOptions cache_options(const Settings& settings, const DataFolder& data);
+EnvironmentDigest environment_of(const Settings& settings, const Clock& clock);
+UseCheck use_check(State& state);
 // Where the installed page files lie: fused/web beside fused/bin.
 std::filesystem::path web_folder();
 

@@ -173,6 +173,34 @@ void add_limits(CLI::App& app, RunLimits& l) {
   size("--limit-files-made", l.files_made, kFilesMadeMin, "Files in scratch at one time", "FUSED_LIMIT_FILES_MADE");
 }
 
+void add_cache(CLI::App& app, Settings& s) {
+  const char* group = "Result cache";
+  app.add_option_function<std::string>(
+         "--cache-max-age",
+         [&s](const std::string& text) {
+           const auto seconds = parse_duration(text);
+           if (!seconds) throw CLI::ValidationError("--cache-max-age", seconds.error().message);
+           s.cache_max_age_seconds = seconds->count();
+         },
+         "Age up to which results are answered again, where neither the call nor the function says one; 0s: not at all")
+      ->envname("FUSED_CACHE_MAX_AGE")
+      ->type_name("DURATION")
+      ->default_str("90d")
+      ->group(group);
+  app.add_option("--cache-bytes-max", s.cache_bytes_max, "Disk that results may take (DIR/cache)")
+      ->envname("FUSED_CACHE_BYTES_MAX")
+      ->transform(kSize)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--cache-memory-bytes", s.cache_memory_bytes, "Memory that results may take")
+      ->envname("FUSED_CACHE_MEMORY_BYTES")
+      ->transform(kSize)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group(group);
+}
+
 void add_logs(CLI::App& app, Settings& s) {
   const char* group = "Logs";
   app.add_option("--log-format", s.log_format, "Of the server's own lines")
@@ -279,6 +307,7 @@ std::variant<Command, int> read_command(int argc, char** argv) {
   add_server(app, command.settings);
   add_workers(app, command.settings);
   add_limits(app, command.settings.limits);
+  add_cache(app, command.settings);
   add_logs(app, command.settings);
   const auto refuse = [](const Error& error) {
     std::cerr << "fused serve: " << error.message << "\n";

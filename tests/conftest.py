@@ -69,7 +69,9 @@ def start_server(data: Path, *arguments: str, workers: int = 2, environment: dic
     url = f"http://127.0.0.1:{port}"
     command = [str(SERVER), "--host", "127.0.0.1", "--port", str(port), "--data", str(data), "--workers", str(workers)]
     settings = {name: value for name, value in os.environ.items() if not name.startswith("FUSED_")}
-    settings |= {"FUSED_PYTHON": sys.executable, "PYTHONPATH": str(PYTHON), **(environment or {})}
+    settings |= {"FUSED_PYTHON": sys.executable, "PYTHONPATH": str(PYTHON)}
+    # Tests run a function twice to see it run twice; those of the result cache say --cache-max-age themselves.
+    settings |= {"FUSED_CACHE_MAX_AGE": "0s", **(environment or {})}
     process = subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,

@@ -45,6 +45,9 @@ struct Settings {
   std::vector<std::string> cors_origins;     // origins that may call with a token
   std::string log_format = "text";           // text | json
   std::string log_level = "info";
+  std::int64_t cache_max_age_seconds = 90 * 86'400;  // of results, where neither call nor function say one; 0: none
+  std::int64_t cache_bytes_max = 10LL << 30;         // of disk
+  std::int64_t cache_memory_bytes = 128 << 20;
   int log_retention_days = 90;  // run folders
   double log_disk_share = 0.1;  // of the disk's bytes or inodes, whichever is reached first
   std::string python;           // interpreter of the workers; empty: the one of the environment

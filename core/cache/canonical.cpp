@@ -168,22 +168,22 @@ CanonicalParameters canonical_parameters(const Signature& signature, const json:
                                          const std::vector<std::pair<std::string, std::string>>& query,
                                          const json::object& typed) {
   static const ParameterKind kUnknown;
-  const auto kind_of_name = [&](std::string_view name) { return signature.known ? signature.find(name) : &kUnknown; };
+  const auto kind_of_name = [&](std::string_view name) {
+    const auto* kind = signature.known ? signature.find(name) : nullptr;
+    return kind ? kind : &kUnknown;
+  };
   std::map<std::string, std::string, std::less<>> given;
   for (const auto& item : beneath)
-    if (const auto* kind = kind_of_name({item.key().data(), item.key().size()}))
-      given[item.key()] = canonical_json(*kind, item.value());
+    given[item.key()] = canonical_json(*kind_of_name({item.key().data(), item.key().size()}), item.value());
   std::map<std::string_view, std::vector<std::string_view>> texts;
   for (const auto& [name, text] : query) texts[name].push_back(text);
   for (const auto& [name, values] : texts) {
     const auto* kind = kind_of_name(name);
-    if (!kind) continue;
     const bool all = values.size() > 1 && (kind->kind == ValueKind::list || kind->kind == ValueKind::other);
     given[std::string(name)] = all ? several(values) : canonical_text(*kind, values.back());
   }
   for (const auto& item : typed)
-    if (const auto* kind = kind_of_name({item.key().data(), item.key().size()}))
-      given[item.key()] = canonical_json(*kind, item.value());
+    given[item.key()] = canonical_json(*kind_of_name({item.key().data(), item.key().size()}), item.value());
   return {given.begin(), given.end()};
 }
 

@@ -44,8 +44,8 @@ struct Signature {
 std::string canonical_text(const ParameterKind& kind, std::string_view text);
 std::string canonical_json(const ParameterKind& kind, const boost::json::value& value);
 
-// All that reaches the function, by name in the order of the alphabet: `beneath` under `query` under `typed`; names
-// that it does not take are left out.
+// All that the request gives, by name in the order of the alphabet: `beneath` under `query` under `typed`. Names that
+// the function does not have are kept as they came: some stand for others (bbox), and a caller may mean a new answer.
 using CanonicalParameters = std::vector<std::pair<std::string, std::string>>;
 CanonicalParameters canonical_parameters(const Signature& signature, const boost::json::object& beneath,
                                          const std::vector<std::pair<std::string, std::string>>& query,

@@ -66,12 +66,14 @@ TEST(Canonical, AValueByUrlEqualsTheSameByBody) {
   EXPECT_EQ(by_url, canonical_parameters(signature, {{"n", 3}}, {{"tags", "[1,\"a\"]"}}, {}));
 }
 
-TEST(Canonical, NamesThatTheFunctionDoesNotHaveAreLeftOutUnlessItTakesAny) {
+TEST(Canonical, NamesThatTheFunctionDoesNotHaveEnterAsTheyCame) {
   auto signature = signature_of("int");
-  EXPECT_EQ(canonical_parameters(signature, {}, {{"p", "1"}, {"q", "2"}}, {}).size(), 1u);
+  const auto with = canonical_parameters(signature, {}, {{"p", "1"}, {"q", "2"}}, {});
+  ASSERT_EQ(with.size(), 2u);
+  EXPECT_EQ(with[1].second, "t2");
   signature.rest = ParameterKind{"", ValueKind::text, false};
-  EXPECT_EQ(canonical_parameters(signature, {}, {{"p", "1"}, {"q", "2"}}, {}).size(), 2u);
-  EXPECT_EQ(canonical_parameters(Signature{}, {}, {{"p", "1"}, {"q", "2"}}, {}).size(), 2u);
+  EXPECT_EQ(canonical_parameters(signature, {}, {{"p", "1"}, {"q", "2"}}, {})[1].second, "s2");
+  EXPECT_EQ(canonical_parameters(Signature{}, {}, {{"p", "1"}}, {})[0].second, "t1");
 }
 
 TEST(Canonical, TheLastOfANameCountsButForLists) {

@@ -20,6 +20,7 @@ namespace fused {
 class Sessions;
 struct RunParts;
 struct StateParts;
+struct CacheParts;
 struct ServerFigures;
 
 struct Parts {
@@ -30,6 +31,7 @@ struct Parts {
 
   RunParts* run = nullptr;      // null where a test has no rows that run functions
   StateParts* state = nullptr;  // null where a test has no rows of what is kept
+  CacheParts* cache = nullptr;  // null where a test has no result cache
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.
   std::function<Actor(std::string_view authorization)> authenticate;

@@ -1,5 +1,6 @@
 #include "http/routes.hpp"
 
+#include "http/endpoints/cache.hpp"
 #include "http/endpoints/health.hpp"
 #include "http/endpoints/pages.hpp"
 #include "http/endpoints/run_routes.hpp"
@@ -26,6 +27,7 @@ std::vector<Route> all_routes(Parts& parts) {
   };
   if (parts.run) add(run_routes(*parts.run));
   if (parts.state) add(state_routes(*parts.state));
+  if (parts.cache) add(cache_routes(*parts.cache));
   return rows;
 }
 

@@ -1,6 +1,7 @@
 // How a run ended, and how each way is told on the wire: one table (ARCHITECTURE.md, "Outcomes").
 #pragma once
 #include <boost/json/object.hpp>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,9 @@ struct RunOutcome {
   std::string possible_formats;  // JSON array, of no_format
   std::string note;              // what the encoder wants to be known
   double execution_seconds = 0;
+  std::string etag;                                                // of a body that lay in the cache, else ""
+  std::vector<std::pair<std::string, std::string>> cache_headers;  // x-fused-cache and what goes with it
+  std::shared_ptr<const struct RunUses> uses;                      // of an executed run (cached_run_uses.hpp)
 
   bool ok() const { return outcome == "ok"; }
 };

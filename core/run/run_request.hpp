@@ -15,6 +15,7 @@
 #include "base/settings.hpp"
 #include "functions/function_source.hpp"
 #include "geo/tile.hpp"
+#include "run/cached_run_wish.hpp"
 
 namespace fused {
 
@@ -48,6 +49,8 @@ struct RunRequest {
   bool profile = false;
   bool fresh = false;
   bool nested = false;
+  CacheWish cache;
+  bool not_from_cache = false;  // a share token that says cache: false
   RunLimits limits;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "logs/run_path.hpp"
+#include "run/cached_run_uses.hpp"
 #include "run/run_conversation.hpp"
 #include "run/run_order_json.hpp"
 #include "run/run_report.hpp"
@@ -17,6 +18,12 @@ RunService::RunService(asio::io_context& io, Pool& pool, RunLog& log, RunTokens&
 
 asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                     RunBegun begun) {
+  if (front_) return front_(std::move(request), std::move(ticket), std::move(begun));
+  return execute(std::move(request), std::move(ticket), std::move(begun));
+}
+
+asio::awaitable<Result<RunOutcome>> RunService::execute(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                        RunBegun begun) {
   // Admit.
   if (request.recursion > options_.recursion_max)
     co_return fail(ErrorKind::unprocessable, "functions call each other " + std::to_string(request.recursion) +
@@ -47,11 +54,13 @@ asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::sha
 
   // Tell it, and keep it.
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const RunReport report = make_report(request, *reply, conversation->out, conversation->err, started, seconds);
+  const RunUses uses = uses_of_result(reply->header);
+  RunReport report = make_report(request, *reply, conversation->out, conversation->err, started, seconds);
   ++(report.outcome.ok() ? figures_.ok : figures_.failed);
   if (const auto kept = log_.append(report.record); !kept)
     spdlog::error("run {} is not in the log: {}", request.folder_id, kept.error().message);
-  co_return report.outcome;
+  report.outcome.uses = std::make_shared<const RunUses>(uses);
+  co_return std::move(report.outcome);
 }
 
 }  // namespace fused

@@ -57,9 +57,15 @@ class RunService {
 
   void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
   void set_base_url(std::string url) { options_.base_url = std::move(url); }
-  // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
+  // Who stands in front of every run: the result cache. Without one `run` is `execute`.
+  using Front =
+      std::function<boost::asio::awaitable<Result<RunOutcome>>(RunRequest, std::shared_ptr<RunTicket>, RunBegun)>;
+  void set_front(Front front) { front_ = std::move(front); }
   boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                  RunBegun begun = {});
+  // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
+  boost::asio::awaitable<Result<RunOutcome>> execute(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                     RunBegun begun);
   const RunFigures& figures() const { return figures_; }
 
  private:
@@ -69,6 +75,7 @@ class RunService {
   RunTokens& tokens_;
   RunServiceOptions options_;
   NestedHandler nested_;
+  Front front_;
   RunFigures figures_;
 };
 

@@ -9,6 +9,7 @@
 //   mount/      /mount of the functions; mount/fused-system/{logs,cached_data}
 //   s3/         buckets as folders; s3/fused-users/<organisation>/{<username>,fused-system/…}
 //   scratch/    of running functions; emptied at start
+//   cache/      results that are answered again (docs/decisions/0004-result-cache.md)
 //   journal/    records of runs that have no folder yet
 #pragma once
 #include <filesystem>

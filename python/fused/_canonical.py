@@ -79,24 +79,22 @@ def canonical_parameters(
     query: Iterable[tuple[str, str]],
     typed: Mapping[str, Any],
 ) -> list[tuple[str, bytes]]:
-    """All that reaches the function, by name: ``beneath`` under ``query`` under ``typed``."""
+    """All that the request gives, by name: ``beneath`` under ``query`` under ``typed``."""
 
-    def kind_of(name: str) -> str | None:
-        return signature.get(name, rest)
+    def kind_of(name: str) -> str:
+        return signature.get(name, rest or "other")
 
-    given = {name: canonical_json(kind, value) for name, value in beneath.items() if (kind := kind_of(name))}
+    given = {name: canonical_json(kind_of(name), value) for name, value in beneath.items()}
     texts: dict[str, list[str]] = {}
     for name, text in query:
         texts.setdefault(name, []).append(text)
     for name, values in texts.items():
         kind = kind_of(name)
-        if kind is None:
-            continue
         if len(values) > 1 and kind.removesuffix("?") in ("list", "other"):
             given[name] = b"m" + b"".join(b"%d:%s" % (len(_bytes(text)), _bytes(text)) for text in values)
         else:
             given[name] = canonical_text(kind, values[-1])
-    given.update({name: canonical_json(kind, value) for name, value in typed.items() if (kind := kind_of(name))})
+    given.update({name: canonical_json(kind_of(name), value) for name, value in typed.items()})
     return sorted(given.items(), key=lambda item: _bytes(item[0]))
 
 

@@ -35,8 +35,17 @@ __all__ = [
 
 def get_global_context() -> Any | None:
     """The run that goes on here: an object with ``run_id``, ``values`` and ``udf``; None outside a run."""
+    if not sys._getframe(1).f_globals.get("__name__", "").startswith("fused."):
+        _seen()
     state = sys.modules.get("fused._worker.context_state")  # there in a worker only; nothing of it is needed elsewhere
     return None if state is None else state.current()
+
+
+def _seen(what: str = "it looked at fused.context") -> None:
+    """The result holds for who asks: the cache keeps it only where the function's own text says so."""
+    uses = sys.modules.get("fused._worker.uses")
+    if uses is not None:
+        uses.not_stored(what)
 
 
 def _value(name: str, otherwise: Any = None) -> Any:
@@ -47,6 +56,7 @@ def _value(name: str, otherwise: Any = None) -> Any:
 
 def get_headers() -> dict[str, str]:
     """Headers of the request that began the run, names in small letters; tokens and cookies are not among them."""
+    _seen()
     return {str(name).lower(): value for name, value in _value("headers", {}).items()}
 
 
@@ -57,6 +67,7 @@ def get_header(name: str) -> str | None:
 
 def get_user_email() -> str | None:
     """Who asked for this run."""
+    _seen()
     found: str | None = _value("user_email")
     return found
 
@@ -81,27 +92,32 @@ def get_realtime_client_id() -> str | None:
 
 def get_recursion_factor() -> int:
     """How deep this run is nested: 1 for one that was asked for from outside, 0 outside a run."""
+    _seen()
     return int(_value("recursion", 0 if get_global_context() is None else 1))
 
 
 def get_share_token() -> str | None:
     """Always None on this server: a function does not get the token that opens it; ``is_shared`` tells of it."""
+    _seen()
     return None
 
 
 def is_shared() -> bool:
     """Was this run asked for by a share token."""
+    _seen()
     return bool(_value("share_token"))
 
 
 def get_session_token() -> str | None:
     """The session token by which this run was asked for, or None."""
+    _seen()
     found: str | None = _value("session_token")
     return found
 
 
 def get_run_id() -> str | None:
     """The run's id, which is the name of its folder in the logs."""
+    _seen("it asked for its run id")
     run = get_global_context()
     found: str | None = None if run is None else run.run_id
     return found
@@ -109,6 +125,7 @@ def get_run_id() -> str | None:
 
 def get_parameters() -> dict[str, Any]:
     """What the request gave, before it was read by annotation."""
+    _seen()
     run = get_global_context()
     if run is None:
         return {}

@@ -19,7 +19,9 @@ def filled(row: Row, people: People, share: str) -> str:
     """The row's path with the owner's own things in its braces: what a stranger would reach for."""
     values = {
         "token": share,
-        "id": people.function_id if "/udf/" in row.pattern or "/functions/" in row.pattern else people.owner_id,
+        "id": people.function_id
+        if any(part in row.pattern for part in ("/udf/", "/udf-cache/", "/functions/"))
+        else people.owner_id,
         "slug": people.function_slug,
         "name": "default" if "/collection/" in row.pattern else people.function_slug,
         "leaf": "file" if "shared" in row.pattern else people.function_slug,

@@ -1,6 +1,7 @@
 #include "http/endpoints/run.hpp"
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <charconv>
 
 #include "base/ids.hpp"
@@ -43,6 +44,7 @@ Result<std::optional<TileId>> tile_of(const Request& request, std::string& exten
 }
 
 Status take_query(const Request& request, RunRequest& run, const std::string& extension) {
+  run.cache = FUSED_TRY(cache_wish_of(request.query.items));
   run.format = FUSED_TRY(wanted_format(request.query.items, extension));
   for (const auto& [name, value] : request.query.items) {
     if (is_reserved_query_name(name)) continue;
@@ -101,6 +103,11 @@ asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run
   const ReplyForm form = polled ? ReplyForm::polling : run.tile ? ReplyForm::tile : ReplyForm::direct;
   run.limits = parts.limits;
   run.caller = run.actor.kind == ActorKind::share_token ? request.peer : run.actor.user_id;
+  if (run.cache.explain && parts.cached) {
+    const auto told = co_await parts.cached->explain(std::move(run));
+    co_return told ? Reply::json(json::serialize(*told)).with("cache-control", "no-store")
+                   : run_refusal(told.error(), request);
+  }
   if (!polled && !run.run_id_given) {
     const auto ticket = std::make_shared<RunTicket>();
     if (request.on_disconnect)
@@ -250,6 +257,7 @@ asio::awaitable<Reply> RunShared::operator()(Request& request) const {
   const auto reply_for = shared->for_everybody ? ReplyFor::anybody_with_the_address : ReplyFor::the_caller;
   auto run = named_request(request, std::move(shared->function), std::move(shared->actor));
   if (!run) co_return run_refusal(run.error(), request);
+  run->not_from_cache = !shared->cache;
   co_return co_await perform(parts, request, std::move(*run), false, reply_for);
 }
 

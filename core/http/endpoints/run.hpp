@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "http/message.hpp"
+#include "run/cached_run.hpp"
 #include "run/run_registry.hpp"
 
 namespace fused {
@@ -22,6 +23,7 @@ struct FunctionFinder {
     SharedFunction function;
     Actor actor;  // of kind share_token
     bool for_everybody = true;
+    bool cache = true;  // results may come from the cache
   };
   std::function<Result<Shared>(std::string_view token, const Actor& asker)> by_share_token;
 };
@@ -30,6 +32,7 @@ struct RunParts {
   std::filesystem::path web;  // the installed page files
   RunRegistry* registry = nullptr;
   RunService* runs = nullptr;
+  CachedRuns* cached = nullptr;  // null where a test has no cache
   FunctionFinder functions;
   RunLimits limits;
 };

@@ -122,6 +122,7 @@ Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, ReplyFor reply_
   reply.headers.reserve(8);
   reply.status = outcome.ok() || form != ReplyForm::polling ? outcome.status : 422;
   reply.with("x-fused-metadata", outcome.metadata).with("x-fused-run-id", outcome.run_id);
+  for (const auto& [name, value] : outcome.cache_headers) reply.with(name, value);
   if (!outcome.ok()) {
     reply.with("content-type", "application/json").with("cache-control", "no-store");
     reply.body = Bytes::of(failure_body(outcome, request));
@@ -133,11 +134,12 @@ Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, ReplyFor reply_
   if (!outcome.content_type.empty()) reply.with("content-type", outcome.content_type);
   add_sandbox(reply);
   const bool is_private = reply_for == ReplyFor::the_caller;
-  bool has_cache_control = false;
+  bool has_cache_control = false, has_etag = false;
   for (const auto& [name, value] : outcome.headers) {
     const std::string key = lower(name);
     if (!is_header_of_functions(key) || !is_safe_field(name, value)) continue;
     has_cache_control |= key == "cache-control";
+    has_etag |= key == "etag";
     reply.with(key, key == "cache-control" && is_private ? private_cache_control(value) : value);
   }
   // A tile may be shown again for a minute without asking; anything else is asked for again, by its ETag.
@@ -148,6 +150,7 @@ Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, ReplyFor reply_
                                                         : "no-cache");
   }
   if (is_private) reply.with("vary", "Authorization");
+  if (!outcome.etag.empty() && !has_etag) reply.with("etag", outcome.etag);
   reply.body = outcome.body;
   return reply;
 }

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from . import setup
+from . import code_digest, setup, uses
 from .connection import Closed, Connection, to_json
 from .describe import describe
 from .fingerprint import Fingerprint
@@ -62,9 +62,11 @@ class Worker:
                 raise FrameError(f"a frame of kind {kind.name} came from the server")
 
     def _run(self, order: dict[str, Any]) -> None:
+        uses.begin()
         header, body = self.runner.run(order)
         if os.getpid() != self.pid:
             os._exit(0)  # a child that the function forked and let return: it has no part in the protocol
+        header["uses"] = uses.taken()
         self.connection.send(Kind.RESULT, to_json(header), body)
         del header, body
         self.runs += 1
@@ -76,6 +78,9 @@ class Worker:
 
     def _describe(self, order: dict[str, Any]) -> None:
         """In a child, where a text that is too much for Python's parser does no harm."""
+        if order.get("digest"):
+            self.connection.send(Kind.DESCRIBED, to_json(code_digest.describe(order["udf"])))
+            return
         child = os.fork()
         if child == 0:
             signal.alarm(DESCRIBE_SECONDS_MAX)

@@ -1,0 +1,111 @@
+#include "run/cached_run_uses.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <charconv>
+
+namespace fused {
+namespace json = boost::json;
+namespace {
+
+constexpr std::size_t kUsesMax = 512;
+constexpr std::size_t kRecordBytesMax = 32 << 20;
+
+std::string text(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value && value->is_string() ? std::string(value->get_string()) : std::string();
+}
+
+template <class T>
+bool read_number(const std::string& text, T& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc{} && end == text.data() + text.size();
+}
+
+std::optional<FileUse> file_use(const json::value& value) {
+  if (!value.is_object()) return std::nullopt;
+  const json::object& object = value.get_object();
+  FileUse use;
+  use.path = text(object, "path");
+  const auto* size = object.if_contains("size");
+  if (use.path.empty() || !size || !size->is_int64() || !read_number(text(object, "mtime_ns"), use.mtime_ns) ||
+      !read_number(text(object, "inode"), use.inode))
+    return std::nullopt;
+  use.size = size->get_int64();
+  return use;
+}
+
+template <class T>
+void add_once(std::vector<T>& all, T use, std::string& not_stored) {
+  if (std::ranges::find(all, use) != all.end()) return;
+  if (all.size() >= kUsesMax)
+    not_stored = "it used more than " + std::to_string(kUsesMax) + " functions or files";
+  else
+    all.push_back(std::move(use));
+}
+
+}  // namespace
+
+void RunUses::add(FunctionUse use) { add_once(functions, std::move(use), not_stored); }
+void RunUses::add(FileUse use) { add_once(files, std::move(use), not_stored); }
+void RunUses::add(const RunUses& other) {
+  for (const auto& use : other.functions) add(use);
+  for (const auto& use : other.files) add(use);
+}
+
+RunUses uses_of_result(const json::object& header) {
+  RunUses uses;
+  const auto* value = header.if_contains("uses");
+  if (!value || !value->is_object()) return uses;
+  const json::object& said = value->get_object();
+  uses.not_stored = text(said, "not_stored");
+  if (const auto* files = said.if_contains("files"); files && files->is_array())
+    for (const auto& item : files->get_array()) {
+      if (auto use = file_use(item))
+        uses.add(*std::move(use));
+      else
+        uses.not_stored = "its worker named a file in a form that nobody knows";
+    }
+  return uses;
+}
+
+std::optional<FunctionUse> use_of_reply(const std::string& method, const std::string& target,
+                                        const NestedReply& reply) {
+  if (method != "GET" || !target.starts_with("/server/v1/udf/") || reply.status != 200 ||
+      reply.body.view.size() > kRecordBytesMax)
+    return std::nullopt;
+  boost::system::error_code error;
+  const json::value record = json::parse({reply.body.view.data(), reply.body.view.size()}, error);
+  if (error || !record.is_object()) return std::nullopt;
+  FunctionUse use{text(record.get_object(), "id"), text(record.get_object(), "revision")};
+  if (use.id.empty() || use.revision.empty()) return std::nullopt;
+  return use;
+}
+
+std::optional<std::filesystem::path> UseCheck::real_path(const std::string& path) const {
+  const std::filesystem::path given(path);
+  if (!given.is_absolute() || given != given.lexically_normal() || path.find('\0') != std::string::npos)
+    return std::nullopt;
+  if (path.starts_with("/mount/")) return mount_ / path.substr(7);
+  if (path.starts_with(mount_.string() + '/')) return given;
+  return std::nullopt;
+}
+
+std::string UseCheck::changed(const std::vector<FunctionUse>& functions, const std::vector<FileUse>& files) const {
+  for (const auto& use : functions)
+    if (revision_of_(use.id) != use.revision) return "function '" + use.id + "'";
+  for (const auto& use : files) {
+    const auto path = real_path(use.path);
+    if (!path) return "file '" + use.path + "' (not below /mount)";
+    struct stat is{};
+    FileUse now{use.path};
+    if (::stat(path->c_str(), &is) == 0)
+      now = {use.path, is.st_size, is.st_mtim.tv_sec * 1'000'000'000LL + is.st_mtim.tv_nsec, is.st_ino};
+    if (now != use) return "file '" + use.path + "'";
+  }
+  return {};
+}
+
+}  // namespace fused
