@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import enum
+import functools
 import os
 import re
 import sys
@@ -164,7 +165,8 @@ class _Walk:
         names = _names(fn.__code__)
         self.assigned |= {(id(holder), name) for name in names.assigned_globals}
         self.assigned |= {(id(cells[name]), name) for name in names.assigned_free if name in cells}
-        changed = _changed_names(fn)
+        readable = [holder.get(name) for name in names.read] + [_cell_value(cell) for cell in cells.values()]
+        changed = _changed_names(fn) if any(isinstance(value, _CONTAINERS) for value in readable) else frozenset()
         self.changed |= {(id(cells.get(name, holder)), name) for name in changed}
         if changed is _ALL:
             self.changed |= {(id(cells.get(name, holder)), name) for name in (*names.read, *cells)}
@@ -344,6 +346,7 @@ class _Names:
         self.imported: dict[str, None] = {}
 
 
+@functools.lru_cache(maxsize=512)
 def _names(code: types.CodeType) -> _Names:
     """Global names that the code (with the functions inside it) reads, with the attributes it asks of each."""
     found = _Names()

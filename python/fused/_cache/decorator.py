@@ -186,7 +186,7 @@ class Cached:
 
         # What decides on the folder; the name of the run's function is part of it in a worker.
         run = place.run_of_server()
-        where = (settings.path, settings.storage, options.cache_directory, None if run is None else id(run))
+        where = (settings.path, settings.storage, options.cache_directory, getattr(run, "udf_record", {}).get("name"))
         found = self._folders.get(where)
         if found is None:
             self._folders.clear()
