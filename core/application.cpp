@@ -11,6 +11,7 @@
 #include <iostream>
 
 #include "application_parts.hpp"
+#include "application_tables.hpp"
 #include "base/log.hpp"
 #include "http/endpoints/cache.hpp"
 #include "http/routes.hpp"
@@ -27,6 +28,7 @@ struct Application::Everything {
   State state;  // data folder, database, people, functions, tokens
   std::unique_ptr<RunLog> log;
   std::unique_ptr<Pool> pool;
+  std::unique_ptr<Tables> tables;
   std::unique_ptr<RunService> runs;
   std::unique_ptr<ResultCache> cache;
   std::optional<EnvironmentDigest> environment;
@@ -59,6 +61,8 @@ std::string Application::routes_text() {
   parts.clock = &clock;
   parts.run = &run_parts;
   parts.state = &state_parts;
+  TableParts table_parts;
+  parts.tables = &table_parts;
   return print_routes(all_routes(parts));
 }
 
@@ -109,6 +113,8 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
                    .thread = &a.state.thread,
                    .clock = &a.clock};
   a.parts.state = &a.state_parts;
+  a.tables = FUSED_TRY(Tables::open(io, a.state, settings, pool_options(settings, *a.state.data), a.clock));
+  a.parts.tables = &a.tables->parts;
   a.parts.sessions = &a.sessions;
   fill_state_parts(a.parts, a.state);
   a.parts.figures = [&a] { return figures_of(a.state, *a.pool, *a.runs, *a.log); };
@@ -158,6 +164,7 @@ void Application::begin_stop() {
         if (a.folder) a.folder->stop();
         a.registry->stop();
         a.pool->stop();
+        a.tables->service->stop();
         a.state.thread.finish();
         a.cache->close();
         a.log->close();

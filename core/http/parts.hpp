@@ -20,6 +20,7 @@ namespace fused {
 class Sessions;
 struct RunParts;
 struct StateParts;
+struct TableParts;
 struct CacheParts;
 struct ServerFigures;
 
@@ -31,6 +32,7 @@ struct Parts {
 
   RunParts* run = nullptr;      // null where a test has no rows that run functions
   StateParts* state = nullptr;  // null where a test has no rows of what is kept
+  TableParts* tables = nullptr;  // null where a test has no tables
   CacheParts* cache = nullptr;  // null where a test has no result cache
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.

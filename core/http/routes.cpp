@@ -5,6 +5,7 @@
 #include "http/endpoints/pages.hpp"
 #include "http/endpoints/run_routes.hpp"
 #include "http/endpoints/state_routes.hpp"
+#include "http/endpoints/table_routes.hpp"
 
 namespace fused {
 
@@ -27,6 +28,7 @@ std::vector<Route> all_routes(Parts& parts) {
   };
   if (parts.run) add(run_routes(*parts.run));
   if (parts.state) add(state_routes(*parts.state));
+  if (parts.tables) add(table_routes(*parts.tables));
   if (parts.cache) add(cache_routes(*parts.cache));
   return rows;
 }
