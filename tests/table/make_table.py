@@ -23,7 +23,11 @@ def polygons(rows: int, seed: int = 1, spread: float = 10.0) -> gpd.GeoDataFrame
 
     random = np.random.default_rng(seed)
     x, y = 8 + random.normal(0, spread / 3, rows), 47 + random.normal(0, spread / 3, rows)
-    turn, wide, high = random.uniform(0, np.pi, rows), random.uniform(0.001, 0.05, rows), random.uniform(0.001, 0.05, rows)
+    turn, wide, high = (
+        random.uniform(0, np.pi, rows),
+        random.uniform(0.001, 0.05, rows),
+        random.uniform(0.001, 0.05, rows),
+    )
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) / 2
     rings = np.empty((rows, 5, 2))
     for i, (a, b) in enumerate(corners):
