@@ -79,6 +79,7 @@ Check canonical(XXH128_hash_t hash) {
 
 Check head_check(std::string_view head, std::string_view meta, std::uint64_t nonce) {
   XXH3_state_t state;
+  XXH3_INITSTATE(&state);  // reset_withSeed looks at the seed that stands there
   XXH3_128bits_reset_withSeed(&state, nonce);
   XXH3_128bits_update(&state, head.data(), kCheckAt);
   XXH3_128bits_update(&state, meta.data(), meta.size());
