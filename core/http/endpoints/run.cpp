@@ -1,5 +1,6 @@
 #include "http/endpoints/run.hpp"
 
+#include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <charconv>
@@ -130,6 +131,14 @@ Status take_request(const Request& request, RunRequest& run) {
   return take_headers(request, run);
 }
 
+// The entry point may be left out in one and be named in the other.
+bool is_text_of(const FunctionSource& saved, const FunctionSource& sent) {
+  const auto same = [](const HeaderModule& a, const HeaderModule& b) {
+    return a.module_name == b.module_name && a.source_code == b.source_code;
+  };
+  return saved.code == sent.code && std::ranges::equal(saved.headers, sent.headers, same);
+}
+
 // {"step_config": "<JSON>", "format": "…", "profile": false}, or 1.14.2's form with dtype_out_*.
 Result<RunRequest> ad_hoc_request(const RunParts& parts, const Request& request) {
   RunRequest run;
@@ -162,7 +171,7 @@ Result<RunRequest> ad_hoc_request(const RunParts& parts, const Request& request)
   // A client that runs a saved function by its name sends the text it has loaded: the log says which one it is.
   if (!config.saved_id.empty())
     if (const auto saved = parts.functions.by_id(request.actor, config.saved_id);
-        saved && saved->code_hash == config.function.code_hash) {
+        saved && is_text_of(*saved, config.function)) {
       config.function.id = saved->id;
       config.function.revision = saved->revision;
     }
