@@ -52,6 +52,17 @@ def test_each_refused_system_call_fails_with_eperm(sandbox: Sandbox) -> None:
     assert {name: code for name, code in got.items() if code != errno.EPERM} == {}
 
 
+def test_a_function_cannot_close_itself_to_the_watch(sandbox: Sandbox) -> None:
+    """PR_SET_DUMPABLE (4) would hide its memory, files and writes; PR_SET_NAME (15) and the like stay open."""
+    number = 157 if X86 else 167
+    got = sandbox.value(
+        CALL + "name = ctypes.create_string_buffer(b'named')\n"
+        f"value = [call({number}, 4, 0, 0, 0, 0), call({number}, 4, 1, 0, 0, 0), "
+        f"call({number}, 15, ctypes.addressof(name), 0, 0, 0)]"
+    )
+    assert got == [errno.EPERM, errno.EPERM, 0]
+
+
 def test_without_the_filter_some_of_these_calls_get_another_answer(sandbox: Sandbox) -> None:
     """So that the test above does not only see what the kernel refuses anyway."""
     got = sandbox.value(
