@@ -21,6 +21,7 @@ from fused._cache.entry import HEAD_BYTES
 from tests.unit.cache.conftest import forget_memory
 
 MARKER = "FUSED_TEST_MARKER"
+AGE_S = 10**9  # no entry may be a miss because the machine is slow
 WHOLE = bool(os.environ.get("FUSED_TEST_LONG"))  # `make test-long`: 100 entries; else a tenth
 
 
@@ -51,12 +52,12 @@ class Looked:
         self.key, self.keys = os.urandom(32), secret.keys()
         self.name = self.key.hex()
         self.path = folder / f"data_{self.name}"
-        store.put(folder, self.name, self.key, self.keys, values.encode(value), {"function": "f"}, 60, 1)
+        store.put(folder, self.name, self.key, self.keys, values.encode(value), {"function": "f"}, AGE_S, 1)
         self.content = self.path.read_bytes()
 
     def find(self) -> store.Found | None:
         forget_memory()
-        return store.find(str(self.folder), self.name, self.key, self.keys, 60, None)
+        return store.find(str(self.folder), self.name, self.key, self.keys, AGE_S, None)
 
     def with_content(self, content: bytes) -> None:
         """Nothing, or the right value."""
@@ -120,7 +121,7 @@ def test_a_planted_pickle_does_not_run(tmp_path: Path) -> None:
     # A body of the attacker's behind the true header; and a whole entry made with a key of the attacker's.
     looked.with_content(looked.content[: head.body_offset] + planted)
     theirs = secret.Keys(os.urandom(32))
-    store.put(looked.folder, looked.name, looked.key, theirs, values._pickled(Runs()), {}, 60, 1)
+    store.put(looked.folder, looked.name, looked.key, theirs, values._pickled(Runs()), {}, AGE_S, 1)
     assert looked.find() is None
     looked.with_content(planted)
     looked.with_content(pickle.dumps(Runs()))
