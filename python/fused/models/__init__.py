@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from fused.models.access_token import UdfAccessToken as UdfAccessToken
     from fused.models.access_token import UdfAccessTokenList as UdfAccessTokenList
     from fused.models.header import Header as Header
+    from fused.models.ingest import GDALOpenConfig as GDALOpenConfig
+    from fused.models.ingest import GeospatialPartitionJobStepConfig as GeospatialPartitionJobStepConfig
+    from fused.models.ingest import JobStepConfig as JobStepConfig
+    from fused.models.ingest import NonGeospatialPartitionJobStepConfig as NonGeospatialPartitionJobStepConfig
+    from fused.models.ingest import PartitionJobStepConfig as PartitionJobStepConfig
     from fused.models.schema import Field as Field
     from fused.models.schema import Schema as Schema
     from fused.models.step import UdfJobStepConfig as UdfJobStepConfig
@@ -18,6 +23,11 @@ if TYPE_CHECKING:
     from fused.models.udf import Udf as Udf
 
 _HOME = {
+    "GDALOpenConfig": "fused.models.ingest",
+    "GeospatialPartitionJobStepConfig": "fused.models.ingest",
+    "JobStepConfig": "fused.models.ingest",
+    "NonGeospatialPartitionJobStepConfig": "fused.models.ingest",
+    "PartitionJobStepConfig": "fused.models.ingest",
     "AnyBaseUdf": "fused.models.udf",
     "Field": "fused.models.schema",
     "GeoPandasUdfV2": "fused.models.udf",

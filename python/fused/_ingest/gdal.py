@@ -1,0 +1,120 @@
+"""What GDAL reads: layers as Arrow streams, through pyogrio."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fused.models.ingest import GDALOpenConfig
+
+BATCH_ROWS = 32_768
+# Drivers that read what a file names elsewhere: other files, services, addresses.
+SKIPPED = "VRT OGR_VRT WFS OAPIF CSW WMS PLScenes AmigoCloud Carto HTTP NGW".split()
+# CSV options that the native reader understands; with any other GDAL reads.
+NATIVE_CSV = {"X_POSSIBLE_NAMES", "Y_POSSIBLE_NAMES", "KEEP_GEOM_COLUMNS", "SEPARATOR", "AUTODETECT_TYPE"}
+SEPARATORS = {"COMMA": ",", "SEMICOLON": ";", "TAB": "\t", "SPACE": " ", "PIPE": "|"}
+
+
+@dataclass(frozen=True)
+class PointColumns:
+    """A delimited file that the native reader takes: where its points are."""
+
+    longitude: str
+    latitude: str
+    delimiter: str
+    keep: bool
+
+
+def point_columns(path: str, config: GDALOpenConfig, lonlat: tuple[str, str] | None) -> PointColumns | None:
+    """None when GDAL has to read the file. Names are compared without case, as GDAL does."""
+    options = {key.upper(): value for key, value in config.open_options.items()}
+    if config.layer is not None or not set(options) <= NATIVE_CSV:
+        return None
+    with Path(path).open("rb") as file:
+        line = file.readline(1 << 20).decode("utf-8-sig", "replace")
+    delimiter = SEPARATORS.get(options.get("SEPARATOR", "").upper(), "")
+    if not delimiter:
+        delimiter = max(",;\t|", key=line.count)
+    header = next(csv.reader([line], delimiter=delimiter), [])
+    if lonlat is not None:
+        return PointColumns(*lonlat, delimiter, True)
+    found = [_matching(options.get(f"{axis}_POSSIBLE_NAMES", ""), header) for axis in "XY"]
+    if found[0] is None or found[1] is None:
+        return None
+    keep = options.get("KEEP_GEOM_COLUMNS", "YES").upper() not in ("NO", "FALSE", "OFF")
+    return PointColumns(found[0], found[1], delimiter, keep)
+
+
+def _matching(patterns: str, header: list[str]) -> str | None:
+    for pattern in filter(None, patterns.split(",")):
+        for name in header:
+            if fnmatch.fnmatchcase(name.lower(), pattern.strip().lower()):
+                return name
+    return None
+
+
+@contextmanager
+def open_layer(path: str, config: GDALOpenConfig) -> Iterator[tuple[str, Any, str, str, int]]:
+    """``(name for messages, stream, geometry column, CRS, rows or -1)``; errors name file and layer."""
+    raw = _pyogrio()
+    layer = _choose_layer(raw, path, config)
+    name = path if layer is None else f"{path}, layer {layer!r}"
+    try:
+        with raw.open_arrow(
+            path,
+            layer=layer,
+            use_pyarrow=False,
+            batch_size=BATCH_ROWS,
+            **{key: value for key, value in config.open_options.items()},
+        ) as (meta, stream):
+            geometry = meta.get("geometry_name") or "wkb_geometry"
+            yield name, stream, geometry, meta.get("crs") or "", -1
+    except _errors() as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _choose_layer(raw: Any, path: str, config: GDALOpenConfig) -> str | int | None:
+    import pyogrio
+
+    try:
+        layers = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
+    except _errors() as error:
+        raise ValueError(f"{path}: {error}") from None
+    names = [name for name, _ in layers]
+    if config.layer is not None:
+        known = config.layer in names if isinstance(config.layer, str) else 0 <= config.layer < len(names)
+        if not known:
+            raise ValueError(f"{path}: there is no layer {config.layer!r}; it has {', '.join(map(repr, names))}")
+        return config.layer
+    spatial = [name for name, kind in layers if kind is not None]
+    if not spatial:
+        raise ValueError(f"{path}: no layer has a geometry; name columns of coordinates with lonlat_cols")
+    if len(spatial) == 1:
+        return spatial[0]
+    filled = [name for name in spatial if pyogrio.read_info(path, layer=name)["features"] != 0]
+    if len(filled) == 1:
+        return filled[0]
+    raise ValueError(
+        f"{path}: it has {len(spatial)} layers ({', '.join(map(repr, spatial))}); choose one with "
+        "gdal_config={'layer': …}"
+    )
+
+
+def _pyogrio() -> Any:
+    os.environ.setdefault("GDAL_SKIP", " ".join(SKIPPED))
+    os.environ.setdefault("CPL_VSIL_CURL_ALLOWED_EXTENSIONS", "{none}")
+    import pyogrio.raw
+
+    return pyogrio.raw
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    from pyogrio.errors import DataSourceError, FieldError, GeometryError
+
+    return (DataSourceError, FieldError, GeometryError, RuntimeError)

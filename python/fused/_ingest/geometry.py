@@ -1,0 +1,79 @@
+"""What PROJ and GEOS do for an ingest: projecting coordinates, dividing large polygons."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+SUBDIVIDE_DEPTH_MAX = 48
+
+
+def projection(crs: str, name: str) -> Callable[[memoryview, memoryview], None]:
+    """A function that moves coordinates of ``crs`` to longitude and latitude (EPSG:4326) where they lie."""
+    import numpy as np
+    import pyproj
+    from pyproj.exceptions import CRSError, ProjError
+
+    try:
+        source = pyproj.CRS.from_user_input(crs)
+        pyproj.Transformer.from_crs(source, 4326, always_xy=True)
+    except (CRSError, ProjError) as error:
+        raise ValueError(f"{name}: its CRS is not known to PROJ: {str(error)[:200]}") from None
+    own = threading.local()  # a transformer belongs to its thread
+
+    def project(x: memoryview, y: memoryview) -> None:
+        if not hasattr(own, "transformer"):
+            own.transformer = pyproj.Transformer.from_crs(source, 4326, always_xy=True)
+        xs, ys = np.frombuffer(x, np.float64), np.frombuffer(y, np.float64)
+        good = np.isfinite(xs) & np.isfinite(ys)
+        own.transformer.transform(xs, ys, inplace=True)
+        bad = good & ~(np.isfinite(xs) & np.isfinite(ys))
+        if bad.any():
+            raise ValueError(
+                f"{int(bad.sum())} positions cannot be projected from {source.name!r} to EPSG:4326; they lie outside of "
+                "where that CRS is defined"
+            )
+
+    return project
+
+
+def subdivider(stop: float) -> Callable[[bytes], list[bytes]]:
+    """A function that divides a geometry until no part has more area than ``stop`` (square degrees)."""
+    import shapely
+
+    def halves(geometry: Any) -> list[Any]:
+        west, south, east, north = geometry.bounds
+        if east - west >= north - south:
+            middle = (west + east) / 2
+            boxes = [(west, south, middle, north), (middle, south, east, north)]
+        else:
+            middle = (south + north) / 2
+            boxes = [(west, south, east, middle), (west, middle, east, north)]
+        return [shapely.intersection(geometry, shapely.box(*each)) for each in boxes]
+
+    def divide(wkb: bytes) -> list[bytes]:
+        geometry = shapely.from_wkb(wkb)
+        if not geometry.is_valid:
+            geometry = shapely.make_valid(geometry)
+        done: list[Any] = []
+        waiting = [(geometry, 0)]
+        while waiting:
+            part, depth = waiting.pop()
+            if part.is_empty:
+                continue
+            if part.area <= stop or depth >= SUBDIVIDE_DEPTH_MAX:
+                done.append(part)
+                continue
+            waiting += [(half, depth + 1) for half in reversed(halves(part))]
+        # Cutting along an edge can leave lines and points: what has an area is what was divided.
+        kept = [each for part in done for each in _areas(part)]
+        return [bytes(each) for each in shapely.to_wkb(kept or [geometry], flavor="iso")]
+
+    def _areas(part: Any) -> list[Any]:
+        if part.geom_type in ("Polygon", "MultiPolygon"):
+            return [part]
+        polygons = [each for each in getattr(part, "geoms", []) if each.geom_type in ("Polygon", "MultiPolygon")]
+        return polygons
+
+    return divide

@@ -1,0 +1,155 @@
+"""Which files an input means: a file, a list, a folder, a pattern, s3://."""
+
+from __future__ import annotations
+
+import glob
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PARQUET = (".parquet", ".pq", ".geoparquet", ".parq")
+ARROW = (".arrow", ".arrows", ".feather", ".ipc")
+TEXT = (".csv", ".tsv", ".txt")
+# Parts of a dataset that is opened by another file.
+PARTS = (
+    *(".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qpj", ".ind", ".xml", ".aux"),
+    *("-journal", "-wal", "-shm", ".gpkg-journal", ".gpkg-wal", ".gpkg-shm", ".gfs", ".xsd", ".csvt"),
+)
+FOLDER_DATASETS = (".gdb",)
+ZIP_RATIO_MAX = 200  # of what a zip claims to hold to its own size
+ZIP_FREE_BYTES = 64 << 20  # below that any ratio is fine
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file (or folder that GDAL opens): ``kind`` is parquet, ipc, csv or gdal."""
+
+    path: str
+    kind: str
+
+
+def find_files(given: Any, file_suffix: str | None) -> list[InputFile]:
+    """All files in a fixed order; ``FileNotFoundError`` or ``ValueError`` says what is wrong, naming the path."""
+    items = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(items, Sequence) or isinstance(items, bytes):
+        raise TypeError(f"input is a path, a list of paths or a GeoDataFrame, not {type(given).__name__}")
+    if not items:
+        raise ValueError("input is an empty list")
+    paths: list[str] = []
+    for item in items:
+        if not isinstance(item, str | os.PathLike):
+            raise TypeError(f"input's list holds {item!r}, which is not a path")
+        paths += _expand(os.fspath(item), file_suffix)
+    twice = sorted({path for path in paths if paths.count(path) > 1}) if len(paths) < 10_000 else []
+    if twice:
+        raise ValueError(f"input names {twice[0]!r} twice")
+    return [InputFile(path, _kind(path)) for path in paths]
+
+
+def _expand(text: str, suffix: str | None) -> list[str]:
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    if "://" in text:
+        return _remote(text, suffix)
+    if text.startswith("/vsi"):
+        raise ValueError(f"{text}: GDAL's virtual file systems are not read; give the file itself")
+    path = Path(text)
+    if path.is_dir() and path.suffix.lower() not in FOLDER_DATASETS:
+        return _folder(path, suffix)
+    if path.exists():
+        return [text]
+    if glob.has_magic(text):
+        found = [each for each in sorted(glob.glob(text, recursive=True)) if _wanted(Path(each), suffix)]
+        if found:
+            return found
+        raise FileNotFoundError(f"no file matches {text!r}")
+    raise FileNotFoundError(f"there is no file {text!r}")
+
+
+def _folder(path: Path, suffix: str | None) -> list[str]:
+    found: list[str] = []
+    for root, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if name[0] not in "._")
+        here = Path(root)
+        for name in [name for name in folders if Path(name).suffix.lower() in FOLDER_DATASETS]:
+            folders.remove(name)
+            found.append(str(here / name))
+        found += [str(here / name) for name in sorted(names) if _wanted(here / name, suffix)]
+    if not found:
+        ending = "" if suffix is None else f" whose name ends with {suffix!r}"
+        raise FileNotFoundError(f"the folder {str(path)!r} holds no file{ending} (hidden ones and _* are skipped)")
+    return sorted(found)
+
+
+def _wanted(path: Path, suffix: str | None) -> bool:
+    if path.name[0] in "._" or (path.is_dir() and path.suffix.lower() not in FOLDER_DATASETS):
+        return False
+    if suffix is not None:
+        return path.name.endswith(suffix)
+    return not path.name.lower().endswith(PARTS)
+
+
+def _remote(url: str, suffix: str | None) -> list[str]:
+    if not url.startswith("s3://"):
+        raise ValueError(f"{url}: only files and s3:// can be read")
+    from pyarrow import fs
+
+    plain, _, query = url.partition("?")
+    rest = f"?{query}" if query else ""
+    system, key = fs.FileSystem.from_uri(url)
+    info = system.get_file_info(key.rstrip("/"))
+    if info.type == fs.FileType.File:
+        return [url]
+    bucket_url = plain[: len(plain) - len(plain.removeprefix("s3://").rstrip("/"))]
+    found = [
+        f"{bucket_url}{each.path}{rest}"
+        for each in system.get_file_info(fs.FileSelector(key.rstrip("/"), recursive=True, allow_not_found=True))
+        if each.type == fs.FileType.File and _wanted(Path(each.path), suffix)
+    ]
+    if not found:
+        raise FileNotFoundError(f"there is nothing at {plain!r}")
+    return sorted(found)
+
+
+def _kind(path: str) -> str:
+    lower = path.partition("?")[0].lower() if "://" in path else path.lower()
+    if lower.endswith(PARQUET):
+        return "parquet"
+    if lower.endswith(ARROW):
+        return "ipc"
+    if lower.endswith(TEXT):
+        return "csv"
+    if "://" in path:
+        return "gdal"
+    local = Path(path)
+    if local.is_dir():
+        return "gdal"
+    if local.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    with local.open("rb") as file:
+        head = file.read(2048)
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith(b"ARROW1"):
+        return "ipc"
+    if b"<OGRVRTDataSource" in head:
+        raise ValueError(f"{path}: VRT files name other files and addresses to read, and are not opened")
+    if head.startswith(b"PK\x03\x04"):
+        _check_zip(local)
+    return "gdal"
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(each.file_size for each in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: {error}") from None
+    if claimed > ZIP_FREE_BYTES and claimed > ZIP_RATIO_MAX * path.stat().st_size:
+        raise ValueError(
+            f"{path}: unpacked it would have {claimed:,} bytes, {claimed // path.stat().st_size} times its size; "
+            "if that is right, unpack it and ingest the folder"
+        )

@@ -1,0 +1,156 @@
+"""Where a table is made and how it gets to its place: staging folder, lock, publishing, cleaning up."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fused.models.ingest import GeospatialPartitionJobStepConfig
+
+
+class Place:
+    """``target`` is what the native writer gets: a folder, or an s3:// URL."""
+
+    def __init__(self, config: GeospatialPartitionJobStepConfig, staging: Path) -> None:
+        self.config = config
+        self.staging = staging
+        self.resumes = False
+        self.file_prefix = ""
+        self.remote = bool(config.output) and "://" in str(config.output)
+        self.old_objects: list[str] = []
+
+    @classmethod
+    @contextmanager
+    def take(
+        cls, config: GeospatialPartitionJobStepConfig, fingerprint: str, *, dry_run: bool, resume: bool
+    ) -> Iterator[Place]:
+        """The place, locked; afterwards nothing of the staging folder is left, unless the process was killed."""
+        if dry_run or "://" in str(config.output):
+            with tempfile.TemporaryDirectory(prefix="fused-ingest-") as folder:
+                place = cls(config, Path(folder))
+                if not dry_run:
+                    place._look_at_objects()
+                yield place
+            return
+        config.output = str(config.output).removeprefix("file://")
+        output = Path(config.output).absolute()
+        _check_output(output, config.overwrite)
+        staging = output.parent / f".{output.name}.ingest"
+        staging.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir(exist_ok=True)
+        with (staging / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OSError(f"another ingest into {config.output!r} is running") from None
+            place = cls(config, staging)
+            try:
+                place._clear_or_resume(fingerprint, resume)
+                yield place
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+    @property
+    def target(self) -> str:
+        """Folder or URL for data files and ``_sample``."""
+        return str(self.config.output) if self.remote else str(self.staging / "table")
+
+    def _clear_or_resume(self, fingerprint: str, resume: bool) -> None:
+        mark = self.staging / "fingerprint"
+        known = mark.read_text() if mark.exists() else ""
+        self.resumes = resume and known == fingerprint
+        if resume and known and not self.resumes:
+            raise ValueError(
+                "--resume: the interrupted ingest had other options or inputs; begin anew without --resume"
+            )
+        if not self.resumes:
+            for each in self.staging.iterdir():
+                if each.name == "lock":
+                    continue
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+        (self.staging / "table").mkdir(exist_ok=True)
+        mark.write_text(fingerprint)
+
+    def publish(self, metadata: bytes | None) -> None:
+        """The table takes its place; then the table of chunks is written."""
+        if self.remote:
+            self._remove_old_objects()
+        else:
+            from fused import _native
+
+            for left in (self.staging / "table").glob(".writing-*"):
+                left.unlink()
+            _native.publish_folder(str(self.staging / "table"), str(Path(str(self.config.output)).absolute()))
+        if metadata is not None:
+            _put(str(self.config.output_metadata), metadata)
+
+    def _look_at_objects(self) -> None:
+        """What lies at an S3 output; file names that it has not used."""
+        from pyarrow import fs
+
+        system, key = fs.FileSystem.from_uri(str(self.config.output))
+        found = system.get_file_info(fs.FileSelector(key, recursive=True, allow_not_found=True))
+        names = [each.path for each in found if each.type == fs.FileType.File]
+        if names and not self.config.overwrite:
+            raise FileExistsError(f"{self.config.output} is not empty; overwrite=True replaces the table there")
+        self.old_objects = names
+        used = {Path(each).name for each in names}
+        generation = 0
+        while any(each.startswith(self.file_prefix) and each.endswith(".parquet") for each in used):
+            generation += 1
+            self.file_prefix = f"g{generation}-"
+
+    def _remove_old_objects(self) -> None:
+        if not self.old_objects:
+            return
+        from pyarrow import fs
+
+        system, _ = fs.FileSystem.from_uri(str(self.config.output))
+        for path in self.old_objects:
+            if Path(path).name != "_sample":
+                system.delete_file(path)
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise FileExistsError(f"{output} is a file; a table is a folder")
+    names = [each.name for each in output.iterdir()]
+    if not names:
+        return
+    if not overwrite:
+        raise FileExistsError(f"{output} is not empty; overwrite=True (--overwrite) replaces the table there")
+    foreign = [name for name in names if name != "_sample" and not name.endswith(".parquet")]
+    if foreign:
+        raise FileExistsError(
+            f"{output} holds what no table holds ({', '.join(map(repr, sorted(foreign)[:3]))}); it is not replaced"
+        )
+
+
+def _put(where: str, data: bytes) -> None:
+    """The GeoParquet of the chunks: at the path itself when it ends so, else as ``0.parquet`` in that folder."""
+    path: Any
+    if "://" in where and not where.startswith("file://"):
+        from pyarrow import fs
+
+        system, key = fs.FileSystem.from_uri(where)
+        with system.open_output_stream(key if key.endswith(".parquet") else f"{key}/0.parquet") as out:
+            out.write(data)
+        return
+    path = Path(where.removeprefix("file://"))
+    if path.suffix != ".parquet":
+        path = path / "0.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".writing-{path.name}")
+    with temporary.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(path)
