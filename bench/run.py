@@ -1,6 +1,6 @@
 """`make bench`: our server and the peer on this machine in one run, five times in turn; medians and the ratio.
 
-    python bench/run.py [http|code|start|memory|overload ...]
+    python bench/run.py [http|code|refill|start|memory|overload ...]
 
 Needs wrk. The peer's packages (fastapi, uvicorn, pillow, geopandas) go into bench/.venv-peer at the first run.
 """
@@ -79,6 +79,8 @@ class Ours:
             "warn",
             "--workers",
             "2",
+            "--cache-max-age",
+            "0s",  # runs are measured here, not answers from the cache
         ]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_for(f"http://127.0.0.1:{port}/health")
@@ -228,6 +230,34 @@ def bench_code() -> None:
             )
 
 
+def bench_refill() -> None:
+    """How long after a fresh worker was taken the next one stands ready."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(Path(folder) / "data", 9344)
+        try:
+            times = []
+            for i in range(10 * RUNS):
+                ours.run_code(CODE.format(i=f"refill {i}"), fresh=True)
+                begin = time.perf_counter()
+                while blank_workers(ours) < 1:
+                    pass
+                times.append((time.perf_counter() - begin) * 1e3)
+                time.sleep(0.1)
+            print(
+                f"{'pool refilled: ms':34} ours {statistics.median(times):10.3f}   "
+                f"worst of {len(times)} {max(times):.1f}   (goal 100)"
+            )
+        finally:
+            ours.process.terminate()
+            ours.process.wait(40)
+
+
+def blank_workers(ours: Ours) -> int:
+    request = urllib.request.Request(ours.base + "/metrics", headers=ours.headers)
+    with urllib.request.urlopen(request) as answer:
+        return int(float(re.search(r'worker\S*\{state="blank"\} (\S+)', answer.read().decode())[1]))
+
+
 def bench_start() -> None:
     """From exec to the first answer of /health; the peer to its first answer."""
     prepare_peer()
@@ -301,6 +331,7 @@ def bench_overload() -> None:
 BENCHES = {
     "http": bench_http,
     "code": bench_code,
+    "refill": bench_refill,
     "start": bench_start,
     "memory": bench_memory,
     "overload": bench_overload,

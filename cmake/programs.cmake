@@ -39,3 +39,7 @@ endif()
 if(FUSED_FUZZ)
   add_subdirectory(fuzz)
 endif()
+
+# Benchmarks in C++, built when asked for: tools/dev log_folders
+add_executable(log_folders EXCLUDE_FROM_ALL bench/log_folders.cpp)
+target_link_libraries(log_folders PRIVATE fused_logs)
