@@ -164,6 +164,13 @@ FunctionFinder function_finder(State& state) {
     const SharedSaved found = state.functions().by_id(id);
     return found && found->owner.organisation == actor.organisation ? found->source : nullptr;
   };
+  finder.by_revision = [&state](Actor actor, std::string id,
+                                std::string revision) -> asio::awaitable<Result<SharedFunction>> {
+    const SharedSaved found = state.functions().by_id(id);
+    if (!found || found->owner.organisation != actor.organisation) co_return std::unexpected(no_function(id));
+    auto read = [saved = &state.functions(), id, revision] { return saved->revision_source(id, revision); };
+    co_return co_await state.thread.run(std::move(read));
+  };
   finder.by_share_token = [&state](std::string_view text, const Actor& asker) -> Result<FunctionFinder::Shared> {
     const auto refuse = [] { return fail(ErrorKind::not_found, "this share token is unknown, expired or revoked"); };
     const auto token = state.shares->valid(text);

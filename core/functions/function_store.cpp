@@ -13,8 +13,6 @@ namespace fused {
 namespace json = boost::json;
 namespace {
 
-constexpr std::size_t kHistoryFileBytesMax = 4 * FunctionStore::kBodyBytesMax;
-
 std::int64_t seconds_of(WallTime time) {
   return std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();
 }
@@ -96,6 +94,9 @@ Status FunctionStore::check_draft(const FunctionDraft& draft) const {
   if (draft.udf_body.size() > kBodyBytesMax)
     return fail(ErrorKind::too_large, "the function '" + draft.slug + "' has " + std::to_string(draft.udf_body.size()) +
                                           " bytes, allowed are " + std::to_string(kBodyBytesMax));
+  if (draft.message.size() > kMessageBytesMax)
+    return fail(ErrorKind::invalid_argument, "the message of a save has " + std::to_string(draft.message.size()) +
+                                                 " bytes, allowed are " + std::to_string(kMessageBytesMax));
   return {};
 }
 
@@ -119,7 +120,7 @@ Result<SharedSaved> FunctionStore::save_new(const FunctionOwner& owner, const Fu
   function.created_at = function.updated_at = seconds_of(clock_.now());
   function.udf_body = std::make_shared<const std::string>(draft.udf_body);
   function.source = source_of(function, std::move(source));
-  return write(std::move(function), 1, saved_by);
+  return write(std::move(function), 1, saved_by, draft.message);
 }
 
 Result<SharedSaved> FunctionStore::save_over(std::string_view id, const FunctionDraft& draft,
@@ -145,16 +146,17 @@ Result<SharedSaved> FunctionStore::save_over(std::string_view id, const Function
   function.updated_at = seconds_of(clock_.now());
   function.udf_body = std::make_shared<const std::string>(draft.udf_body);
   function.source = source_of(function, std::move(source));
-  return write(std::move(function), newest + 1, saved_by);
+  return write(std::move(function), newest + 1, saved_by, draft.message);
 }
 
 // The history file goes first: a save that dies between the two was acknowledged to nobody, and the index never names a
 // file that is not there.
-Result<SharedSaved> FunctionStore::write(SavedFunction function, std::int64_t number, std::string_view saved_by) {
+Result<SharedSaved> FunctionStore::write(SavedFunction function, std::int64_t number, std::string_view saved_by,
+                                         std::string_view message) {
   const WallTime now = clock_.now();
   const std::string path = DataFolder::history(function.owner.organisation) + "/" + function.id + "/" +
                            format_utc_date(now) + "/" + function.revision + "/" + file_time(now) + ".json";
-  FUSED_CHECK(write_history(function, number, saved_by, path));
+  FUSED_CHECK(write_history(function, number, saved_by, message, path));
   const Status indexed = database_.transaction([&]() -> Status {
     FUSED_CHECK(database_.run(
         "INSERT INTO function (id, organisation, owner_id, collection_name, slug, udf_type, udf_body, "
@@ -168,10 +170,10 @@ Result<SharedSaved> FunctionStore::write(SavedFunction function, std::int64_t nu
          function.udf_type, *function.udf_body, function.allow_public_read, function.allow_public_list,
          function.revision, function.created_at, function.updated_at}));
     FUSED_CHECK(
-        database_.run("INSERT INTO revision (id, function_id, number, slug, code_hash, saved_by, saved_at, path)"
-                      " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        database_.run("INSERT INTO revision (id, function_id, number, slug, code_hash, saved_by, saved_at, path,"
+                      " message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                       {function.revision, function.id, number, function.slug, function.source->code_hash, saved_by,
-                       function.updated_at, path}));
+                       function.updated_at, path, message}));
     return {};
   });
   if (!indexed) {
@@ -184,13 +186,20 @@ Result<SharedSaved> FunctionStore::write(SavedFunction function, std::int64_t nu
 }
 
 Status FunctionStore::write_history(const SavedFunction& function, std::int64_t number, std::string_view saved_by,
-                                    std::string_view path) {
-  const json::object snapshot{{"udf_id", function.id},         {"revision_id", function.revision},
-                              {"revision_number", number},     {"saved_at", format_utc(clock_.now())},
-                              {"saved_by", saved_by},          {"owner_email", function.owner.email},
-                              {"slug", function.slug},         {"collection_name", function.collection_name},
-                              {"udf_type", function.udf_type}, {"code_hash", function.source->code_hash},
-                              {"code", function.source->code}, {"udf_body", *function.udf_body}};
+                                    std::string_view message, std::string_view path) {
+  const json::object snapshot{{"udf_id", function.id},
+                              {"revision_id", function.revision},
+                              {"revision_number", number},
+                              {"saved_at", format_utc(clock_.now())},
+                              {"saved_by", saved_by},
+                              {"message", message},
+                              {"owner_email", function.owner.email},
+                              {"slug", function.slug},
+                              {"collection_name", function.collection_name},
+                              {"udf_type", function.udf_type},
+                              {"code_hash", function.source->code_hash},
+                              {"code", function.source->code},
+                              {"udf_body", *function.udf_body}};
   const FileDescriptor folder = FUSED_TRY(data_.files().make_folders(data_.gate(), folder_of(path)));
   return durable_write_staged(data_.gate(), data_.files().root_fd(), folder.get(), path.substr(path.rfind('/') + 1),
                               json::serialize(snapshot));
@@ -221,24 +230,6 @@ Status FunctionStore::remove(std::string_view id) {
   forget_name(*function);
   by_id_.erase(function->id);
   return {};
-}
-
-Result<std::vector<Revision>> FunctionStore::revisions(std::string_view function_id) {
-  std::vector<Revision> found;
-  FUSED_CHECK(
-      database_.query("SELECT id, number, slug, code_hash, saved_by, saved_at, path FROM revision WHERE function_id = ?"
-                      " ORDER BY number DESC",
-                      {function_id}, [&](const Row& row) {
-                        found.push_back({row.text(0), row.integer(1), row.text(2), row.text(3), row.text(4),
-                                         row.integer(5), row.text(6)});
-                      }));
-  return found;
-}
-
-Result<std::string> FunctionStore::revision_text(std::string_view function_id, std::string_view revision_id) {
-  for (const Revision& revision : FUSED_TRY(revisions(function_id)))
-    if (revision.id == revision_id) return data_.files().read(revision.path, kHistoryFileBytesMax);
-  return fail(ErrorKind::not_found, "this function has no such revision");
 }
 
 }  // namespace fused

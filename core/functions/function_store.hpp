@@ -56,6 +56,7 @@ struct FunctionDraft {
   std::string udf_body;
   bool allow_public_read = false;
   bool allow_public_list = false;
+  std::string message;  // what was changed, for people; kept with the revision
 };
 
 struct Revision {
@@ -65,7 +66,8 @@ struct Revision {
   std::string code_hash;
   std::string saved_by;  // e-mail
   std::int64_t saved_at = 0;
-  std::string path;  // of its history file, relative to DIR
+  std::string path;     // of its history file, relative to DIR
+  std::string message;  // of who saved it, else ""
 };
 
 struct FunctionFilter {
@@ -81,6 +83,8 @@ class FunctionStore {
  public:
   static constexpr std::size_t kBodyBytesMax = 16 << 20;  // of one udf_body
   static constexpr std::size_t kFunctionsMax = 100'000;   // of the server
+  static constexpr std::size_t kMessageBytesMax = 4'000;  // of a save
+  static constexpr std::size_t kRevisionsMax = 1'000'000;
   static constexpr std::string_view kCollection = "default";
 
   FunctionStore(Database& database, const DataFolder& data, const Clock& clock);
@@ -93,10 +97,17 @@ class FunctionStore {
   // Its history stays. Its share tokens are to be revoked first (ShareTokens::revoke_of_function).
   Status remove(std::string_view id);
 
-  // Newest first.
-  Result<std::vector<Revision>> revisions(std::string_view function_id);
-  // The text of the history file of one.
-  Result<std::string> revision_text(std::string_view function_id, std::string_view revision_id);
+  // Newest first; of a function that was removed, and of one of a folder, none.
+  Result<std::vector<Revision>> revisions(std::string_view function_id, std::size_t skip = 0,
+                                          std::size_t limit = kRevisionsMax);
+  // By its id or its number; not_found.
+  Result<Revision> revision(std::string_view function_id, std::string_view id_or_number);
+  // The text of the history file of one. internal names the file when it is gone or does not hold what was saved.
+  Result<std::string> revision_text(std::string_view function_id, std::string_view id_or_number);
+  // One as it can be run: code and what belongs to it as they were, name and owner as they are now.
+  Result<SharedFunction> revision_source(std::string_view function_id, std::string_view id_or_number);
+  // What saves one again as the newest (save_over): its function's name and settings stay as they are now.
+  Result<FunctionDraft> revision_draft(std::string_view function_id, std::string_view id_or_number);
 
   // Null when there is none. A function of a folder goes before a saved one of the same name.
   SharedSaved by_id(std::string_view id) const;
@@ -117,9 +128,10 @@ class FunctionStore {
 
  private:
   Status check_draft(const FunctionDraft& draft) const;
-  Result<SharedSaved> write(SavedFunction function, std::int64_t number, std::string_view saved_by);
+  Result<SharedSaved> write(SavedFunction function, std::int64_t number, std::string_view saved_by,
+                            std::string_view message);
   Status write_history(const SavedFunction& function, std::int64_t number, std::string_view saved_by,
-                       std::string_view path);
+                       std::string_view message, std::string_view path);
   void keep(SharedSaved function);
   template <class F>
   SharedSaved named(std::string_view collection, std::string_view slug, F&& owner_fits) const;

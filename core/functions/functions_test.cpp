@@ -2,6 +2,7 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <fstream>
 
 #include "base/ids.hpp"
 #include "functions/function_json.hpp"
@@ -145,6 +146,72 @@ TEST_F(Functions, every_save_writes_the_seeds_history_file) {
   EXPECT_EQ(server.functions.revision_text(first->id, "none").error().kind, ErrorKind::not_found);
   ASSERT_TRUE(server.functions.remove(first->id));
   EXPECT_TRUE(std::filesystem::exists(history / first->revision)) << "history outlives the function";
+}
+
+TEST_F(Functions, a_revision_is_found_by_id_and_number_runs_as_it_was_and_can_be_saved_again) {
+  Server server(root);
+  FunctionDraft one = draft("a", "one");
+  one.message = "the first, größer";
+  const auto first = *server.functions.save_new(kMember, one, "ann@example.org");
+  const auto second = *server.functions.save_over(first->id, draft("b", "two"), "owner@localhost");
+  const auto listed = *server.functions.revisions(first->id);
+  ASSERT_EQ(listed.size(), 2u);
+  EXPECT_EQ(listed[0].message, "");
+  EXPECT_EQ(listed[1].message, one.message);
+  EXPECT_EQ(server.functions.revisions(first->id, 1, 1)->front().number, 1);
+  EXPECT_TRUE(server.functions.revisions(first->id, 2)->empty());
+  for (const std::string& name : {std::string("1"), first->revision}) {
+    EXPECT_EQ(server.functions.revision(first->id, name)->id, first->revision);
+    const auto source = *server.functions.revision_source(first->id, name);
+    EXPECT_EQ(source->code, "one");
+    EXPECT_EQ(source->revision, first->revision);
+    EXPECT_EQ(source->name, "b") << "its function's name of today";
+    EXPECT_EQ(source->owner_id, "u2");
+    EXPECT_EQ(source->code_hash, first->source->code_hash);
+  }
+  const auto text = json::parse(*server.functions.revision_text(first->id, "1")).as_object();
+  EXPECT_EQ(text.at("message").as_string(), one.message);
+  const auto again = *server.functions.revision_draft(first->id, "1");
+  EXPECT_EQ(again.slug, "b");
+  const auto third = *server.functions.save_over(first->id, again, "ann@example.org");
+  EXPECT_EQ(third->source->code, "one");
+  EXPECT_EQ(*third->udf_body, *first->udf_body);
+  EXPECT_EQ(server.functions.revisions(first->id)->front().number, 3);
+  EXPECT_NE(server.functions.revisions(first->id)->front().message.find(first->revision), std::string::npos);
+
+  for (const char* unknown : {"0", "4", "-1", "", "1 OR 1", "99999999999999999999"})
+    EXPECT_EQ(server.functions.revision(first->id, unknown).error().kind, ErrorKind::not_found) << unknown;
+  const auto other = *server.functions.save_new(kOwner, draft("other"), "");
+  EXPECT_EQ(server.functions.revision(other->id, first->revision).error().kind, ErrorKind::not_found)
+      << "a revision of another function";
+  FunctionDraft talkative = draft("b");
+  talkative.message = std::string(FunctionStore::kMessageBytesMax + 1, 'm');
+  EXPECT_EQ(server.functions.save_over(first->id, talkative, "").error().kind, ErrorKind::invalid_argument);
+}
+
+TEST_F(Functions, a_history_file_that_is_gone_or_holds_something_else_is_named_and_never_run) {
+  Server server(root);
+  const auto first = *server.functions.save_new(kMember, draft("a", "one"), "");
+  const auto second = *server.functions.save_over(first->id, draft("a", "two"), "");
+  const auto path = [&](const SharedSaved& saved) {
+    return root / server.functions.revision(saved->id, saved->revision)->path;
+  };
+  const std::string whole = file_text(path(first));
+  std::string other = whole;
+  for (std::size_t at = other.find("one"); at != other.npos; at = other.find("one", at)) other.replace(at, 3, "evil");
+  for (const std::string& bytes : {std::string(), std::string("{}"), other, whole.substr(0, whole.size() / 2),
+                                   std::string("[]"), file_text(path(second))}) {
+    std::ofstream(path(first), std::ios::trunc | std::ios::binary) << bytes;
+    for (const auto& error : {server.functions.revision_text(first->id, "1").error(),
+                              server.functions.revision_source(first->id, "1").error(),
+                              server.functions.revision_draft(first->id, "1").error()}) {
+      EXPECT_EQ(error.kind, ErrorKind::internal);
+      EXPECT_NE(error.message.find(server.functions.revision(first->id, "1")->path), std::string::npos);
+    }
+  }
+  std::filesystem::remove(path(first));
+  EXPECT_NE(server.functions.revision_source(first->id, "1").error().message.find("restore"), std::string::npos);
+  EXPECT_EQ((*server.functions.revision_source(first->id, "2"))->code, "two");
 }
 
 TEST_F(Functions, all_is_there_after_a_restart_and_a_removed_one_is_not) {

@@ -7,7 +7,7 @@ namespace fused {
 namespace {
 
 // Times are seconds since 1970 (UTC) as whole numbers; token hashes are SHA-256 in hex; NULL expiry is "never".
-constexpr std::array<const char*, 5> kSteps{// 1: who there is
+constexpr std::array<const char*, 6> kSteps{// 1: who there is
                                             R"sql(
 CREATE TABLE organisation (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
@@ -61,6 +61,10 @@ CREATE INDEX share_token_function ON share_token(function_id);
 CREATE TABLE table_registration (
   id TEXT PRIMARY KEY, organisation TEXT NOT NULL, name TEXT NOT NULL, url TEXT NOT NULL,
   user_id TEXT NOT NULL REFERENCES user(id), created_at INTEGER NOT NULL, UNIQUE (organisation, name)) STRICT;
+)sql",
+                                            // 6: what was changed by a save
+                                            R"sql(
+ALTER TABLE revision ADD COLUMN message TEXT NOT NULL DEFAULT '';
 )sql"};
 
 }  // namespace

@@ -32,6 +32,7 @@ def load(
     cache_key: Any = None,
     import_globals: bool | None = None,
     collection_name: str | None = None,
+    revision: str | int | None = None,
 ) -> Udf:
     """Loads a function; its code is not run by that (seed 000, ``load``).
 
@@ -44,7 +45,8 @@ def load(
     A folder, zip or repository with several functions gives a ``UdfRegistry``: ``functions["name"]``,
     ``functions.name``. What the code defines can be used like a module's, ``udf.helper(3)``: its code is run here when
     such a name is first asked for; ``import_globals=False`` forbids that. ``cache_key``: with the same key and source,
-    what was loaded before in this process is given again.
+    what was loaded before in this process is given again. ``revision``: a saved function as it was; its number, or its
+    id or how that begins (``udf.history()`` lists them).
 
     Raises ``FileNotFoundError`` for a path that is not there, ``ValueError`` for a source that cannot be understood,
     ``NotFoundError`` for a name the server does not have, ``SourceError`` (a ``ValueError``) for what holds no
@@ -55,12 +57,12 @@ def load(
     if import_globals not in (None, True, False):
         raise TypeError(f"import_globals={import_globals!r} is not True or False")
     if cache_key is None:
-        found = _load(url_or_udf, collection_name)
+        found = _load_revision(url_or_udf, collection_name, revision)
     else:
         try:
-            key = (cache_key, f"{collection_name}\0{url_or_udf}")
+            key = (cache_key, f"{collection_name}\0{revision}\0{url_or_udf}")
             if key not in _remembered:
-                _remembered[key] = _load(url_or_udf, collection_name)
+                _remembered[key] = _load_revision(url_or_udf, collection_name, revision)
         except TypeError as error:
             if "unhashable" not in str(error):
                 raise
@@ -77,12 +79,31 @@ async def load_async(
     cache_key: Any = None,
     import_globals: bool | None = None,
     collection_name: str | None = None,
+    revision: str | int | None = None,
 ) -> Udf:
     """``fused.load`` for event loops."""
     from fused._run.threads import in_thread
 
-    keywords: Any = {"cache_key": cache_key, "import_globals": import_globals, "collection_name": collection_name}
+    keywords: Any = {
+        "cache_key": cache_key,
+        "import_globals": import_globals,
+        "collection_name": collection_name,
+        "revision": revision,
+    }
     return await in_thread(lambda: load(url_or_udf, **keywords), "fused.load")
+
+
+def _load_revision(source: str | Path, collection: str | None, revision: str | int | None) -> Udf | UdfRegistry:
+    found = _load(source, collection)
+    if revision is None:
+        return found
+    if not isinstance(found, Udf) or found.id is None:
+        raise ValueError(
+            f"revision={revision!r}: {str(source)[:100]!r} is no saved function; only those have revisions"
+        )
+    from fused._revisions import load_revision
+
+    return load_revision(found, revision)
 
 
 def _load(source: str | Path, collection: str | None) -> Udf | UdfRegistry:

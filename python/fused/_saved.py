@@ -9,11 +9,11 @@ from typing import Any
 
 from fused._transport import call_json, path_of
 from fused._udf import check_name
-from fused.errors import ConflictError, NotFoundError, ServerError
+from fused.errors import ConflictError, NotFoundError, RevisionError, ServerError
 from fused.models.access_token import UdfAccessToken, UdfAccessTokenList
 from fused.models.udf import Udf
 
-OURS = ("fused:id", "fused:slug", "fused:name")  # kept in the object's metadata, not in what is saved
+OURS = ("fused:id", "fused:slug", "fused:name", "fused:revision")  # kept in the object's metadata, not in what is saved
 PAGE = 300
 TOKEN_PAGE = 25
 
@@ -31,6 +31,8 @@ def save(
     inplace: bool,
     overwrite: bool | None,
     collection_name: str | None,
+    message: str | None = None,
+    if_revision: str | None = None,
 ) -> Udf:
     """``Udf.to_fused``; ``ConflictError`` (a ``ValueError``) with a diff when the name is taken by other code."""
     if as_new and (over_id or overwrite):
@@ -50,9 +52,18 @@ def save(
         "allow_public_list": False,
         "collection_id": None if identity else _collection_id(collection),
     }
+    if message:
+        body["message"] = message
+    headers = None
+    if if_revision is not None:
+        if identity is None:
+            raise ValueError(f"if_revision={if_revision!r}: nothing is saved under {name!r} that it could name")
+        headers = {"If-Match": f'"{if_revision}"'}
     path = "/udf/new" if identity is None else f"/udf/by-id{path_of(identity)}"
     try:
-        record = call_json("POST", path, f"saving {name!r}", value=body)
+        record = call_json("POST", path, f"saving {name!r}", value=body, headers=headers)
+    except RevisionError:
+        raise
     except ConflictError as error:
         raise ConflictError(
             _conflict(error, udf, email, name, collection), status=409, request_id=error.request_id
@@ -68,6 +79,8 @@ def save(
     saved = udf if inplace else udf.copy()
     saved.name = name
     saved.metadata = {**(saved.metadata or {}), "fused:id": record["id"], "fused:slug": record.get("slug") or name}
+    if record.get("revision"):
+        saved.metadata["fused:revision"] = record["revision"]
     saved.collection_id = record.get("collection_id") or saved.collection_id
     saved.collection_name = record.get("collection_name") or collection
     return saved
@@ -129,6 +142,8 @@ def udf_of_record(record: Mapping[str, Any]) -> Udf:
     metadata = {"fused:slug": slug, **(udf.metadata or {})}
     if record.get("id"):
         metadata["fused:id"] = record["id"]
+    if record.get("revision"):
+        metadata["fused:revision"] = record["revision"]
     udf.metadata = metadata
     udf.collection_id = record.get("collection_id") or udf.collection_id
     udf.collection_name = record.get("collection_name") or udf.collection_name

@@ -24,6 +24,7 @@ from fused.errors import (
     ConfigurationError,
     ConflictError,
     NotFoundError,
+    RevisionError,
     ServerError,
     SourceError,
     TransportError,
@@ -285,7 +286,9 @@ def _error_of(response: Response, what: str) -> ServerError:
         error = BusyError(text, status=response.status, detail=detail, request_id=request_id)
         error.retry_after = _retry_after(response)
         return error
-    kind: type[ServerError] = {404: NotFoundError, 409: ConflictError}.get(response.status, ServerError)
+    kind: type[ServerError] = {404: NotFoundError, 409: ConflictError, 412: RevisionError}.get(
+        response.status, ServerError
+    )
     return kind(text, status=response.status, detail=detail, request_id=request_id)
 
 
@@ -295,14 +298,15 @@ def call_json(
     what: str,
     query: Mapping[str, Any] | None = None,
     value: Any = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Any:
     """One request with a JSON body (``value``) and a JSON reply; ``what`` begins the message of an error."""
-    headers = {"Accept": "application/json"}
+    sent = {"Accept": "application/json", **(headers or {})}
     body = b""
     if value is not None:
-        headers["Content-Type"] = "application/json"
+        sent["Content-Type"] = "application/json"
         body = json.dumps(value, ensure_ascii=False).encode()
-    response = raise_for_status(request(method, path, query, headers, body), what)
+    response = raise_for_status(request(method, path, query, sent, body), what)
     return response.json() if response.body else None
 
 

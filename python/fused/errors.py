@@ -9,6 +9,7 @@
     │   ├── AuthenticationError   401, 403
     │   ├── NotFoundError         404
     │   ├── ConflictError         409
+    │   │   └── RevisionError     412: somebody else saved meanwhile
     │   └── BusyError             429, 503: the queue is full or the server drains
     ├── SourceError               a function's source cannot be taken or read (also a ValueError)
     └── UdfError                  the function was started and gave no result
@@ -64,6 +65,10 @@ class NotFoundError(ServerError):
 
 class ConflictError(ServerError, ValueError):
     """Something of that name is there already, or changed meanwhile (409); also a ``ValueError``."""
+
+
+class RevisionError(ConflictError):
+    """Somebody else saved meanwhile (412); ``detail`` is the id of the revision that is current now."""
 
 
 class BusyError(ServerError):

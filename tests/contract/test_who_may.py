@@ -24,7 +24,7 @@ def filled(row: Row, people: People, share: str) -> str:
         else people.owner_id,
         "slug": people.function_slug,
         "name": "default" if "/collection/" in row.pattern else people.function_slug,
-        "leaf": "file" if "shared" in row.pattern else people.function_slug,
+        "leaf": "file" if "shared" in row.pattern or "/revisions/" in row.pattern else people.function_slug,
         "email": "owner@localhost",
         "handle": "owner",
         "collection": "default",

@@ -4,6 +4,7 @@
 #include <boost/json/parse.hpp>
 
 #include "auth/permissions.hpp"
+#include "http/endpoints/revisions.hpp"
 #include "storage/path_resolver.hpp"
 
 namespace fused {
@@ -17,23 +18,6 @@ constexpr std::size_t kSkipMax = 1'000'000'000;
 
 Error not_there(std::string_view what) {
   return {ErrorKind::not_found, "there is no function " + std::string(what), {}};
-}
-
-// By id, when the actor may see it.
-Result<SharedSaved> visible(const StateParts& parts, const Request& request) {
-  const std::string id = path_value_of(request, "id");
-  SharedSaved function = parts.functions->by_id(id);
-  if (!function || !may_see(request.actor, function->owner.organisation))
-    return std::unexpected(not_there("with the id '" + shown(id) + "'"));
-  return function;
-}
-
-// By id, when the actor may change it.
-Result<SharedSaved> writable(const StateParts& parts, const Request& request) {
-  SharedSaved function = FUSED_TRY(visible(parts, request));
-  if (!may_write(request.actor, function->owner.organisation, function->owner.id))
-    return std::unexpected(not_there("with the id '" + function->id + "' that you may change"));
-  return function;
 }
 
 // The collection that a body names by id or name; the only one is everybody's own "default".
@@ -54,6 +38,7 @@ Result<FunctionDraft> draft_of(const Request& request, const std::string& owner_
   draft.collection_name = FUSED_TRY(collection_of(body, owner_id));
   draft.allow_public_read = FUSED_TRY(body.yes_or_no("allow_public_read", false));
   draft.allow_public_list = FUSED_TRY(body.yes_or_no("allow_public_list", false));
+  draft.message = FUSED_TRY(body.text("message", ""));
   if (draft.udf_body.empty())
     return fail(ErrorKind::invalid_argument, "'udf_body' must be the function as a JSON text");
   return draft;
@@ -71,17 +56,22 @@ json::object collection_record(const Actor& actor, const Clock& clock) {
           {"share_token", nullptr}};
 }
 
-json::object revision_record(const Revision& revision) {
-  return {{"id", revision.id},
-          {"number", revision.number},
-          {"slug", revision.slug},
-          {"code_hash", revision.code_hash},
-          {"saved_by", revision.saved_by},
-          {"saved_at", utc_text(revision.saved_at)},
-          {"path", revision.path}};
+}  // namespace
+
+Result<SharedSaved> visible_function(const StateParts& parts, const Request& request) {
+  const std::string id = path_value_of(request, "id");
+  SharedSaved function = parts.functions->by_id(id);
+  if (!function || !may_see(request.actor, function->owner.organisation))
+    return std::unexpected(not_there("with the id '" + shown(id) + "'"));
+  return function;
 }
 
-}  // namespace
+Result<SharedSaved> writable_function(const StateParts& parts, const Request& request) {
+  SharedSaved function = FUSED_TRY(visible_function(parts, request));
+  if (!may_write(request.actor, function->owner.organisation, function->owner.id))
+    return std::unexpected(not_there("with the id '" + function->id + "' that you may change"));
+  return function;
+}
 
 json::object function_record(const SavedFunction& function) {
   json::object record{{"id", function.id},
@@ -117,19 +107,20 @@ asio::awaitable<Reply> SaveFunction::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> SaveOverFunction::operator()(Request& request) const {
-  const auto before = writable(parts, request);
+  const auto before = writable_function(parts, request);
   if (!before) co_return error_reply(before.error(), request);
   auto draft = draft_of(request, (*before)->owner.id);
   if (!draft) co_return error_reply(draft.error(), request);
-  auto work = [functions = parts.functions, id = (*before)->id, draft = *std::move(draft), by = request.actor.email] {
-    return functions->save_over(id, draft, by);
+  auto work = [functions = parts.functions, id = (*before)->id, draft = *std::move(draft), by = request.actor.email,
+               if_match = std::string(request.header("if-match"))] {
+    return save_if_current(*functions, id, draft, by, if_match);
   };
   const auto saved = co_await parts.thread->run(std::move(work));
-  co_return reply_of_result(saved, request, [](const SharedSaved& function) { return function_record(*function); });
+  co_return reply_of_save(saved, request);
 }
 
 asio::awaitable<Reply> DeleteFunction::operator()(Request& request) const {
-  const auto function = writable(parts, request);
+  const auto function = writable_function(parts, request);
   if (!function) co_return error_reply(function.error(), request);
   // A folder's function is refused before its (never existing) tokens are touched.
   auto work = [parts = &parts, function = *function]() -> Status {
@@ -142,7 +133,7 @@ asio::awaitable<Reply> DeleteFunction::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> GetFunction::operator()(Request& request) const {
-  co_return reply_of_result(visible(parts, request), request,
+  co_return reply_of_result(visible_function(parts, request), request,
                             [](const SharedSaved& function) { return function_record(*function); });
 }
 
@@ -222,29 +213,6 @@ asio::awaitable<Reply> GetCollection::operator()(Request& request) const {
     co_return error_reply(
         {ErrorKind::not_found, "there is no collection '" + shown(name) + "'; the only one is 'default'", {}}, request);
   co_return json_reply(collection_record(request.actor, *parts.clock));
-}
-
-asio::awaitable<Reply> ListRevisions::operator()(Request& request) const {
-  const auto function = visible(parts, request);
-  if (!function) co_return error_reply(function.error(), request);
-  auto work = [functions = parts.functions, id = (*function)->id] { return functions->revisions(id); };
-  const auto revisions = co_await parts.thread->run(std::move(work));
-  co_return reply_of_result(revisions, request, [](const std::vector<Revision>& all) {
-    json::array records;
-    for (const Revision& revision : all) records.push_back(revision_record(revision));
-    return records;
-  });
-}
-
-asio::awaitable<Reply> GetRevision::operator()(Request& request) const {
-  const auto function = visible(parts, request);
-  if (!function) co_return error_reply(function.error(), request);
-  auto work = [functions = parts.functions, id = (*function)->id, revision = path_value_of(request, "revision")] {
-    return functions->revision_text(id, revision);
-  };
-  auto text = co_await parts.thread->run(std::move(work));
-  if (!text) co_return error_reply(text.error(), request);
-  co_return Reply::json(*std::move(text));
 }
 
 }  // namespace fused

@@ -1,5 +1,5 @@
-// Saved functions: client-protocol.md §2.1 and, below /api/v1, their revisions. Who may not see a function is answered
-// as if there were none.
+// Saved functions: client-protocol.md §2.1 (their revisions: revisions.hpp). Who may not see a function is answered as
+// if there were none.
 #pragma once
 #include <boost/asio/awaitable.hpp>
 
@@ -10,12 +10,16 @@ namespace fused {
 // The record as the official client reads it; `viewer` decides nothing here: it has been asked already.
 boost::json::object function_record(const SavedFunction& function);
 
+// The function that the path's {id} names, when the actor may see it, or may change it.
+Result<SharedSaved> visible_function(const StateParts& parts, const Request& request);
+Result<SharedSaved> writable_function(const StateParts& parts, const Request& request);
+
 // POST udf/new
 struct SaveFunction {
   StateParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
-// POST udf/by-id/{id}
+// POST udf/by-id/{id}; with If-Match only over that revision, else 412
 struct SaveOverFunction {
   StateParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
@@ -59,15 +63,6 @@ struct RefuseCodeProxy {
 struct GetCollection {
   StateParts& parts;
   bool as_list = false;
-  boost::asio::awaitable<Reply> operator()(Request& request) const;
-};
-// GET /api/v1/functions/{id}/revisions and …/revisions/{revision}
-struct ListRevisions {
-  StateParts& parts;
-  boost::asio::awaitable<Reply> operator()(Request& request) const;
-};
-struct GetRevision {
-  StateParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
 

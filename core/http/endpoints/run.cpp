@@ -188,6 +188,17 @@ Result<RunRequest> named_request(const Request& request, SharedFunction function
   return run;
 }
 
+// Below a share token and a revision the leaf says "the result", and its extension the format.
+Status check_leaf(const Request& request, std::string_view of) {
+  const std::string stem = split_extension(path_value(request, "leaf")).first;
+  if (stem.empty() || stem == "run" || stem == "file") return {};
+  return fail(ErrorKind::not_found,
+              "there is nothing at '" + printable(stem.substr(0, 60)) + "' of a " + std::string(of) +
+                  "; it is run at run, run/file or run/tiles/{z}/{x}/{y}, each with an extension or not "
+                  "(run/file.json)" +
+                  (of == "share token" ? ", and shown at map and tilejson.json" : ""));
+}
+
 }  // namespace
 
 std::pair<std::string, std::string> split_extension(std::string_view leaf) {
@@ -253,14 +264,7 @@ asio::awaitable<Reply> RunSaved::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> RunShared::operator()(Request& request) const {
-  if (const auto stem = split_extension(path_value(request, "leaf")).first;
-      !stem.empty() && stem != "run" && stem != "file")
-    co_return run_refusal({ErrorKind::not_found,
-                           "there is nothing at '" + printable(stem.substr(0, 60)) +
-                               "' of a share token; it is run at run, run/file or run/tiles/{z}/{x}/{y}, each with an "
-                               "extension or not (run/file.json), and shown at map and tilejson.json",
-                           {}},
-                          request);
+  if (const auto known = check_leaf(request, "share token"); !known) co_return run_refusal(known.error(), request);
   auto shared = parts.functions.by_share_token(path_value(request, "token"), request.actor);
   if (!shared) co_return run_refusal(shared.error(), request);
   const auto reply_for = shared->for_everybody ? ReplyFor::anybody_with_the_address : ReplyFor::the_caller;
@@ -268,6 +272,16 @@ asio::awaitable<Reply> RunShared::operator()(Request& request) const {
   if (!run) co_return run_refusal(run.error(), request);
   run->not_from_cache = !shared->cache;
   co_return co_await perform(parts, request, std::move(*run), false, reply_for);
+}
+
+asio::awaitable<Reply> RunRevision::operator()(Request& request) const {
+  if (const auto known = check_leaf(request, "revision"); !known) co_return run_refusal(known.error(), request);
+  auto function =
+      co_await parts.functions.by_revision(request.actor, path_value(request, "id"), path_value(request, "revision"));
+  if (!function) co_return run_refusal(function.error(), request);
+  auto run = named_request(request, std::move(*function), request.actor);
+  if (!run) co_return run_refusal(run.error(), request);
+  co_return co_await perform(parts, request, std::move(*run), false);
 }
 
 }  // namespace fused

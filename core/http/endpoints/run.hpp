@@ -17,6 +17,9 @@ struct FunctionFinder {
   std::function<Result<SharedFunction>(const Actor&, std::string_view email, std::string_view name)> by_name;
   // By the id of a saved function that the actor may see; null when there is none.
   std::function<SharedFunction(const Actor&, std::string_view id)> by_id;
+  // One revision of such a function, by its id or number. not_found.
+  std::function<boost::asio::awaitable<Result<SharedFunction>>(Actor, std::string id, std::string revision)>
+      by_revision;
   // Unknown, expired and revoked are the same not_found. A token that is not for everybody asks `asker` for a token of
   // his own: unauthenticated or forbidden.
   struct Shared {
@@ -66,6 +69,12 @@ struct RunSaved {
 
 // GET, POST below /server/v1/realtime-shared/{token}: {leaf} is "run" or "file" and may carry an extension.
 struct RunShared {
+  RunParts& parts;
+  boost::asio::awaitable<Reply> operator()(Request& request) const;
+};
+
+// GET, POST below /api/v1/functions/{id}/revisions/{revision}/run: as it was saved then. {leaf} as above, or a tile.
+struct RunRevision {
   RunParts& parts;
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };

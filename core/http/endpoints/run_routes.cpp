@@ -14,6 +14,8 @@ std::vector<Route> run_routes(RunParts& parts) {
   const RunAdHoc start{parts, true};
   const RunSaved saved{parts};
   const RunShared by_token{parts};
+  const RunRevision by_revision{parts};
+  const std::string revision = "/api/v1/functions/{id}/revisions/{revision}/run";
   std::vector<Route> rows{
       {post, run + "/start", Access::run_or_user, start, "start_run"},
       {post, run + "/start" + tiles, Access::run_or_user, start, "start_tile"},
@@ -38,6 +40,9 @@ std::vector<Route> run_routes(RunParts& parts) {
     rows.push_back({method, own + "/{name}" + tiles, Access::run_or_user, saved, "run_own_tile" + suffix});
     rows.push_back({method, own + "/{email}/{leaf}", Access::run_or_user, saved, "run_named" + suffix});
     rows.push_back({method, own + "/{email}/{name}" + tiles, Access::run_or_user, saved, "run_named_tile" + suffix});
+    rows.push_back({method, revision, Access::run_or_user, by_revision, "run_revision" + suffix});
+    rows.push_back({method, revision + "/{leaf}", Access::run_or_user, by_revision, "run_revision_file" + suffix});
+    rows.push_back({method, revision + tiles, Access::run_or_user, by_revision, "run_revision_tile" + suffix});
   }
   return rows;
 }

@@ -143,6 +143,18 @@ TEST_F(StateEndpoints, a_function_is_saved_found_listed_saved_over_and_deleted) 
   const std::string first(revisions[1].at("id").as_string());
   EXPECT_EQ(call("GET", "/api/v1/functions/" + id + "/revisions/" + first, member).text("code"), "def udf(): return 1");
   EXPECT_EQ(call("GET", "/api/v1/functions/" + id + "/revisions", stranger).status, 404);
+  const std::string revert = "/api/v1/functions/" + id + "/revisions/1/revert";
+  EXPECT_EQ(call("POST", revert, owner, "{}").status, 404) << "who may not change it may not go back";
+  EXPECT_EQ(call("POST", revert, stranger, "{}").status, 404);
+  EXPECT_EQ(call("POST", revert, member, R"({"message":1})").status, 400);
+  const auto back = call("POST", revert, member, R"({"message":"again"})");
+  ASSERT_EQ(back.status, 200);
+  EXPECT_EQ(json::parse(back.text("udf_body")).at("code").as_string(), "def udf(): return 1");
+  const auto newest = call("GET", "/api/v1/functions/" + id + "/revisions?limit=1", owner).body.as_array();
+  ASSERT_EQ(newest.size(), 1u);
+  EXPECT_EQ(newest[0].at("message").as_string(), "again");
+  EXPECT_TRUE(newest[0].at("is_current").as_bool());
+  EXPECT_EQ(call("GET", "/api/v1/functions/" + id + "/revisions?limit=1001", owner).status, 400);
   EXPECT_EQ(call("DELETE", "/server/v1/udf/by-id/" + id, member).status, 200);
   EXPECT_EQ(call("GET", "/server/v1/udf/by-id/" + id, member).status, 404);
   EXPECT_EQ(call("DELETE", "/server/v1/udf/by-id/" + id, member).status, 404);

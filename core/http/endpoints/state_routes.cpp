@@ -2,6 +2,7 @@
 
 #include "http/endpoints/functions.hpp"
 #include "http/endpoints/people.hpp"
+#include "http/endpoints/revisions.hpp"
 #include "http/endpoints/share_tokens.hpp"
 
 namespace fused {
@@ -43,6 +44,8 @@ void add_functions(std::vector<Route>& rows, StateParts& parts) {
   const std::string own = "/api/v1/functions/{id}/revisions";
   rows.push_back({get, own, Access::run_or_user, ListRevisions{parts}, "list_revisions"});
   rows.push_back({get, own + "/{revision}", Access::run_or_user, GetRevision{parts}, "get_revision"});
+  rows.push_back(
+      {post, own + "/{revision}/revert", Access::signed_in, RevertFunction{parts}, "revert_function", kSmallBody});
 }
 
 void add_collections(std::vector<Route>& rows, StateParts& parts) {

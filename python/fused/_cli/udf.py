@@ -17,6 +17,9 @@ HELP = """\
   fused udf push hello.py              save it; a saved one of that name is replaced (--new: refuse)
   fused udf show hello                 its code
   fused udf pull hello                 write ./hello.py, or a folder when it has headers
+  fused udf history hello              what was saved, when, by whom and why
+  fused udf diff hello 2               what changed since revision 2
+  fused udf revert hello 2             save revision 2 again, as the newest
   fused udf rm hello
 """
 LIST = """\
@@ -27,6 +30,7 @@ LIST = """\
 PUSH = """\
   fused udf push hello.py              saved as `hello`; one of that name is replaced
   fused udf push a.py b.py --new       refused where a name is taken
+  fused udf push hello.py -m "counts islands too"
   fused udf push many.py --entrypoint area --name land_area
 """
 PULL = """\
@@ -55,12 +59,16 @@ def add_parser(verbs: Any) -> None:
     each.add_argument("--name", help="save under this name (one file only)")
     each.add_argument("--entrypoint", metavar="NAME", help="which function of the file")
     each.add_argument("--new", action="store_true", help="refuse when the name is taken")
+    each.add_argument("-m", "--message", metavar="TEXT", help="what was changed, for `fused udf history`")
     each = add_verb(acts, "pull", "write a saved function to a file", PULL, act_pull)
     each.add_argument("name", metavar="NAME", help=NAME)
     each.add_argument("-o", "--output", metavar="PATH", help=".py, .zip or a folder")
     each.add_argument("--overwrite", action="store_true", help="replace what is there")
     each = add_verb(acts, "show", "print a saved function's code", SHOW, act_show)
     each.add_argument("name", metavar="NAME", help=NAME)
+    from fused._cli import revisions
+
+    revisions.add_parsers(acts)
     each = add_verb(acts, "rm", "delete saved functions and their share tokens", RM, act_rm)
     each.add_argument("names", metavar="NAME", nargs="+", help=NAME)
     each.add_argument("-y", "--yes", action="store_true", help="do not ask")
@@ -108,7 +116,7 @@ def act_push(given: argparse.Namespace) -> int:
         if not Path(file).expanduser().exists():
             raise FileNotFoundError(f"{file!r} is not there (looked in {Path.cwd()})")
         udf = target(file, given.entrypoint)
-        udf.to_fused(slug=given.name, overwrite=not given.new)
+        udf.to_fused(slug=given.name, overwrite=not given.new, message=given.message)
         print(
             f"saved {udf.name} ({udf.id}); run it with `fused run {udf.name}`, share it with "
             f"`fused token create {udf.name}`"

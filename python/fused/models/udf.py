@@ -24,6 +24,7 @@ from fused.models.schema import Schema
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from fused._revisions import Revision
     from fused._run.evaluation import UdfEvaluationResult
     from fused.models.access_token import UdfAccessToken, UdfAccessTokenList
 
@@ -159,6 +160,11 @@ class Udf:
         """The id of the saved function; None when it was neither saved nor loaded."""
         return None if self.metadata is None else self.metadata.get("fused:id")
 
+    @property
+    def revision(self) -> str | None:
+        """The id of the revision that was loaded or saved last; None when there is none."""
+        return None if self.metadata is None else self.metadata.get("fused:revision")
+
     def __getattr__(self, name: str) -> Any:
         # Reached only for names that Udf does not have: those of the function's module, `fused.load("common").area`.
         if name.startswith("_") or "_code" not in self.__dict__ or (self._fn is not None and self._code is None):
@@ -257,21 +263,44 @@ class Udf:
         *,
         overwrite: bool | None = None,
         collection_name: str | None = None,
+        message: str | None = None,
+        if_revision: str | None = None,
     ) -> Udf:
         """Saves on the server and returns the saved Udf (this one, with its id, when ``inplace``).
 
         ``slug``: the name to save under. A name that is taken is an error unless this object was loaded from it, or
         ``overwrite=True``, or ``over_id`` names it; ``as_new=True`` never overwrites.
+        ``message``: what was changed, for ``history``. ``if_revision=udf.revision``: only when nobody saved since,
+        else ``RevisionError``; without it both saves are kept and the later is the current one.
         """
         from fused._saved import save
 
-        return save(self, slug, over_id, as_new, inplace, overwrite, collection_name)
+        return save(self, slug, over_id, as_new, inplace, overwrite, collection_name, message, if_revision)
 
     def delete_saved(self, inplace: bool = True) -> Udf:
         """Deletes the saved function with its share tokens; this object stays and forgets its id when ``inplace``."""
         from fused._saved import delete
 
         return delete(self, inplace)
+
+    def history(self, limit: int | None = None) -> list[Revision]:
+        """What was saved under this function, newest first: of each its id, number, time, author and message.
+
+        ``revision.load()`` is the function as it was then.
+        """
+        from fused._revisions import history
+
+        return history(self, limit)
+
+    def revert(self, revision: str | int | Revision, message: str | None = None, if_revision: str | None = None) -> Udf:
+        """Saves an earlier revision again, as the newest, and makes this object that. What came between is kept.
+
+        ``revision``: one of ``history``, its number, or its id or how that begins. ``message``, ``if_revision``: as for
+        ``to_fused``.
+        """
+        from fused._revisions import revert
+
+        return revert(self, revision, message, if_revision)
 
     def create_access_token(
         self,
