@@ -146,11 +146,23 @@ Result<Answer> Answerer::info(const Asked& asked) {
                 {"columns", std::move(columns)}});
 }
 
+// What is drawn needs its geometry, named or not.
+Result<std::vector<std::string>> Answerer::with_geometry(const Asked& asked) {
+  auto columns = asked.columns();
+  if (columns.empty()) return columns;
+  const auto schema = FUSED_TRY(reader_.schema(asked.url));
+  const GeoMetadata geo = FUSED_TRY(read_geo_metadata(schema->metadata().get()));
+  const std::string name = geo.primary_column() ? geo.primary_column()->name : "geometry";
+  if (schema->GetFieldIndex(name) >= 0 && std::ranges::find(columns, name) == columns.end()) columns.push_back(name);
+  return columns;
+}
+
 Result<Answer> Answerer::rows(const Asked& asked) {
   const auto table = FUSED_TRY(reader_.open(asked.url));
   const std::int64_t limit = asked.number("limit", -1);
+  const std::string format = asked.text("format");
   BoxRead read{.bounds = asked.bounds(),
-               .columns = asked.columns(),
+               .columns = format == "geojson" ? FUSED_TRY(with_geometry(asked)) : asked.columns(),
                .where = asked.text("where"),
                .rows_max = limit >= 0 ? -1 : kRowsMax,
                .threads = false};
@@ -158,7 +170,6 @@ Result<Answer> Answerer::rows(const Asked& asked) {
   if (limit >= 0 && found->num_rows() > limit) found = found->Slice(0, limit);
   const auto frame = FUSED_TRY(frame_of(*found));
   json::object header{{"version", table->version()}, {"rows", frame.rows}};
-  const std::string format = asked.text("format");
   std::string body;
   if (format == "geojson") {
     header["content_type"] = "application/geo+json";
@@ -203,7 +214,7 @@ Result<Answer> Answerer::tile(const Asked& asked) {
 
 Result<std::string> Answerer::tile_of_rows(const Asked& asked, TileId tile, std::int64_t* count) {
   BoxRead read{.bounds = with_margin(tile_bounds(tile)),
-               .columns = asked.columns(),
+               .columns = FUSED_TRY(with_geometry(asked)),
                .where = asked.text("where"),
                .rows_max = 4 * kTileRowsMax,
                .threads = false};

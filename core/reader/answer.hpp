@@ -35,6 +35,7 @@ class Answerer {
   Result<Answer> info(const Asked& asked);
   Result<Answer> rows(const Asked& asked);
   Result<Answer> tile(const Asked& asked);
+  Result<std::vector<std::string>> with_geometry(const Asked& asked);
   Result<std::string> tile_of_rows(const Asked& asked, TileId tile, std::int64_t* count);
   Result<std::string> overview(const Table& table, TileId tile, const Box& box);
 

@@ -138,7 +138,9 @@ Result<TablePointer> read_part(const ParquetFile& file, int row_group, const Pla
 }
 
 Result<TablePointer> concatenate(std::vector<TablePointer> parts, const std::vector<std::string>& names) {
-  std::erase_if(parts, [&](const TablePointer& part) { return part->num_rows() == 0 && parts.size() > 1; });
+  const TablePointer first = parts.front();
+  std::erase_if(parts, [](const TablePointer& part) { return part->num_rows() == 0; });
+  if (parts.empty()) return first;
   for (auto& part : parts) part = part->ReplaceSchemaMetadata(parts.front()->schema()->metadata());
   if (parts.size() == 1) return parts.front();
   auto whole = arrow::ConcatenateTables(parts);

@@ -55,7 +55,7 @@ def _with_boxes(frame: gpd.GeoDataFrame) -> pa.Table:
     bounds = frame.geometry.bounds.to_numpy()
     low = np.nextafter(bounds[:, :2].astype("float32"), np.float32(-np.inf))
     high = np.nextafter(bounds[:, 2:].astype("float32"), np.float32(np.inf))
-    sides = dict(xmin=low[:, 0], ymin=low[:, 1], xmax=high[:, 0], ymax=high[:, 1])
+    sides = {"xmin": low[:, 0], "ymin": low[:, 1], "xmax": high[:, 0], "ymax": high[:, 1]}
     missing = np.isnan(bounds[:, 0])
     box = pa.StructArray.from_arrays(
         [pa.array(values, pa.float32()) for values in sides.values()], names=list(sides), mask=pa.array(missing)
@@ -111,10 +111,13 @@ def write_table(
     page_rows: int | None = 100,
     covering: bool = True,
     version: str = "5",
+    page_bytes: int | None = None,
 ) -> gpd.GeoDataFrame:
     """Sorts the rows along a Hilbert curve and writes `files` × `chunks`; gives the frame in the table's order."""
     folder.mkdir(parents=True, exist_ok=True)
-    order = np.argsort(frame.geometry.fillna(gpd.GeoSeries.from_wkt(["POINT (0 0)"], crs=4326)[0]).hilbert_distance())
+    nowhere = frame.geometry.isna() | frame.geometry.is_empty
+    anywhere = gpd.GeoSeries.from_wkt(["POINT (8 47)"], crs=4326)[0]
+    order = np.argsort(frame.geometry.mask(nowhere, anywhere).hilbert_distance(), kind="stable")
     frame = frame.iloc[order].reset_index(drop=True)
     rows = []
     for f, part in enumerate(np.array_split(np.arange(len(frame)), files)):
@@ -126,7 +129,11 @@ def write_table(
                 table = table.drop_columns(["bbox"])
             if writer is None:
                 schema = table.schema.with_metadata({b"geo": _geo(covering)})
-                paging = {"write_page_index": True, "max_rows_per_page": page_rows} if page_rows else {}
+                paging: dict[str, Any] = {}
+                if page_rows:
+                    paging = {"write_page_index": True, "max_rows_per_page": page_rows}
+                if page_bytes:  # pages of the columns do not begin at the same rows then
+                    paging = {"write_page_index": True, "data_page_size": page_bytes, "write_batch_size": 32}
                 writer = pq.ParquetWriter(folder / f"{f}.parquet", schema, compression="zstd", **paging)
             writer.write_table(table.cast(schema), row_group_size=max(len(piece), 1))
             rows.append(chunk_row(of_chunk, str(f), c))
@@ -134,3 +141,9 @@ def write_table(
             writer.close()
     (folder / "_sample").write_bytes(sample_of(rows, version))
     return frame
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_table(polygons(3_000), Path(sys.argv[1]))
