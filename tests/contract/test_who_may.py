@@ -85,7 +85,7 @@ OWN = {
     "index_page", "metrics", "list_own_functions", "list_team_functions", "list_public_functions", "code_proxy",
     "get_collection", "list_own_collections", "list_own_collections_lite", "list_team_collections",
     "list_team_collections_lite", "list_share_tokens", "list_all_share_tokens", "who_am_i", "list_instances",
-    "list_available_instances", "get_environment", "get_environment_token", "list_users",
+    "list_available_instances", "get_environment", "get_environment_token", "list_users", "list_tables",
 }  # fmt: skip
 
 
