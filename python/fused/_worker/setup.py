@@ -108,7 +108,8 @@ _CONFIGURATION = (
 
 # What of the zygote's environment a function may see.
 KEPT_VARIABLES = (
-    "LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", "PYTHONPATH", "AWS_ENDPOINT_URL", *THREAD_VARIABLES,
+    "LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", "PYTHONPATH", "AWS_ENDPOINT_URL",
+    "FUSED_DOWNLOAD_PRIVATE", *THREAD_VARIABLES,
     *_CONFIGURATION,
 )  # fmt: skip
 
