@@ -88,6 +88,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
                                                      .cache_secrets = FUSED_TRY(CacheSecrets::open(*a.state.data))});
   a.cache = ResultCache::open(io, cache_options(settings, *a.state.data), a.clock);
   a.environment.emplace(environment_of(settings, a.clock));
+  a.runs->set_environment([environment = &*a.environment] { return environment->current().hex(); });
   a.cached = std::make_unique<CachedRuns>(io, *a.runs, *a.pool, *a.cache, *a.environment, use_check(a.state),
                                           CachedRunsOptions{settings.cache_max_age_seconds});
   a.cache_parts = {a.cached.get(), &a.state.functions()};

@@ -51,6 +51,10 @@ enum class Tag : std::uint16_t {
   parameters_bytes,
   x_request_id,
   share_token_id,
+  result_sha256,
+  tile,
+  environment,
+  files_json,
   code_key = 64,
   code_name,
   code_entrypoint,
@@ -192,6 +196,10 @@ void encode_run(std::string& out, const JournalKey& key, const RunRecord& record
   append_field(out, Tag::cached_from, record.cached_from);
   append_field(out, Tag::x_request_id, record.x_request_id);
   append_field(out, Tag::share_token_id, record.share_token_id);
+  append_field(out, Tag::result_sha256, record.result_sha256);
+  append_field(out, Tag::tile, record.tile);
+  append_field(out, Tag::environment, record.environment);
+  if (record.files_json.size() <= kLoggedFilesBytesMax) append_field(out, Tag::files_json, record.files_json);
   append_field(out, Tag::peak_memory_bytes, record.peak_memory_bytes);
   append_field(out, Tag::format, record.format);
   append_field(out, Tag::result_bytes, record.result_bytes);
@@ -266,6 +274,10 @@ Result<JournalRun> decode_run(std::string_view payload) {
       case Tag::cached_from: record.cached_from = bytes; break;
       case Tag::x_request_id: record.x_request_id = bytes; break;
       case Tag::share_token_id: record.share_token_id = bytes; break;
+      case Tag::result_sha256: record.result_sha256 = bytes; break;
+      case Tag::tile: record.tile = bytes; break;
+      case Tag::environment: record.environment = bytes; break;
+      case Tag::files_json: record.files_json = bytes; break;
       case Tag::peak_memory_bytes: read_number(bytes, record.peak_memory_bytes); break;
       case Tag::format: record.format = bytes; break;
       case Tag::result_bytes: read_number(bytes, record.result_bytes); break;

@@ -80,6 +80,10 @@ std::string metadata_json(const JournalRun& run) {
   json.text_or_null("share_token_id", record.share_token_id);
   json.text_or_null("format", record.format);
   json.number("result_bytes", record.result_bytes);
+  json.text_or_null("result_sha256", record.result_sha256);
+  json.text_or_null("tile", record.tile);
+  json.text_or_null("environment", record.environment);
+  if (!record.files_json.empty()) json.foreign("files", record.files_json, boost::json::kind::array);
   json.number("peak_memory_bytes", record.peak_memory_bytes);
   json.text_or_null("error_class", record.error_class);
   json.text_or_null("error_message", record.error_message);

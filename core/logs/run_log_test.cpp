@@ -166,6 +166,31 @@ TEST_F(RunFolder, SaysWhenParametersAreLeftOut) {
   EXPECT_EQ(boost::json::parse(read_file(folder(broken) / "metadata.json")).at("parameters").as_string(), "{not json");
 }
 
+TEST_F(RunFolder, HoldsWhatAReplayComparesWith) {
+  open(options());
+  RunRecord run = record("whole");
+  run.result_sha256 = std::string(64, 'a');
+  run.tile = "3/4/2";
+  run.environment = std::string(64, 'e');
+  run.files_json = R"([{"path":"/mount/x","size":-1,"mtime_ns":"0"}])";
+  append(run);
+  RunRecord many = record("many");
+  many.files_json = "[\"" + std::string(kLoggedFilesBytesMax, 'x') + "\"]";
+  append(many);
+  append(record("plain"));
+  wait();
+  const auto meta = boost::json::parse(read_file(folder(run) / "metadata.json"));
+  EXPECT_EQ(meta.at("result_sha256").as_string(), run.result_sha256);
+  EXPECT_EQ(meta.at("tile").as_string(), "3/4/2");
+  EXPECT_EQ(meta.at("environment").as_string(), run.environment);
+  EXPECT_EQ(meta.at("files").at(0).at("size").as_int64(), -1);
+  for (const auto& without : {record("many"), record("plain")}) {
+    const auto bare = boost::json::parse(read_file(folder(without) / "metadata.json"));
+    EXPECT_FALSE(bare.as_object().contains("files"));
+    for (const char* name : {"result_sha256", "tile", "environment"}) EXPECT_TRUE(bare.at(name).is_null()) << name;
+  }
+}
+
 TEST_F(RunFolder, SharesEqualCodeAndRenewsTheSharedFileBeforeItsLinksRunOut) {
   auto chosen = options();
   chosen.shared.links_max = 10;

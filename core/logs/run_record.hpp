@@ -27,7 +27,11 @@ struct RunRecord {
   std::int64_t peak_memory_bytes = 0;
   std::string format;  // of the result
   std::int64_t result_bytes = 0;
-  std::string error_class;  // of a failed run
+  std::string result_sha256;  // of its bytes, hexadecimal; "" where there is no result
+  std::string tile;           // "z/x/y", else ""
+  std::string environment;    // digest of interpreter and packages, hexadecimal; "" where nobody looked
+  std::string files_json;     // a JSON array of {"path","size","mtime_ns"}: what it said it read; "": nothing
+  std::string error_class;    // of a failed run
   std::string error_message;
   std::shared_ptr<const std::string> code;
   std::shared_ptr<const std::string> headers_json;  // a JSON array of {"module_name","source_code"}; null: []
@@ -38,6 +42,7 @@ struct RunRecord {
 };
 
 constexpr std::size_t kLoggedParametersBytesMax = 64 << 10;
+constexpr std::size_t kLoggedFilesBytesMax = 256 << 10;   // of files_json; over it none is kept
 constexpr std::size_t kLoggedMessageBytesMax = 64 << 10;  // of error_message; the cut is said in it
 constexpr std::size_t kLoggedStreamBytesMax = 64 << 20;  // of each stream, whatever its caller allowed; the cut is said
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <charconv>
 
 namespace fused {
@@ -69,6 +70,15 @@ RunUses uses_of_result(const json::object& header) {
         uses.not_stored = "its worker named a file in a form that nobody knows";
     }
   return uses;
+}
+
+std::string files_json(const RunUses& uses) {
+  if (uses.files.empty()) return {};
+  json::array files;
+  for (const FileUse& file : uses.files)
+    files.push_back(
+        json::object{{"path", file.path}, {"size", file.size}, {"mtime_ns", std::to_string(file.mtime_ns)}});
+  return json::serialize(files);
 }
 
 std::optional<FunctionUse> use_of_reply(const std::string& method, const std::string& target,

@@ -26,6 +26,9 @@ struct RunUses {
 // The member "uses" of a worker's result (worker/uses.py). What is malformed makes the result one that is not stored.
 RunUses uses_of_result(const boost::json::object& header);
 
+// For the log: [{"path","size","mtime_ns"}, …]; "" where there are none.
+std::string files_json(const RunUses& uses);
+
 // What a reply to a running function's own request shows that it uses: the record of a saved function.
 std::optional<FunctionUse> use_of_reply(const std::string& method, const std::string& target, const NestedReply& reply);
 

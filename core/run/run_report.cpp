@@ -1,9 +1,11 @@
 #include "run/run_report.hpp"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 
 #include "logs/post_mortem.hpp"
 #include "logs/run_path.hpp"
+#include "run/cached_run_key.hpp"
 #include "run/run_order_json.hpp"
 
 namespace fused {
@@ -150,6 +152,13 @@ void fill_success(RunOutcome& outcome, RunReply& reply) {
       if (header.value().is_string()) outcome.headers.emplace_back(header.key(), header.value().get_string());
 }
 
+// The worker's word for it: hashing here would hold up everybody. Only what is one is kept.
+std::string sha256_of(const json::object& header) {
+  std::string digest = text(header, "sha256");
+  const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  return digest.size() == 64 && std::ranges::all_of(digest, is_digit) ? digest : std::string();
+}
+
 std::string headers_json(const FunctionSource& function) {
   json::array headers;
   for (const auto& header : function.headers)
@@ -175,6 +184,7 @@ RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcom
   record.peak_memory_bytes = peak;
   record.format = outcome.format;
   record.result_bytes = static_cast<std::int64_t>(outcome.body.view.size());
+  if (request.tile) record.tile = tile_text(*request.tile);
   record.error_class = outcome.error_class;
   record.error_message = outcome.error_message;
   record.code = std::shared_ptr<const std::string>(request.function, &request.function->code);
@@ -231,6 +241,7 @@ RunReport make_report(const RunRequest& request, RunReply& reply, const Captured
   }
   report.record = record_of(request, started, outcome, reply.peak_memory_bytes);
   RunRecord& record = report.record;
+  if (outcome.ok()) record.result_sha256 = sha256_of(reply.header);
   if (outcome.ok()) {
     record.stdout_text = err_text.empty() ? out_text : merge_streams(out, err, stream_order(reply.header));
   } else {

@@ -57,6 +57,8 @@ asio::awaitable<Result<RunOutcome>> RunService::execute(RunRequest request, std:
   const RunUses uses = uses_of_result(reply->header);
   RunReport report = make_report(request, *reply, conversation->out, conversation->err, started, seconds);
   ++(report.outcome.ok() ? figures_.ok : figures_.failed);
+  report.record.files_json = files_json(uses);
+  if (environment_) report.record.environment = environment_();
   if (const auto kept = log_.append(report.record); !kept)
     spdlog::error("run {} is not in the log: {}", request.folder_id, kept.error().message);
   report.outcome.uses = std::make_shared<const RunUses>(uses);

@@ -56,6 +56,8 @@ class RunService {
   RunService(boost::asio::io_context& io, Pool& pool, RunLog& log, RunTokens& tokens, RunServiceOptions options);
 
   void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
+  // Gives the digest of interpreter and packages, for the log.
+  void set_environment(std::function<std::string()> digest) { environment_ = std::move(digest); }
   void set_base_url(std::string url) { options_.base_url = std::move(url); }
   // Who stands in front of every run: the result cache. Without one `run` is `execute`.
   using Front =
@@ -76,6 +78,7 @@ class RunService {
   RunServiceOptions options_;
   NestedHandler nested_;
   Front front_;
+  std::function<std::string()> environment_;
   RunFigures figures_;
 };
 

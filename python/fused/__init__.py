@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fused._load import load_async as load_async
     from fused._options import options as options
     from fused._options import set_environment as _env  # noqa: F401
+    from fused._replay import replay as replay
     from fused._run.run import run as run
     from fused._run.run import run_async as run_async
     from fused._table import get_chunk_from_table as get_chunk_from_table
@@ -53,6 +54,7 @@ _NAMES = {
     "load_async": ("fused._load", "load_async"),
     "options": ("fused._options", "options"),
     "read_table": ("fused._table", "read_table"),
+    "replay": ("fused._replay", "replay"),
     "run": ("fused._run.run", "run"),
     "run_async": ("fused._run.run", "run_async"),
     "udf": ("fused._udf", "udf"),

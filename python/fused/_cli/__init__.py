@@ -57,8 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where in this program an error arose")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     verbs.add_parser("serve", help="start the server (`fused serve --help` shows its settings)", add_help=False)
-    from fused._cli import cache, ingest, login, logs, run, table, token, udf, user
+    from fused._cli import cache, ingest, login, logs, replay, run, table, token, udf, user
 
-    for module in (run, udf, token, user, login, logs, cache, ingest, table):
+    for module in (run, udf, token, user, login, logs, replay, cache, ingest, table):
         module.add_parser(verbs)
     return parser

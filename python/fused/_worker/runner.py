@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import hashlib
 import os
 import sys
 import types
@@ -289,6 +290,7 @@ class _Run:
         header.update(
             content_type=encoded.content_type, format=encoded.format, status=encoded.status, rows=encoded.rows,
             response_headers=encoded.headers, schema=encoded.schema, note=encoded.note,
+            sha256=hashlib.sha256(body if type(body) is bytes else memoryview(body).cast("B")).hexdigest(),
         )  # fmt: skip
         return header, body
 
