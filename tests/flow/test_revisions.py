@@ -21,11 +21,10 @@ from tests.conftest import PYTHON, ROOT, Server
 
 
 @pytest.fixture(autouse=True)
-def known(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(fused.options, "base_url", server.base_url + "/server/v1")
-    monkeypatch.setenv("FUSED_AUTH_TOKEN", server.token)
-    monkeypatch.setenv("FUSED_BASE_URL", server.base_url)
+def known(server: Server) -> Iterator[None]:
+    fused.options.base_url, fused.options.auth_token = server.base_url, server.token
     yield
+    fused.options.base_url = fused.options.auth_token = None
 
 
 def command(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
