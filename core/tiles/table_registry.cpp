@@ -56,8 +56,9 @@ Result<std::string> accept_table_url(std::string_view given, Role role, std::str
   const auto real = std::filesystem::canonical(std::filesystem::path(given), error);
   if (error || !std::filesystem::is_directory(real, error))
     return fail(ErrorKind::not_found, "the server has no folder '" + shown(given) + "'");
-  const auto [end, rest] = std::ranges::mismatch(std::filesystem::canonical(data, error), real);
-  if (end == std::filesystem::canonical(data, error).end() || !real.has_relative_path())
+  const auto own = std::filesystem::canonical(std::filesystem::path(data), error);
+  const auto apart = std::mismatch(own.begin(), own.end(), real.begin(), real.end());
+  if (apart.first == own.end() || !real.has_relative_path())
     return fail(ErrorKind::invalid_argument,
                 "'" + shown(given) + "' lies in the server's own data folder; use /mount/…");
   return real.string();

@@ -239,3 +239,20 @@ def test_a_chunk_without_geometry_is_in_the_table_and_in_no_box(tmp_path: Path) 
     assert fused.get_chunks_metadata(str(tmp_path)).geometry.isna().all()
     assert len(fused.read_table(tmp_path)) == 50
     assert len(fused.read_table(tmp_path, bounds=(-180, -90, 180, 90))) == 0
+
+
+def test_the_sample_that_we_write_is_as_the_reference_describes(tmp_path: Path) -> None:
+    import base64
+    import io
+
+    import pyarrow.parquet as pq
+
+    from fused import _native
+
+    rows = [("a", 0, (1.0, 2.0, 3.0, 4.0), 0.5, 1.5, 40, 10), ("a", 1, (3.0, 2.0, 5.0, 4.0), 0.5, 1.5, 40, 11)]
+    (tmp_path / "_sample").write_bytes(bytes(_native.sample_bytes(rows)))
+    metadata = pq.read_schema(tmp_path / "_sample").metadata
+    assert metadata[b"fused:format_version"] == b"5"
+    chunks = pq.read_table(io.BytesIO(base64.b64decode(metadata[b"fused:_metadata"]))).to_pandas()
+    assert list(chunks["num_rows"]) == [10, 11] and list(chunks["bbox_maxx"]) == [3.0, 5.0]
+    assert list(fused.get_chunks_metadata(str(tmp_path))["chunk_id"]) == [0, 1]
