@@ -22,7 +22,7 @@ if ! command -v npm >/dev/null; then
   "${as_root[@]}" apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null
 fi
 echo "setup: installing what the pages load"
-npm ci --prefix web --silent --no-progress
+npm ci --prefix web --loglevel=error --no-progress --no-fund --no-audit
 
 if [ ! -x .venv/bin/python ]; then
   echo "setup: creating .venv with $("$python" --version)"
