@@ -18,7 +18,9 @@ RunService::RunService(asio::io_context& io, Pool& pool, RunLog& log, RunTokens&
 
 asio::awaitable<Result<RunOutcome>> RunService::run(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                     RunBegun begun) {
-  if (front_) return front_(std::move(request), std::move(ticket), std::move(begun));
+  // Too deep is refused also where an answer lies ready: what is allowed does not depend on what was asked before.
+  if (front_ && request.recursion <= options_.recursion_max)
+    return front_(std::move(request), std::move(ticket), std::move(begun));
   return execute(std::move(request), std::move(ticket), std::move(begun));
 }
 

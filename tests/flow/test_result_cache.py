@@ -230,6 +230,12 @@ def test_a_function_that_calls_itself_with_equal_parameters_does_not_wait_for_it
     assert get(server, "/api/v1/run/owner@localhost/itself.json").json() == 2
 
 
+def test_a_run_that_is_too_deep_is_refused_also_where_its_answer_lies_ready(server: Server) -> None:
+    code = counting("deep")
+    assert state(run(server, code))[0] == "miss" and state(run(server, code))[0] == "hit"
+    assert run(server, code, **{"Fused-Recursion": "6"}).status_code == 422
+
+
 def test_polled_runs_come_from_the_cache_too(server: Server) -> None:
     code = counting("polled", "return time.time()")
     replies = []
