@@ -260,8 +260,8 @@ Status check_file(const CLI::App& app) {
   const auto names = names_of(app);
   try {
     for (const CLI::ConfigItem& item : app.get_config_formatter()->from_file(file))
-      if (app.get_option_no_throw("--" + item.fullname()) == nullptr && item.fullname() != "++" &&
-          item.fullname() != "--")
+      if (app.get_option_no_throw("--" + item.fullname()) == nullptr && item.name != "++" &&
+          item.name != "--")  // those begin and end a section
         return fail(ErrorKind::invalid_argument,
                     file + ": " + unknown("setting", item.fullname(), nearest(item.fullname(), names), ""));
   } catch (const CLI::Error& error) {
