@@ -180,7 +180,7 @@ Result<ServedFolder::Wanted> ServedFolder::wanted_of(const std::filesystem::path
   std::string name = text_of(udf, "name");
   if (name.empty()) name = is_main ? file.stem().string() : entrypoint;
   json::object function{{"name", name}, {"code", text}, {"headers", read_headers(file, udf, state)}};
-  if (!is_main) function["entrypoint"] = entrypoint;
+  function["entrypoint"] = entrypoint;
   if (const auto* age = udf.if_contains("cache_max_age"); age && !age->is_null()) function["cache_max_age"] = *age;
   return Wanted{FUSED_TRY(function_of_json(function)), is_main ? file.string() : file.string() + '#' + entrypoint};
 }

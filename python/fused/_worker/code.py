@@ -213,6 +213,8 @@ def entry_point(module: types.ModuleType, entrypoint: str | None) -> Any:
     udfs, plain = definitions(module)
     for name in (entrypoint, "udf"):
         value = names.get(name) if name else None
+        if value is sys.modules["fused"].udf:
+            continue  # `from fused import udf`: the decorator is nobody's function
         if value is not None and (is_udf(value) or (callable(value) and not isinstance(value, type))):
             return value
         if name and name == entrypoint and name != "udf":

@@ -311,6 +311,13 @@ def test_a_forked_child_that_returns_has_no_part_in_the_protocol(worker: TestWor
     assert worker.run(code).value == worker.pid
 
 
+def test_the_imported_decorator_is_no_entry_point(shared_worker: TestWorker) -> None:
+    assert shared_worker.run("from fused import udf\n@udf\ndef towns(): return 7\n").value == 7
+    assert shared_worker.run("from fused import udf\n@udf\ndef udf(): return 8\n").value == 8
+    several = shared_worker.run("from fused import udf\n@udf\ndef a(): return 1\n@udf\ndef b(): return 1\n")
+    assert "a, b" in several.header["error"]["message"]
+
+
 def test_describe_tells_the_functions_of_a_text_and_executes_nothing(shared_worker: TestWorker) -> None:
     code = (
         "import os\nfrom fused import udf as anything, udf\nos.environ['LEFT'] = '1'\nAGE = '1h'\n"
