@@ -30,7 +30,7 @@ struct HttpLimits {
   std::size_t inbound_bytes_max = 1UL << 30;      // held by unfinished requests of all connections: then 503
   std::size_t chunk_framing_bytes_max = 1 << 20;  // beside a chunked body's own bytes and 8 for each of them
   std::size_t chunk_header_bytes_max = 16 << 10;  // of one chunk's size line, and of all trailers
-  int requests_in_a_row = 16;                     // of one connection before others have their turn
+  int requests_in_a_row = 4;                      // of one connection before others have their turn
 };
 
 }  // namespace fused

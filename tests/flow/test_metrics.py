@@ -86,6 +86,7 @@ def test_isolation_is_said_from_the_first_moment(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             health = requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=30).json()
             seen.append(health["isolation"])
+            time.sleep(0.01)
         assert all(each["state"] in ("starting", "in force") for each in seen)
         assert seen[-1]["isolation"], seen[-1]
         print(f"asked {len(seen)} times until the first worker had reported")

@@ -28,7 +28,7 @@ def save(server: Server, name: str, code: str) -> None:
 
 def check_timeout(reply: requests.Response) -> None:
     assert reply.status_code == 504, reply.text
-    assert "0.4 s" in reply.text
+    assert "limit of 0.4" in reply.text
     assert metadata_of(reply)["error_type"] == "timeout_error"
 
 
