@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 {
   echo "# Settings"
-  echo "Made from \`fused serve --help\` by \`make docs\`. A flag wins over the environment variable in brackets, the variable over the TOML file of \`--config\` (long names without dashes in front: \`port = 9000\`). An unknown flag, an unknown name in the file and an impossible value stop the start with a message that names them; a variable `FUSED_…` that is no setting is warned about."
+  echo "Made from \`fused serve --help\` by \`make docs\`. A flag wins over the environment variable in brackets, the variable over the TOML file of \`--config\` (long names without dashes in front: \`port = 9000\`). An unknown flag, an unknown name in the file and an impossible value stop the start with a message that names them; a variable \`FUSED_…\` that is no setting is warned about."
   echo
   echo '```'
   COLUMNS=110 python/fused/bin/fused-server --help

@@ -17,7 +17,7 @@ namespace {
 constexpr auto kTick = std::chrono::milliseconds(50);
 constexpr auto kBlankLook =
     std::chrono::milliseconds(500);              // a run that waits for a fork looks again so often, unasked
-constexpr std::size_t kOverloadedPerWorker = 8;  // docs/decisions/0002-runs.md says why
+constexpr std::size_t kOverloadedPerWorker = 5;  // docs/decisions/0002-runs.md says why
 constexpr auto kBlankWait = std::chrono::seconds(60);
 
 std::string seconds_text(std::int64_t milliseconds) {
