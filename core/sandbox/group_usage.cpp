@@ -17,6 +17,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 namespace fused {
 namespace {
@@ -238,21 +239,35 @@ GroupUsage GroupWatch::sample() {
   return last_;
 }
 
-// A process that was waited for hands its count on to its parent, so the sum falls only where nobody waited (SIGCHLD
-// ignored), or for one sample when a process ends between the looks at its parent and at itself.
+// Counts of processes only grow, and one that was waited for hands its count on to the one that waited: what has ended
+// since the last look may come again as growth of another, in this look or (read before it was waited for) in the next.
+// What does not come again was written by a process for which nobody waited, and stays counted.
 std::int64_t GroupWatch::written_bytes(const std::vector<pid_t>& pids) {
-  std::int64_t sum = 0;
+  std::unordered_map<pid_t, std::int64_t> counts;
+  std::int64_t grown = 0;
+  std::int64_t begun = 0;
   for (const auto pid : pids) {
     const auto text = read_small(process_path(pid, "io"));
     const auto at = text.find("\nwrite_bytes: ");
-    if (at != std::string::npos) sum += std::strtoll(text.c_str() + at + 14, nullptr, 10);
+    const auto before = written_of_.find(pid);
+    const bool is_known = before != written_of_.end();
+    const std::int64_t count = at != std::string::npos ? std::strtoll(text.c_str() + at + 14, nullptr, 10)
+                               : is_known              ? before->second
+                                                       : 0;
+    counts[pid] = count;
+    if (is_known)
+      grown += std::max<std::int64_t>(0, count - before->second);
+    else
+      begun += count;
   }
-  if (!written_before_) written_before_ = sum;
-  const std::int64_t now = sum - *written_before_ + written_by_gone_;
-  const bool fell = now < written_;
-  if (fell && written_fell_) written_by_gone_ += written_ - now;
-  written_fell_ = fell && !written_fell_;
-  written_ = std::max(written_, now);
+  std::int64_t ended = 0;
+  for (const auto& [pid, count] : written_of_)
+    if (!counts.contains(pid)) ended += count;
+  written_of_ = std::move(counts);
+  if (!std::exchange(has_looked_, true)) return 0;  // what was there before the run
+  const std::int64_t handed_on = std::min(grown, ended + ended_before_);
+  ended_before_ = std::min(ended, ended + ended_before_ - handed_on);
+  written_ += grown + begun - handed_on;
   return written_;
 }
 

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "base/settings.hpp"
@@ -58,10 +58,10 @@ class GroupWatch {
   std::int64_t shared_bytes_ = 0;
   std::int64_t deleted_bytes_ = 0;  // of open files that have no name any more
   std::int64_t walked_bytes_ = 0;
-  std::optional<std::int64_t> written_before_;  // at the first sample
-  std::int64_t written_ = 0;                    // since then
-  std::int64_t written_by_gone_ = 0;            // of it by processes that nobody waited for
-  bool written_fell_ = false;                   // at the sample before
+  std::unordered_map<pid_t, std::int64_t> written_of_;  // at the last sample
+  std::int64_t ended_before_ = 0;                       // of processes that ended before it, not handed on yet
+  std::int64_t written_ = 0;                            // since the first sample
+  bool has_looked_ = false;
 };
 
 }  // namespace fused

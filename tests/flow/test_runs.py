@@ -50,7 +50,7 @@ def test_an_exception_is_a_422_with_the_users_line_and_class(server: Server) -> 
     reply = run(server, "def helper(x):\n    return 1 / x\n\ndef udf():\n    return helper(0)\n")
     assert reply.status_code == 422
     error = reply.json()
-    assert set(error) == {"error_type", "message", "detail", "request_id"}
+    assert set(error) == {"error_type", "message", "detail", "request_id", "run_id"}
     assert error["error_type"] == "user_error" and "ZeroDivisionError" in error["message"]
     assert "return 1 / x" in error["detail"]
     metadata = metadata_of(reply)

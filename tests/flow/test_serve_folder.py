@@ -67,13 +67,13 @@ SEVERAL = """
 from fused import udf
 
 @udf
-def udf(): return "main"
-
-@udf
 def second(): return "second"
 
 @udf(name="third one")
 def third(): return "third"
+
+@udf
+def udf(): return "main"
 
 def no_endpoint(): return "none"
 """
@@ -99,7 +99,7 @@ def test_what_the_decorator_says_counts_and_headers_are_watched(tmp_path: Path) 
         eventually(server, "third one", "third")
         eventually(server, "first", "main")
         unclear = ask(server, "unclear")
-        assert unclear.status_code == 422 and "first, second, third" in unclear.json()["message"]
+        assert unclear.status_code == 422 and "second, third, first" in unclear.json()["message"]
         (folder / "lib" / "helper.py").write_text("VALUE = 10\n")
         eventually(server, "towns", [5, 2, 10])
         (folder / "beside.py").write_text("VALUE = 20\n")
