@@ -25,7 +25,7 @@ Status Ingest::begin(const std::shared_ptr<arrow::Schema>& wanted) {
         if (const int at = source.schema->GetFieldIndex(field->name()); at >= 0)
           source.schema = source.schema->SetField(at, field).ValueOr(source.schema);
   format_ = std::make_unique<RowFormat>(FUSED_TRY(RowFormat::make(table_.schema)));
-  const MemoryPlan plan = plan_memory(options_.memory_limit, memory_at_start_, options_.threads);
+  const MemoryPlan plan = plan_memory(options_, memory_at_start_);
   auto scratch = FUSED_TRY(Scratch::open(options_.staging, "", options_.scratch_limit));
   store_ = std::make_unique<RowStore>(std::move(scratch), plan.rows_and_keys, plan.keys,
                                       options_.partition.weight != Weight::rows, !options_.dry_run);
@@ -71,7 +71,7 @@ Status Ingest::finish_reading() {
 
 Status Ingest::partition() {
   progress_.begin(Stage::partition, static_cast<std::int64_t>(store_->rows()));
-  const MemoryPlan plan = plan_memory(options_.memory_limit, memory_at_start_, options_.threads);
+  const MemoryPlan plan = plan_memory(options_, memory_at_start_);
   partition_ =
       FUSED_TRY(make_partition(*store_, options_.partition, options_.threads, options_.staging, plan.keys, keys_));
   return {};
@@ -80,7 +80,7 @@ Status Ingest::partition() {
 Status Ingest::write(Target& target) {
   std::unique_ptr<Buckets> buckets;
   if (!store_->in_memory()) {
-    const MemoryPlan plan = plan_memory(options_.memory_limit, memory_at_start_, options_.threads);
+    const MemoryPlan plan = plan_memory(options_, memory_at_start_);
     progress_.begin(Stage::distribute, static_cast<std::int64_t>(store_->rows()));
     buckets = std::make_unique<Buckets>(*store_, partition_, static_cast<std::uint64_t>(plan.bucket));
     FUSED_CHECK(buckets->distribute(options_.threads, plan.spread, true, progress_));

@@ -16,14 +16,17 @@ std::int64_t process_memory() {
   return kib * 1024;
 }
 
-MemoryPlan plan_memory(std::int64_t limit, std::int64_t used, int threads) {
+MemoryPlan plan_memory(const Options& options, std::int64_t used) {
+  const int threads = options.threads;
   constexpr std::int64_t kPerThread = 28 << 20;  // batches being decoded, packed; chunks being encoded
-  const std::int64_t free = std::max<std::int64_t>(limit - used - kPerThread * threads, 64 << 20);
+  const std::int64_t free = options.row_memory
+                                ? *options.row_memory
+                                : std::max<std::int64_t>(options.memory_limit - used - kPerThread * threads, 64 << 20);
   MemoryPlan plan;
   plan.rows_and_keys = free;
   plan.keys = free * 3 / 4;
-  plan.bucket = std::clamp<std::int64_t>(free / (3 * threads), 4 << 20, 32 << 20);
-  plan.spread = std::clamp<std::int64_t>(free / 4, 16 << 20, 64 << 20);
+  plan.bucket = std::clamp<std::int64_t>(free / (3 * threads), 1 << 20, 32 << 20);
+  plan.spread = std::clamp<std::int64_t>(free / 4, 1 << 20, 64 << 20);
   return plan;
 }
 

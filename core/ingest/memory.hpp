@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "ingest/options.hpp"
+
 namespace fused::ingest {
 
 struct MemoryPlan {
@@ -13,6 +15,6 @@ struct MemoryPlan {
 
 // Proportional set size of this process, in bytes.
 std::int64_t process_memory();
-MemoryPlan plan_memory(std::int64_t limit, std::int64_t used, int threads);
+MemoryPlan plan_memory(const Options& options, std::int64_t used);
 
 }  // namespace fused::ingest

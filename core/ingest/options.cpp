@@ -80,6 +80,7 @@ Result<Options> read(const json::object& from) {
   take(from, "staging", options.staging);
   take(from, "output", options.output);
   take(from, "memory_limit", options.memory_limit);
+  take(from, "row_memory", options.row_memory);
   take(from, "scratch_limit", options.scratch_limit);
   take(from, "threads", options.threads);
   options.threads = std::clamp(options.threads, 1, 256);

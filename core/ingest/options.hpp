@@ -31,6 +31,7 @@ struct Options {
   std::string staging;                      // folder in which the table is made; exists
   std::string output;                       // for messages
   std::int64_t memory_limit = 500'000'000;  // bytes of the process
+  std::optional<std::int64_t> row_memory;  // for packed rows and keys between reading and writing; else by memory_limit
   std::int64_t scratch_limit = std::numeric_limits<std::int64_t>::max();
   int threads = 1;
   bool dry_run = false;     // read and partition only

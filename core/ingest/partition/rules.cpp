@@ -41,10 +41,21 @@ Cut cut_of(const Extent& extent, const Limits& limits, const PartitionOptions& o
   }
   // A box without width or height has no ratio.
   if (height > 0 && width > options.max_width_ratio * height)
-    return {Split::x, extent.minx + (extent.maxx - extent.minx) / 2 + 1};
+    return {.split = Split::x, .threshold = extent.minx + (extent.maxx - extent.minx) / 2 + 1, .ratio = true};
   if (width > 0 && height > options.max_height_ratio * width)
-    return {Split::y, extent.miny + (extent.maxy - extent.miny) / 2 + 1};
+    return {.split = Split::y, .threshold = extent.miny + (extent.maxy - extent.miny) / 2 + 1, .ratio = true};
   return {};
+}
+
+bool ratio_cut_helps(const Extent& whole, const Extent& below, const Extent& above, const PartitionOptions& options) {
+  // How far a box is beyond what is allowed: above 1 when it is.
+  const auto excess = [&](const Extent& extent) {
+    const double width = (extent.maxx - extent.minx) * kDegreesPerStepX;
+    const double height = (extent.maxy - extent.miny) * kDegreesPerStepY;
+    if (extent.count <= 1 || width == 0 || height == 0) return 0.0;
+    return std::max(width / (options.max_width_ratio * height), height / (options.max_height_ratio * width));
+  };
+  return std::min(excess(below), excess(above)) < 0.75 * excess(whole);
 }
 
 Result<Rules> rules_of(const PartitionOptions& options, const Extent& all, double& per_file, double& per_chunk) {

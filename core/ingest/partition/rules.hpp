@@ -45,10 +45,15 @@ struct Cut {
   Split split = Split::leaf;
   std::uint32_t threshold = 0;
   bool median = false;
+  bool ratio = false;  // made for the shape alone: kept only if ratio_cut_helps
 };
 
 // Leaf when the part keeps the limits. After a cut that is not a median both sides have keys.
 Cut cut_of(const Extent& extent, const Limits& limits, const PartitionOptions& options);
+
+// Points along a slanted line have the same shape however often they are halved; they would end as a chunk each. So a
+// cut for the ratio is made only where it brings the worse ratio of one side below three quarters of the whole's.
+bool ratio_cut_helps(const Extent& whole, const Extent& below, const Extent& above, const PartitionOptions& options);
 
 // The threshold that parts keys at their middle one: both sides have keys. `least` is the smallest value.
 inline std::uint32_t median_threshold(std::uint32_t middle, std::uint32_t least) {

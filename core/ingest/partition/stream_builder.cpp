@@ -90,10 +90,10 @@ class StreamBuilder {
     }
     auto node = std::make_unique<TreeNode>();
     node->rows = extent.count;
-    node->cut = cut_of(extent, in_file ? rules_.chunk : rules_.file, rules_.options);
+    node->cut = FUSED_TRY(cut(*keys, extent, in_file));
     if (node->cut.split == Split::leaf && !in_file) {
       node->is_file = in_file = true;
-      node->cut = cut_of(extent, rules_.chunk, rules_.options);
+      node->cut = FUSED_TRY(cut(*keys, extent, true));
     }
     if (node->cut.split == Split::leaf) return node;
     if (node->cut.median) node->cut.threshold = FUSED_TRY(median(*keys, node->cut.split, extent));
@@ -116,6 +116,17 @@ class StreamBuilder {
   }
 
  private:
+  Result<Cut> cut(KeyStream& keys, const Extent& extent, bool in_file) const {
+    const Cut found = cut_of(extent, in_file ? rules_.chunk : rules_.file, rules_.options);
+    if (!found.ratio) return found;
+    Extent below, above;
+    FUSED_CHECK(keys.each([&](std::span<const WeightedKey> part) -> Status {
+      for (const WeightedKey& key : part)
+        (value_on(found.split, key.x, key.y, key.row) < found.threshold ? below : above).add(key.x, key.y, 0);
+      return {};
+    }));
+    return ratio_cut_helps(extent, below, above, rules_.options) ? found : Cut{};
+  }
   // The value in the middle, by counting the upper half of its bits and then the lower half.
   Result<std::uint32_t> median(KeyStream& keys, Split axis, const Extent& extent) const {
     std::uint64_t rank = extent.count / 2;

@@ -1,10 +1,12 @@
 // Which chunk a row belongs to: a binary tree of splits. A row's place and number lead to one leaf.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "ingest/keys.hpp"
+#include "ingest/partition/boxes.hpp"
 
 namespace fused::ingest {
 
@@ -30,7 +32,11 @@ struct Partition {
   bool has_keys = false;                               // Chunk::first is true
   double maximum_per_file = 0, maximum_per_chunk = 0;  // as used
 
+  std::shared_ptr<const BoxIndex> boxes;    // instead of the nodes
+  std::vector<std::uint32_t> chunk_of_box;  // empty boxes have none; the last is that of rows without geometry
+
   std::uint32_t chunk_of(std::uint32_t x, std::uint32_t y, std::uint32_t row) const {
+    if (boxes) return chunk_of_box[x == kNowhere ? boxes->size() : boxes->box_of(x, y)];
     const Node* node = nodes.data();
     while (node->split != Split::leaf) {
       const std::uint32_t value = node->split == Split::x ? x : node->split == Split::y ? y : row;

@@ -42,10 +42,10 @@ class TreeBuilder {
     for (const K& key : keys) extent.add(key.x, key.y, weight_in(rules_.options.weight, key));
     auto node = std::make_unique<TreeNode>();
     node->rows = keys.size();
-    node->cut = cut_of(extent, in_file ? rules_.chunk : rules_.file, rules_.options);
+    node->cut = cut(keys, extent, in_file);
     if (node->cut.split == Split::leaf && !in_file) {
       node->is_file = in_file = true;
-      node->cut = cut_of(extent, rules_.chunk, rules_.options);
+      node->cut = cut(keys, extent, true);
     }
     if (node->cut.split == Split::leaf) return node;
     if (node->cut.median) node->cut.threshold = median(keys, node->cut.split, extent);
@@ -64,6 +64,14 @@ class TreeBuilder {
   }
 
  private:
+  Cut cut(std::span<const K> keys, const Extent& extent, bool in_file) const {
+    const Cut found = cut_of(extent, in_file ? rules_.chunk : rules_.file, rules_.options);
+    if (!found.ratio) return found;
+    Extent below, above;
+    for (const K& key : keys)
+      (value_on(found.split, key.x, key.y, key.row) < found.threshold ? below : above).add(key.x, key.y, 0);
+    return ratio_cut_helps(extent, below, above, rules_.options) ? found : Cut{};
+  }
   static std::uint32_t median(std::span<K> keys, Split axis, const Extent& extent) {
     const auto middle = keys.begin() + static_cast<std::ptrdiff_t>(keys.size() / 2);
     const auto value = [axis](const K& key) { return value_on(axis, key.x, key.y, key.row); };

@@ -59,6 +59,23 @@ void choose_geometry(Source& source, const Options& options) {
   source.encoding = Encoding::wkb;
 }
 
+// The type that holds the values of both exactly; null where there is none.
+std::shared_ptr<arrow::DataType> common_type(const std::shared_ptr<arrow::DataType>& a,
+                                             const std::shared_ptr<arrow::DataType>& b) {
+  if (a->Equals(b) || b->id() == arrow::Type::NA) return a;
+  if (a->id() == arrow::Type::NA) return b;
+  const auto kind = [](const arrow::DataType& type) {
+    if (arrow::is_signed_integer(type.id())) return 1;
+    if (arrow::is_unsigned_integer(type.id())) return 2;
+    if (type.id() == arrow::Type::FLOAT || type.id() == arrow::Type::DOUBLE) return 3;
+    if (type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING) return 4;
+    return 0;
+  };
+  if (kind(*a) == 0 || kind(*a) != kind(*b)) return nullptr;
+  if (kind(*a) == 4) return arrow::large_utf8();
+  return a->bit_width() > b->bit_width() ? a : b;
+}
+
 class Union {
  public:
   Union(const Options& options, const std::shared_ptr<arrow::Schema>& wanted) : options_(options), wanted_(wanted) {}
@@ -97,8 +114,10 @@ class Union {
       if (const auto asked = wanted_->GetFieldByName(field.name())) type = asked->type();
     for (std::size_t i = 0; i < fields_.size(); ++i) {
       if (fields_[i]->name() != field.name()) continue;
-      if (fields_[i]->type()->id() == arrow::Type::NA) fields_[i] = fields_[i]->WithType(type);
-      if (type->id() == arrow::Type::NA || fields_[i]->type()->Equals(type)) return {};
+      if (const auto both = common_type(fields_[i]->type(), type)) {
+        fields_[i] = fields_[i]->WithType(both);
+        return {};
+      }
       return fail(ErrorKind::unprocessable, "column '" + field.name() + "' is " + fields_[i]->type()->ToString() +
                                                 " in " + from_[i] + " and " + type->ToString() + " in " + source.name +
                                                 "; give it one type with schema, or leave it out");

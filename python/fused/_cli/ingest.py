@@ -139,18 +139,16 @@ class Bar:
         if total > 0:
             done = min(1.0, rows / total)
             left = f"{(total - rows) / rate:,.0f} s left" if rate > 0 and rows < total else ""
-            text = f"{stage:<10} [{'#' * int(done * 24):<24}] {done:>4.0%}  {rows:>13,} rows  {rate:>11,.0f} rows/s  {left}"
+            bar = "#" * int(done * 24)
+            text = f"{stage:<10} [{bar:<24}] {done:>4.0%}  {rows:>13,} rows  {rate:>11,.0f} rows/s  {left}"
         print(f"\r{text:<100.100}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Ends the line of the stage."""
         if not self.stage:
             return
-        seconds = time.monotonic() - self.began
-        print(
-            f"{chr(13) if self.live else ''}{self.stage:<10} {self.rows:,} rows, {seconds:.2f} s{' ' * 60 if self.live else ''}",
-            file=sys.stderr,
-        )
+        text = f"{self.stage:<10} {self.rows:,} rows, {time.monotonic() - self.began:.2f} s"
+        print(f"\r{text:<100}" if self.live else text, file=sys.stderr)
         self.stage = ""
 
 

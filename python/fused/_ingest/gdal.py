@@ -15,7 +15,7 @@ from fused.models.ingest import GDALOpenConfig
 
 BATCH_ROWS = 32_768
 # Drivers that read what a file names elsewhere: other files, services, addresses.
-SKIPPED = "VRT OGR_VRT WFS OAPIF CSW WMS PLScenes AmigoCloud Carto HTTP NGW".split()
+SKIPPED = ["VRT", "OGR_VRT", "WFS", "OAPIF", "CSW", "WMS", "PLScenes", "AmigoCloud", "Carto", "HTTP", "NGW"]
 # CSV options that the native reader understands; with any other GDAL reads.
 NATIVE_CSV = {"X_POSSIBLE_NAMES", "Y_POSSIBLE_NAMES", "KEEP_GEOM_COLUMNS", "SEPARATOR", "AUTODETECT_TYPE"}
 SEPARATORS = {"COMMA": ",", "SEMICOLON": ";", "TAB": "\t", "SPACE": " ", "PIPE": "|"}
@@ -71,7 +71,7 @@ def open_layer(path: str, config: GDALOpenConfig) -> Iterator[tuple[str, Any, st
             layer=layer,
             use_pyarrow=False,
             batch_size=BATCH_ROWS,
-            **{key: value for key, value in config.open_options.items()},
+            **config.open_options,
         ) as (meta, stream):
             geometry = meta.get("geometry_name") or "wkb_geometry"
             yield name, stream, geometry, meta.get("crs") or "", -1
@@ -97,13 +97,19 @@ def _choose_layer(raw: Any, path: str, config: GDALOpenConfig) -> str | int | No
         raise ValueError(f"{path}: no layer has a geometry; name columns of coordinates with lonlat_cols")
     if len(spatial) == 1:
         return spatial[0]
-    filled = [name for name in spatial if pyogrio.read_info(path, layer=name)["features"] != 0]
+    filled = [name for name in spatial if _features(path, name) != 0]
     if len(filled) == 1:
         return filled[0]
     raise ValueError(
         f"{path}: it has {len(spatial)} layers ({', '.join(map(repr, spatial))}); choose one with "
         "gdal_config={'layer': …}"
     )
+
+
+def _features(path: str, layer: str) -> int:
+    import pyogrio
+
+    return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
 
 
 def _pyogrio() -> Any:

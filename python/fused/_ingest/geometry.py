@@ -31,8 +31,8 @@ def projection(crs: str, name: str) -> Callable[[memoryview, memoryview], None]:
         bad = good & ~(np.isfinite(xs) & np.isfinite(ys))
         if bad.any():
             raise ValueError(
-                f"{int(bad.sum())} positions cannot be projected from {source.name!r} to EPSG:4326; they lie outside of "
-                "where that CRS is defined"
+                f"{int(bad.sum())} positions cannot be projected from {source.name!r} to EPSG:4326; they lie "
+                "outside of where that CRS is defined"
             )
 
     return project
@@ -73,7 +73,6 @@ def subdivider(stop: float) -> Callable[[bytes], list[bytes]]:
     def _areas(part: Any) -> list[Any]:
         if part.geom_type in ("Polygon", "MultiPolygon"):
             return [part]
-        polygons = [each for each in getattr(part, "geoms", []) if each.geom_type in ("Polygon", "MultiPolygon")]
-        return polygons
+        return [each for each in getattr(part, "geoms", []) if each.geom_type in ("Polygon", "MultiPolygon")]
 
     return divide

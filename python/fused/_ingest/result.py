@@ -29,7 +29,8 @@ class IngestResult:
         filled = sorted(said["chunk_rows"])
         verb = "would be written to" if self.dry_run else "written to"
         lines = [
-            f"{said['rows']:,} rows {verb} {self.output or 'a table'}: {said['files']:,} files, {said['chunks']:,} chunks"
+            f"{said['rows']:,} rows {verb} {self.output or 'a table'}: "
+            f"{said['files']:,} files, {said['chunks']:,} chunks"
         ]
         if filled:
             middle = filled[len(filled) // 2]
@@ -42,7 +43,7 @@ class IngestResult:
                 f"the rows did not fit into memory: {said['scratch_bytes'] / 1e6:,.0f} MB of scratch were used"
             )
         counts = {
-            "out_of_bounds": "rows lie outside of the world's bounds and were left out (drop_out_of_bounds=False keeps them)",
+            "out_of_bounds": "rows lie outside of the world's bounds: left out (drop_out_of_bounds=False keeps them)",
             "partly_outside": "rows reach beyond longitude ±180 or latitude ±90",
             "without_geometry": "rows have no geometry, or an empty one: they stand in chunks of their own",
             "subdivided": "geometries were divided",

@@ -27,6 +27,7 @@ def run_ingest(
     threads: int | None = None,
     dry_run: bool = False,
     resume: bool = False,
+    row_memory: int | None = None,
     on_progress: Report | None = None,
 ) -> IngestResult:
     """Makes the table that ``config`` describes. Errors: ``ValueError`` for the input or an option (named in it),
@@ -52,6 +53,8 @@ def run_ingest(
         }
         if scratch_limit is not None:
             options["scratch_limit"] = scratch_limit
+        if row_memory is not None:
+            options["row_memory"] = row_memory
         stages = _Stages(options, config, sources, place, dry_run)
         _watched(stages, on_progress)
         summary = json.loads(stages.native.summary())
@@ -123,7 +126,7 @@ class _Stages:
         from fused import _native
 
         self.config, self.sources, self.place, self.dry_run = config, sources, place, dry_run
-        with _plain_errors():
+        with _PlainErrors():
             self.native = _native.Ingest(json.dumps(options))
 
     def run(self) -> None:
@@ -148,7 +151,6 @@ class _Stages:
 
     def _add_sources(self, stack: ExitStack) -> list[tuple[int, Callable[[int], None]]]:
         streams: list[tuple[int, Callable[[int], None]]] = []
-        index = 0
         if self.sources.frame is not None:
             frame = self.sources.frame
             geometry = frame.geometry.name
@@ -159,7 +161,7 @@ class _Stages:
             self._use_crs(0, "the GeoDataFrame", said)
             return [(0, lambda at: self.native.read_stream(at, None))]
         lonlat = list(self.config.lonlat_cols or ())
-        for file in self.sources.files:
+        for index, file in enumerate(self.sources.files):
             if file.kind in ("parquet", "ipc"):
                 said = self.native.add_file(file.path, file.kind, lonlat, "", ",")
                 self._use_crs(index, file.path, said)
@@ -169,7 +171,6 @@ class _Stages:
                 self.native.add_file(file.path, "csv", columns, "", points.delimiter)
             else:
                 streams.append((index, self._add_layer(index, file.path, stack)))
-            index += 1
         return streams
 
     def _add_layer(self, index: int, path: str, stack: ExitStack) -> Callable[[int], None]:
@@ -220,7 +221,7 @@ def _watched(stages: _Stages, on_progress: Report | None) -> None:
 
     def work() -> None:
         try:
-            with _plain_errors():
+            with _PlainErrors():
                 stages.run()
         except BaseException as error:
             raised.append(error)
@@ -240,7 +241,7 @@ def _watched(stages: _Stages, on_progress: Report | None) -> None:
         raise raised[0]
 
 
-class _plain_errors:  # noqa: N801 - used as a statement
+class _PlainErrors:
     """Errors of the native part as Python has them."""
 
     def __enter__(self) -> None: ...

@@ -125,8 +125,8 @@ class GeospatialPartitionJobStepConfig(PartitionJobStepConfig):
     ) -> IngestResult:
         """Makes the table in this process and gives a summary of it.
 
-        ``settings``: ``memory_limit`` and ``scratch_limit`` in bytes, ``threads``, ``dry_run``, ``resume``,
-        ``on_progress`` (called with stage, rows done and rows in all).
+        ``settings``: ``memory_limit``, ``scratch_limit`` and ``row_memory`` in bytes, ``threads``, ``dry_run``,
+        ``resume``, ``on_progress`` (called with stage, rows done and rows in all).
         """
         from fused._ingest.run import run_ingest
 
