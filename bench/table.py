@@ -77,7 +77,7 @@ def bench_boxes(table: str, boxes: Sequence[tuple[float, float, float, float]]) 
                 f"select * from read_parquet({files!r}) where bbox.xmin <= {box[2]} and bbox.xmax >= {box[0]} "
                 f"and bbox.ymin <= {box[3]} and bbox.ymax >= {box[1]}"
             )
-            return len(connection.execute(query).fetch_arrow_table())
+            return int(connection.execute(query).to_arrow_table().num_rows)
 
         emit(area="box", who="duckdb, boxes only", **measure(by_duckdb, boxes))
     except ImportError:

@@ -8,6 +8,7 @@
 
 #include "base/result.hpp"
 #include "geo/tile.hpp"
+#include "table/page_reader.hpp"
 #include "table/parquet_file.hpp"
 
 namespace fused {
@@ -16,5 +17,10 @@ namespace fused {
 // Exact: rows whose covering lies inside a box are taken without looking at the geometry.
 Result<std::vector<std::int64_t>> rows_that_meet(const arrow::Table& table, const ParquetFile& file,
                                                  std::span<const Box> boxes);
+
+// Of `rows` of a row group, whose covering alone `covering` holds (in their order): those whose box meets one of
+// `boxes`, with what lies shortly between them. Everything when the covering cannot be read.
+RowRanges rows_with_boxes_near(const arrow::Table& covering, const ParquetFile& file, const RowRanges& rows,
+                               std::span<const Box> boxes);
 
 }  // namespace fused

@@ -122,6 +122,14 @@ Result<TablePointer> read_part(const ParquetFile& file, int row_group, const Pla
   RowRanges rows = rows_near(file, row_group, boxes);
   if (boxes.empty()) rows = {{0, file.rows_of(row_group)}};
   if (count_rows(rows) == 0) return empty_like(file, plan);
+  if (!boxes.empty() && file.covering_field() >= 0 && !file.index(row_group)->leaves.empty()) {
+    // The boxes first: they are small, and often whole pages of everything else need not be read then.
+    const int covering[] = {file.covering_field()};
+    auto sides = FUSED_TRY(read_rows(file, row_group, rows, covering, pool, false));
+    sides = FUSED_ARROW_TRY("columns", sides->CombineChunks(pool));
+    rows = rows_with_boxes_near(*sides, file, rows, boxes);
+    if (rows.empty()) return empty_like(file, plan);
+  }
   auto table = FUSED_TRY(read_rows(file, row_group, rows, plan.fields, pool, false));
   table = FUSED_ARROW_TRY("columns", table->CombineChunks(pool));
   if (!where.everything()) {

@@ -134,7 +134,9 @@ def write_table(
                     paging = {"write_page_index": True, "max_rows_per_page": page_rows}
                 if page_bytes:  # pages of the columns do not begin at the same rows then
                     paging = {"write_page_index": True, "data_page_size": page_bytes, "write_batch_size": 32}
-                writer = pq.ParquetWriter(folder / f"{f}.parquet", schema, compression="zstd", **paging)
+                writer = pq.ParquetWriter(
+                    folder / f"{f}.parquet", schema, compression="zstd", use_dictionary=["cls"], **paging
+                )
             writer.write_table(table.cast(schema), row_group_size=max(len(piece), 1))
             rows.append(chunk_row(of_chunk, str(f), c))
         if writer is not None:
