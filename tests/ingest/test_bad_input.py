@@ -7,6 +7,7 @@ import random
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,8 @@ POINTS = int(os.environ.get("FUSED_TEST_DAMAGE", "6"))  # 60 in the long run
 
 
 def refused(path: object, match: str, **options: object) -> None:
-    folder = Path(str(path)).parent / "refused"
+    parent = Path(str(path)).parent
+    folder = (parent if parent.is_dir() else Path(tempfile.mkdtemp())) / "refused"
     folder.mkdir(exist_ok=True)
     with pytest.raises((ValueError, OSError), match=match):
         fused.ingest(path, str(folder / "table"), **options).run_local()  # type: ignore[arg-type]

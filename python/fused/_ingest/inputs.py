@@ -52,10 +52,10 @@ def find_files(given: Any, file_suffix: str | None) -> list[InputFile]:
 def _expand(text: str, suffix: str | None) -> list[str]:
     if text.startswith("file://"):
         text = text.removeprefix("file://")
-    if "://" in text:
-        return _remote(text, suffix)
     if text.startswith("/vsi"):
         raise ValueError(f"{text}: GDAL's virtual file systems are not read; give the file itself")
+    if "://" in text:
+        return _remote(text, suffix)
     path = Path(text)
     if path.is_dir() and path.suffix.lower() not in FOLDER_DATASETS:
         return _folder(path, suffix)
@@ -139,7 +139,29 @@ def _kind(path: str) -> str:
         raise ValueError(f"{path}: VRT files name other files and addresses to read, and are not opened")
     if head.startswith(b"PK\x03\x04"):
         _check_zip(local)
+    if lower.endswith(".shp"):
+        _check_shape(local, head)
     return "gdal"
+
+
+def _check_shape(path: Path, head: bytes) -> None:
+    """A shapefile says how long its parts are; GDAL reads what is missing as empty."""
+    if len(head) < 100 or int.from_bytes(head[:4], "big") != 9994:
+        raise ValueError(f"{path}: it is not a shapefile")
+    says = 2 * int.from_bytes(head[24:28], "big")
+    if says != path.stat().st_size:
+        raise ValueError(f"{path}: it says that it has {says:,} bytes, and has {path.stat().st_size:,}")
+    index, table = path.with_suffix(".shx"), path.with_suffix(".dbf")
+    if not table.exists():
+        return
+    with table.open("rb") as file:
+        start = file.read(12)
+    rows = int.from_bytes(start[4:8], "little")
+    least = int.from_bytes(start[8:10], "little") + rows * int.from_bytes(start[10:12], "little")
+    if len(start) < 12 or table.stat().st_size < least:
+        raise ValueError(f"{table}: it says that it has {least:,} bytes, and has {table.stat().st_size:,}")
+    if index.exists() and (index.stat().st_size - 100) // 8 != rows:
+        raise ValueError(f"{path}: {index.name} has {(index.stat().st_size - 100) // 8:,} rows, {table.name} {rows:,}")
 
 
 def _check_zip(path: Path) -> None:

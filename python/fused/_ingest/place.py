@@ -14,6 +14,12 @@ from typing import Any
 from fused.models.ingest import GeospatialPartitionJobStepConfig
 
 
+def shown(place: str) -> str:
+    """A path, or a URL without what may hold keys: user and query."""
+    scheme, found, rest = place.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if found else place
+
+
 class Place:
     """``target`` is what the native writer gets: a folder, or an s3:// URL."""
 
@@ -50,8 +56,8 @@ class Place:
             except BlockingIOError:
                 raise OSError(f"another ingest into {config.output!r} is running") from None
             place = cls(config, staging)
+            place._clear_or_resume(fingerprint, resume)  # a refusal leaves what a killed ingest has done
             try:
-                place._clear_or_resume(fingerprint, resume)
                 yield place
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -98,7 +104,9 @@ class Place:
         found = system.get_file_info(fs.FileSelector(key, recursive=True, allow_not_found=True))
         names = [each.path for each in found if each.type == fs.FileType.File]
         if names and not self.config.overwrite:
-            raise FileExistsError(f"{self.config.output} is not empty; overwrite=True replaces the table there")
+            raise FileExistsError(
+                f"{shown(str(self.config.output))} is not empty; overwrite=True replaces the table there"
+            )
         self.old_objects = names
         used = {Path(each).name for each in names}
         generation = 0

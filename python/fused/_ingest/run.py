@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from fused._ingest import inputs as found_inputs
-from fused._ingest.place import Place
+from fused._ingest.place import Place, shown
 from fused._ingest.result import IngestResult
 from fused.models.ingest import GeospatialPartitionJobStepConfig
 
@@ -60,7 +60,13 @@ def run_ingest(
         summary = json.loads(stages.native.summary())
         chunks = stages.native.chunks()
     summary["seconds"] = time.monotonic() - began
-    return IngestResult(summary=summary, notes=sources.notes, output=config.output, chunks=chunks, dry_run=dry_run)
+    return IngestResult(
+        summary=summary,
+        notes=sources.notes,
+        output=None if config.output is None else shown(config.output),
+        chunks=chunks,
+        dry_run=dry_run,
+    )
 
 
 class Sources:
