@@ -9,6 +9,9 @@
 
 namespace fused::ingest {
 
+// A path, or a URL without what may hold keys: user and query.
+std::string shown_place(const std::string& path);
+
 // not_found when there is none. Arrow's own reader, safe for use by several threads.
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> open_file(const std::string& path);
 

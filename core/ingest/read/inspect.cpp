@@ -193,7 +193,8 @@ Result<Source> inspect_file(const std::string& path, SourceKind kind, const std:
                             const std::string& geometry, char delimiter) {
   Source source;
   source.kind = kind;
-  source.path = source.name = path;
+  source.path = path;
+  source.name = shown_place(path);
   source.delimiter = delimiter;
   const auto described = [&]() -> Status {
     if (kind == SourceKind::parquet) FUSED_CHECK(describe_parquet(source));
@@ -201,7 +202,7 @@ Result<Source> inspect_file(const std::string& path, SourceKind kind, const std:
     if (kind == SourceKind::csv) FUSED_CHECK(describe_csv(source));
     return find_geometry(source, lonlat, geometry);
   }();
-  if (!described) return std::unexpected(described.error().within(path));
+  if (!described) return std::unexpected(described.error().within(source.name));
   return source;
 }
 

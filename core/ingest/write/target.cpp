@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "ingest/read/files.hpp"
 #include "result/frame.hpp"
 
 namespace fused::ingest {
@@ -129,7 +130,7 @@ std::unique_ptr<Target> folder_target(std::string folder) { return std::make_uni
 
 Result<std::unique_ptr<Target>> object_target(const std::string& url) {
   std::string prefix;
-  auto system = FUSED_ARROW_TRY(url, arrow::fs::FileSystemFromUri(url, &prefix));
+  auto system = FUSED_ARROW_TRY(shown_place(url), arrow::fs::FileSystemFromUri(url, &prefix));
   while (prefix.ends_with('/')) prefix.pop_back();
   return std::make_unique<ObjectTarget>(std::move(system), std::move(prefix));
 }

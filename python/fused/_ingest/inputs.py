@@ -103,14 +103,14 @@ def _remote(url: str, suffix: str | None) -> list[str]:
     info = system.get_file_info(key.rstrip("/"))
     if info.type == fs.FileType.File:
         return [url]
-    bucket_url = plain[: len(plain) - len(plain.removeprefix("s3://").rstrip("/"))]
+    user, at, _ = plain.removeprefix("s3://").rpartition("@")
     found = [
-        f"{bucket_url}{each.path}{rest}"
+        f"s3://{user}{at}{each.path}{rest}"
         for each in system.get_file_info(fs.FileSelector(key.rstrip("/"), recursive=True, allow_not_found=True))
         if each.type == fs.FileType.File and _wanted(Path(each.path), suffix)
     ]
     if not found:
-        raise FileNotFoundError(f"there is nothing at {plain!r}")
+        raise FileNotFoundError(f"there is nothing at 's3://{key}'")
     return sorted(found)
 
 
