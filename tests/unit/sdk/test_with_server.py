@@ -350,9 +350,9 @@ def test_a_wrong_token_is_said_with_what_to_do() -> None:
         fused.api.whoami()
 
 
-def test_github_addresses_say_what_to_do_instead() -> None:
-    with pytest.raises(fused.errors.ServerError, match="clone the repository and load the function from its file"):
-        fused.load("https://github.com/fusedio/udfs/tree/main/public/common")
+def test_a_repository_that_cannot_be_reached_says_what_git_says() -> None:
+    with pytest.raises(fused.errors.SourceError, match=r"git cannot read https://git\.invalid/owner/repo\.git: "):
+        fused.load("https://git.invalid/owner/repo.git")
 
 
 def test_a_format_can_be_asked_for() -> None:
