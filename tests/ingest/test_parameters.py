@@ -302,3 +302,11 @@ def test_pictures(make: Make, tmp_path: Path) -> None:
     made.result.plot(str(tmp_path / "map.png"))
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     assert made.result._repr_html_().count("<rect") == len(made.chunks)
+
+
+def test_every_parameter_stands_in_the_reference() -> None:
+    from inspect import signature
+
+    text = (Path(__file__).resolve().parents[2] / "docs/reference/ingest.md").read_text()
+    missing = [name for name in signature(fused.ingest).parameters if name != "unknown" and f"| `{name}` |" not in text]
+    assert not missing

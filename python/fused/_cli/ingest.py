@@ -56,8 +56,10 @@ def add_parser(verbs: Any) -> None:
 
 
 def _ingest(given: argparse.Namespace) -> int:
+    from fused._ingest import gdal
     from fused._ingest.arguments import ingest
 
+    gdal.lean = True
     if len(given.input) < 2 and not given.dry_run:
         raise ValueError("where does the table go? fused ingest INPUT OUTPUT (or look first with --dry-run)")
     inputs, output = (given.input[:-1], given.input[-1]) if len(given.input) > 1 else (given.input, None)

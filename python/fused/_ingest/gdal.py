@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import fnmatch
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ BATCH_ROWS = 32_768
 SKIPPED = ["VRT", "OGR_VRT", "WFS", "OAPIF", "CSW", "WMS", "PLScenes", "AmigoCloud", "Carto", "HTTP", "NGW"]
 # CSV options that the native reader understands; with any other GDAL reads.
 NATIVE_CSV = {"X_POSSIBLE_NAMES", "Y_POSSIBLE_NAMES", "KEEP_GEOM_COLUMNS", "SEPARATOR", "AUTODETECT_TYPE"}
+# Set by the command, whose process reads streams only: half a second of imports less.
+lean = False
+HEAVY = ("geopandas", "pandas", "shapely")
 SEPARATORS = {"COMMA": ",", "SEMICOLON": ";", "TAB": "\t", "SPACE": " ", "PIPE": "|"}
 
 
@@ -115,9 +119,22 @@ def _features(path: str, layer: str) -> int:
 def _pyogrio() -> Any:
     os.environ.setdefault("GDAL_SKIP", " ".join(SKIPPED))
     os.environ.setdefault("CPL_VSIL_CURL_ALLOWED_EXTENSIONS", "{none}")
-    import pyogrio.raw
+    with _without(HEAVY) if lean and "pyogrio" not in sys.modules else nullcontext():
+        import pyogrio.raw
 
     return pyogrio.raw
+
+
+@contextmanager
+def _without(names: tuple[str, ...]) -> Iterator[None]:
+    """pyogrio takes what it finds of these, and does without what it does not find."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
 
 
 def _errors() -> tuple[type[Exception], ...]:
