@@ -75,6 +75,7 @@ def test_a_waiting_caller_is_told_the_log_folder_and_sees_what_was_printed(url, 
         "import time",
         "@fused.udf",
         "def udf():",
+        f"    mark = '{uuid.uuid4()}'",  # not answered from the cache of the other client's run
         "    print('first', flush=True)",
         "    time.sleep(2.6)",
         "    print('second')",
