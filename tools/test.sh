@@ -7,7 +7,7 @@ failed=0
 export FUSED_TEST_TENTH=1
 if [ "${FUSED_TEST_LONG:-}" = 1 ]; then export FUSED_TEST_TENTH=0; else echo "make test runs a tenth of each long count and 5 s of each fuzz target; make test-long runs them whole"; fi
 
-section() { printf '\n== %s\n' "$1"; }
+section() { printf '\n== %s (after %d min %02d s)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 section "C++ unit tests"
 for program in build/release/*_test; do
@@ -19,7 +19,7 @@ section "layout"
 bash tools/check.sh layout || failed=1
 
 section "Python tests"
-.venv/bin/python -m pytest -q tests --ignore=tests/conformance --ignore=tests/tidy || failed=1
+.venv/bin/python -m pytest -q --durations=15 tests --ignore=tests/conformance --ignore=tests/tidy || failed=1
 
 section "official clients"
 bash tests/conformance/run.sh || failed=1
