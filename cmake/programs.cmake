@@ -43,3 +43,5 @@ endif()
 # Benchmarks in C++, built when asked for: tools/dev log_folders
 add_executable(log_folders EXCLUDE_FROM_ALL bench/log_folders.cpp)
 target_link_libraries(log_folders PRIVATE fused_logs)
+add_executable(cache_index EXCLUDE_FROM_ALL bench/cache_index.cpp)
+target_link_libraries(cache_index PRIVATE fused_cache)

@@ -26,6 +26,7 @@ struct Application::Everything {
   Settings settings;
   Clock clock;
   State state;  // data folder, database, people, functions, tokens
+  std::unique_ptr<HistoryOutbox> outbox;
   std::unique_ptr<RunLog> log;
   std::unique_ptr<Pool> pool;
   std::unique_ptr<Tables> tables;
@@ -78,6 +79,21 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   log_options.retention.disk_share = settings.log_disk_share;
   a.log = FUSED_TRY(RunLog::open(std::move(log_options), a.clock));
 
+  a.outbox =
+      std::make_unique<HistoryOutbox>(outbox_options(settings, *a.state.data), [&a](std::vector<std::string> paths) {
+        asio::co_spawn(
+            a.io,
+            [&a, paths = std::move(paths)]() -> asio::awaitable<void> {
+              const auto note = [&a, paths] { return a.state.functions().history_sent(paths); };
+              const Status noted = co_await a.state.thread.run(note);
+              if (!noted)
+                spdlog::warn("sent history files are sent once more at the next start: {}", noted.error().message);
+            },
+            asio::detached);
+      });
+  if (!settings.s3_endpoint.empty()) a.outbox->add(FUSED_TRY(a.state.functions().unsent_history()));
+  a.state.functions().set_saved([&a](const std::string& path) { a.outbox->add({path}); });
+
   // What runs. The pool starts before the port is bound, so that workers come up meanwhile.
   a.pool = std::make_unique<Pool>(io, pool_options(settings, *a.state.data));
   FUSED_CHECK(a.pool->start());
@@ -118,7 +134,12 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.tables = &a.tables->parts;
   a.parts.sessions = &a.sessions;
   fill_state_parts(a.parts, a.state);
-  a.parts.figures = [&a] { return figures_of(a.state, *a.pool, *a.runs, *a.log); };
+  a.parts.figures = [&a] {
+    ServerFigures figures = figures_of(a.state, *a.pool, *a.runs, *a.log);
+    figures.cache = a.cache->figures();
+    figures.history = a.outbox->figures();
+    return figures;
+  };
   a.parts.health = [&a] { return health_of(a.parts.figures()); };
   a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
   a.runs->set_nested_handler(a.cached->noting(nested_handler(*a.dispatcher)));
@@ -166,6 +187,7 @@ void Application::begin_stop() {
         a.registry->stop();
         a.pool->stop();
         a.tables->service->stop();
+        a.outbox->close();
         a.state.thread.finish();
         a.cache->close();
         a.log->close();

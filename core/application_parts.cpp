@@ -47,6 +47,10 @@ std::vector<std::string> worker_environment(const Settings& settings) {
   for (const char* name :
        {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TZ", "FUSED_DOWNLOAD_PRIVATE"})
     if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + '=' + value);
+  // Whoever starts the server decides whether every function may use his keys of the object store.
+  if (settings.share_s3_keys)
+    for (const char* name : {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"})
+      if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + '=' + value);
   return environment;
 }
 
@@ -228,6 +232,21 @@ NestedHandler nested_handler(Dispatcher& dispatcher) {
   };
 }
 
+HistoryOutboxOptions outbox_options(const Settings& settings, const DataFolder& data) {
+  HistoryOutboxOptions options{.endpoint = settings.s3_endpoint,
+                               .data = std::filesystem::absolute(data.path()),
+                               .sender = {settings.python, "-m", "fused._send_objects"},
+                               .environment = {}};
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    if (!text.starts_with("PYTHONPATH=") && !text.starts_with("AWS_ENDPOINT_URL="))
+      options.environment.emplace_back(text);
+  }
+  options.environment.push_back("PYTHONPATH=" + program_folder().parent_path().parent_path().string());
+  options.environment.push_back("AWS_ENDPOINT_URL=" + settings.s3_endpoint);
+  return options;
+}
+
 ServerFigures figures_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log) {
   struct statvfs disk{};
   ::statvfs(state.data->path().c_str(), &disk);
@@ -236,6 +255,8 @@ ServerFigures figures_of(const State& state, const Pool& pool, const RunService&
           .logs = log.metrics(),
           .read_only = state.data->gate().reason(),
           .functions = state.saved->count(),
+          .cache = {},
+          .history = {},
           .disk_free_bytes = static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize),
           .disk_size_bytes = static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize),
           .disk_free_inodes = static_cast<std::int64_t>(disk.f_favail)};
@@ -275,6 +296,26 @@ json::object health_of(const ServerFigures& f) {
           {"disk", json::object{{"free_bytes", f.disk_free_bytes},
                                 {"size_bytes", f.disk_size_bytes},
                                 {"free_inodes", f.disk_free_inodes}}},
+          {"cache", json::object{{"hits", f.cache.hits},
+                                 {"stale", f.cache.stale},
+                                 {"joined", f.cache.joined},
+                                 {"misses", f.cache.misses},
+                                 {"stored", f.cache.stored},
+                                 {"not_stored", f.cache.not_stored},
+                                 {"entries", f.cache.disk.entries},
+                                 {"bytes", f.cache.disk.bytes},
+                                 {"limit_bytes", f.cache.limit_bytes},
+                                 {"memory_entries", f.cache.memory_entries},
+                                 {"memory_bytes", f.cache.memory_bytes},
+                                 {"evictions", f.cache.disk.evicted},
+                                 {"compactions", f.cache.disk.compacted},
+                                 {"damaged", f.cache.disk.damaged},
+                                 {"trouble", f.cache.trouble}}},
+          {"history", json::object{{"object_store", f.history.endpoint},
+                                   {"backlog", f.history.backlog},
+                                   {"sent", f.history.sent},
+                                   {"failed", f.history.failed},
+                                   {"trouble", f.history.trouble}}},
           {"functions", f.functions},
           {"sqlite_version", std::string(Database::sqlite_version())}};
 }

@@ -11,6 +11,7 @@
 #include "auth/run_tokens.hpp"
 #include "auth/share_tokens.hpp"
 #include "functions/function_store.hpp"
+#include "functions/history_outbox.hpp"
 #include "http/dispatcher.hpp"
 #include "http/endpoints/run.hpp"
 #include "http/endpoints/state_parts.hpp"
@@ -52,6 +53,8 @@ PoolOptions pool_options(const Settings& settings, const DataFolder& data);
 FunctionFinder function_finder(State& state);
 void fill_state_parts(Parts& parts, State& state);
 NestedHandler nested_handler(Dispatcher& dispatcher);
+HistoryOutboxOptions outbox_options(const Settings& settings, const DataFolder& data);
+// Without those of cache and history.
 ServerFigures figures_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log);
 boost::json::object health_of(const ServerFigures& figures);
 ResultCacheOptions cache_options(const Settings& settings, const DataFolder& data);

@@ -129,10 +129,17 @@ void add_workers(CLI::App& app, Settings& s) {
       ->group(group);
   app.add_option(
          "--s3-endpoint", s.s3_endpoint,
-         "Object store (http[s]://host[:port]) that functions reach by s3://: set as AWS_ENDPOINT_URL for them; "
-         "the server itself keeps everything in DIR")
+         "Object store (http[s]://host[:port]) that functions reach by s3://: set as AWS_ENDPOINT_URL for them. The "
+         "server keeps everything in DIR and sends the history of saves there, with the keys of its own environment "
+         "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)")
       ->envname("FUSED_S3_ENDPOINT")
       ->check(kHttpAddress)
+      ->group(group);
+  app.add_flag(
+         "--share-s3-keys", s.share_s3_keys,
+         "Every function has those keys (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION) "
+         "in its environment; without it functions sign nothing but what they have keys of their own for")
+      ->envname("FUSED_SHARE_S3_KEYS")
       ->group(group);
   app.add_option("--python", s.python, "Python interpreter of the workers")->envname("FUSED_PYTHON")->group(group);
 }

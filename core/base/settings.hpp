@@ -34,7 +34,8 @@ struct Settings {
   std::int64_t worker_growth_bytes = 1LL << 30;  // or when its memory has grown by so much
   RunLimits limits;
   int recursion_max = 5;
-  std::string s3_endpoint;  // object store that libraries inside functions use for s3://; empty: the one of their own
+  std::string s3_endpoint;     // object store behind s3://, for libraries inside functions and for history files
+  bool share_s3_keys = false;  // functions have the keys of the server's environment for it
 
   std::int64_t header_bytes_max = 32 << 10;
   std::int64_t uri_bytes_max = 12 << 20;  // 10 MiB parameters must be refused by name, not by a broken connection

@@ -55,6 +55,7 @@ Result<CodeDescription> CodeDescription::of_json(std::string_view text) {
   out.sees_caller = !sees || !sees->is_bool() || sees->get_bool();
   out.cache_max_age_seconds = seconds_of(object, "cache_max_age");
   out.stale_while_revalidate_seconds = seconds_of(object, "stale_while_revalidate");
+  out.cache_errors_seconds = seconds_of(object, "cache_errors");
   return out;
 }
 
@@ -64,6 +65,7 @@ std::string CodeDescription::json() const {
     for (auto& item : signature.json()) out[item.key()] = item.value();
   if (cache_max_age_seconds) out["cache_max_age"] = *cache_max_age_seconds;
   if (stale_while_revalidate_seconds) out["stale_while_revalidate"] = *stale_while_revalidate_seconds;
+  if (cache_errors_seconds) out["cache_errors"] = *cache_errors_seconds;
   return json::serialize(out);
 }
 

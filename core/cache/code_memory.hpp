@@ -19,9 +19,10 @@ struct CodeDescription {
   bool sees_caller = false;                           // the text names `context`: who asks is part of the key
   std::optional<std::int64_t> cache_max_age_seconds;  // of the decorator
   std::optional<std::int64_t> stale_while_revalidate_seconds;
+  std::optional<std::int64_t> cache_errors_seconds;  // how long a failure is answered again; none: not at all
 
   // From a worker's answer: {"tree": 64 digits, "parameters", "rest", "sees_caller", "cache_max_age",
-  // "stale_while_revalidate"}. internal for another form.
+  // "stale_while_revalidate", "cache_errors"}. internal for another form.
   static Result<CodeDescription> of_json(std::string_view text);
   std::string json() const;
 };

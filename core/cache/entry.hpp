@@ -55,7 +55,7 @@ struct CacheEntry {
 using SharedCacheEntry = std::shared_ptr<const CacheEntry>;
 
 inline constexpr std::size_t kRecordHeadBytes = 128;
-inline constexpr std::uint32_t kMetaBytesMax = 1 << 20;
+inline constexpr std::uint32_t kMetaBytesMax = 4 << 20;
 inline constexpr std::uint64_t kBodyBytesMax = 1ull << 40;
 inline constexpr std::uint32_t kBodyInFile = 1;  // flags
 inline constexpr std::uint32_t kGroupMark = 2;   // results of the group (function or tile) before it are gone

@@ -17,16 +17,16 @@ namespace {
 
 constexpr auto kTidyEvery = std::chrono::seconds(5);
 constexpr auto kFlushHitsEvery = std::chrono::milliseconds(200);
-constexpr auto kPauseAfterTrouble = std::chrono::seconds(10);
 constexpr std::size_t kRecentFunctions = 4'096;
 constexpr std::size_t kRecentKeys = 8;
 constexpr std::size_t kEntryOverheadBytes = 1'024;
+constexpr std::size_t kFileUseBytes = 160;  // of memory, about
 constexpr std::uint64_t kCodeLogBytesMax = 64 << 20;
 
 std::size_t weight_of(const CacheEntry& entry, bool mapped) {
   // A mapped body is the kernel's to keep or drop; what it costs us is its place in the table of mappings.
   const std::size_t body = mapped ? entry.body.view.size() / 8 : entry.body.view.size();
-  return kEntryOverheadBytes + entry.metadata.size() + body;
+  return kEntryOverheadBytes + entry.metadata.size() + entry.files.size() * kFileUseBytes + body;
 }
 
 }  // namespace
@@ -93,6 +93,13 @@ asio::awaitable<SharedCacheEntry> ResultCache::find(const Digest& key) {
   co_return entry;
 }
 
+asio::awaitable<std::string> ResultCache::ask_reader(std::function<std::string()> work) {
+  auto done = std::make_shared<Completion<std::string>>();
+  asio::post(reader_,
+             [this, work = std::move(work), done] { asio::post(io_, [done, said = work()] { done->set(said); }); });
+  co_return co_await done->wait();
+}
+
 void ResultCache::put(SharedCacheEntry entry) {
   remember(entry->key);
   memory_.put(entry, weight_of(*entry, false));
@@ -146,8 +153,12 @@ ResultCacheFigures ResultCache::figures() const {
   if (disk_) figures.disk = disk_->figures();
   figures.memory_entries = memory_.size();
   figures.memory_bytes = memory_.bytes();
-  figures.hits = hits_;
-  figures.misses = misses_;
+  figures.limit_bytes = options_.disk.bytes_max;
+  const auto answers = [this](CacheAnswer answer) { return answers_[static_cast<std::size_t>(answer)]; };
+  figures.hits = answers(CacheAnswer::hit);
+  figures.stale = answers(CacheAnswer::stale);
+  figures.joined = answers(CacheAnswer::joined);
+  figures.misses = answers(CacheAnswer::miss);
   const std::lock_guard lock(mutex_);
   figures.stored = stored_;
   figures.not_stored = not_stored_;
@@ -231,7 +242,7 @@ void ResultCache::say(const Status& done) {
   if (trouble_.empty())
     spdlog::warn("results are answered and not stored, until this is mended: {}", done.error().message);
   trouble_ = done.error().message;
-  paused_until_ = std::chrono::steady_clock::now() + kPauseAfterTrouble;
+  paused_until_ = std::chrono::steady_clock::now() + options_.pause_after_trouble;
 }
 
 Status ResultCache::append_code(const std::string& record) {

@@ -1,6 +1,7 @@
 // The result cache of a server: memory before segments, one thread that writes, one that reads large bodies. Never an
 // error to its caller: what cannot be stored is computed again, and the server's log says so once.
 #pragma once
+#include <array>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -23,13 +24,21 @@ struct ResultCacheOptions {
   std::size_t memory_bytes = 128 << 20;      // of small entries
   std::size_t waiting_bytes_max = 64 << 20;  // entries that wait for the disk; beyond it they are not stored
   int hit_days_kept = 90;
+  std::chrono::milliseconds pause_after_trouble{10'000};  // before the disk is tried again
 };
+
+// How a request was answered: from an entry, from one that is older than allowed, by a run of somebody else, by its
+// own.
+enum class CacheAnswer { hit, stale, joined, miss };
 
 struct ResultCacheFigures {
   SegmentFigures disk;
+  std::int64_t limit_bytes = 0;  // of disk
   std::size_t memory_entries = 0;
   std::size_t memory_bytes = 0;
   std::uint64_t hits = 0;
+  std::uint64_t stale = 0;
+  std::uint64_t joined = 0;
   std::uint64_t misses = 0;
   std::uint64_t stored = 0;
   std::uint64_t not_stored = 0;  // the disk was full, read-only or too slow
@@ -53,7 +62,9 @@ class ResultCache {
   void remember(const CacheKey& key);
   // Times `group` was forgotten: a run that began before does not store what it found.
   std::uint64_t generation(std::uint32_t group) const;
-  void count(bool hit) { ++(hit ? hits_ : misses_); }
+  void count(CacheAnswer answer) { ++answers_[static_cast<std::size_t>(answer)]; }
+  // `work` on the thread that may wait for the disk.
+  boost::asio::awaitable<std::string> ask_reader(std::function<std::string()> work);
 
   CodeMemory& codes() { return *codes_; }
   HitLog& hit_log() { return *hit_log_; }
@@ -81,7 +92,7 @@ class ResultCache {
   std::unordered_map<std::uint32_t, std::deque<CacheKey>> recent_;
   std::unordered_map<std::uint32_t, std::uint64_t> generations_;
   std::uint64_t generation_ = 0;
-  std::uint64_t hits_ = 0, misses_ = 0;
+  std::array<std::uint64_t, 4> answers_{};
 
   struct Task {
     std::size_t bytes;

@@ -174,12 +174,14 @@ Result<SharedSaved> FunctionStore::write(SavedFunction function, std::int64_t nu
                       " message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                       {function.revision, function.id, number, function.slug, function.source->code_hash, saved_by,
                        function.updated_at, path, message}));
+    FUSED_CHECK(database_.run("INSERT INTO history_outbox (path) VALUES (?)", {path}));
     return {};
   });
   if (!indexed) {
     (void)data_.files().remove(data_.gate(), path);
     return std::unexpected(indexed.error().within("cannot save '" + function.slug + "'"));
   }
+  if (saved_) saved_(path);
   auto kept = std::make_shared<const SavedFunction>(std::move(function));
   keep(kept);
   return kept;
@@ -217,6 +219,20 @@ void FunctionStore::forget_name(const SavedFunction& function) {
   const auto [begin, end] = by_slug_.equal_range(function.slug);
   const auto found = std::find_if(begin, end, [&](const auto& named) { return named.second->id == function.id; });
   if (found != end) by_slug_.erase(found);
+}
+
+Result<std::vector<std::string>> FunctionStore::unsent_history() {
+  std::vector<std::string> paths;
+  FUSED_CHECK(database_.query("SELECT path FROM history_outbox ORDER BY path", {},
+                              [&](const Row& row) { paths.push_back(row.text(0)); }));
+  return paths;
+}
+
+Status FunctionStore::history_sent(const std::vector<std::string>& paths) {
+  return database_.transaction([&]() -> Status {
+    for (const auto& path : paths) FUSED_CHECK(database_.run("DELETE FROM history_outbox WHERE path = ?", {path}));
+    return {};
+  });
 }
 
 Status FunctionStore::remove(std::string_view id) {

@@ -6,6 +6,7 @@
 // they return. put_folder_function and remove_folder_function: any one thread.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -109,6 +110,11 @@ class FunctionStore {
   // What saves one again as the newest (save_over): its function's name and settings stay as they are now.
   Result<FunctionDraft> revision_draft(std::string_view function_id, std::string_view id_or_number);
 
+  // History files that are not in the object store yet (history_outbox.hpp), relative to DIR.
+  Result<std::vector<std::string>> unsent_history();
+  Status history_sent(const std::vector<std::string>& paths);
+  void set_saved(std::function<void(const std::string& path)> saved) { saved_ = std::move(saved); }
+
   // Null when there is none. A function of a folder goes before a saved one of the same name.
   SharedSaved by_id(std::string_view id) const;
   SharedSaved by_email(std::string_view email, std::string_view collection, std::string_view slug) const;
@@ -140,7 +146,8 @@ class FunctionStore {
   Database& database_;
   const DataFolder& data_;
   const Clock& clock_;
-  mutable std::shared_mutex mutex_;  // of everything below
+  std::function<void(const std::string&)> saved_;  // told the history file of each save
+  mutable std::shared_mutex mutex_;                // of everything below
   std::map<std::string, SharedSaved, std::less<>> by_id_;
   std::multimap<std::string, SharedSaved, std::less<>> by_slug_;
 };

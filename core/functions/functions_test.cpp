@@ -127,6 +127,26 @@ TEST_F(Functions, a_save_over_keeps_the_id_may_rename_and_makes_a_revision) {
   EXPECT_EQ(revisions[1].slug, "a");
 }
 
+TEST_F(Functions, a_history_file_waits_for_the_object_store_until_it_was_sent_also_over_a_restart_and_a_removal) {
+  std::vector<std::string> told;
+  std::string id;
+  {
+    Server server(root);
+    server.functions.set_saved([&](const std::string& path) { told.push_back(path); });
+    id = (*server.functions.save_new(kMember, draft("a", "one"), kMember.email))->id;
+    ASSERT_TRUE(server.functions.save_over(id, draft("a", "two"), kMember.email));
+    ASSERT_TRUE(server.functions.save_over(id, draft("a", "three"), kMember.email));
+    EXPECT_EQ(told.size(), 3u);
+    for (const auto& path : told) EXPECT_TRUE(std::filesystem::exists(root / path)) << path;
+    ASSERT_TRUE(server.functions.history_sent({told.at(1)}));
+    ASSERT_TRUE(server.functions.remove(id));
+  }
+  Server server(root);
+  std::vector<std::string> expected{told.at(0), told.at(2)};
+  std::ranges::sort(expected);
+  EXPECT_EQ(*server.functions.unsent_history(), expected);
+}
+
 TEST_F(Functions, every_save_writes_the_seeds_history_file) {
   Server server(root);
   const auto first = *server.functions.save_new(kMember, draft("a", "one"), "ann@example.org");

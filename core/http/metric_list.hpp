@@ -79,6 +79,26 @@ inline constexpr MetricName kLogLimitInodes{"fused_log_limit_inodes", gauge,
                                             "Files and folders that run folders may take"};
 inline constexpr MetricName kLogCpu{"fused_log_folder_cpu_seconds_total", counter,
                                     "Processor time of the thread that makes run folders"};
+inline constexpr MetricName kCacheAnswers{
+    "fused_cache_answers_total", counter,
+    "Runs asked of the result cache, by how they were answered: hit, stale, joined (somebody else's run), miss"};
+inline constexpr MetricName kCacheStored{"fused_cache_writes_total", counter,
+                                         "Entries and marks for the disk, by outcome: stored or given_up"};
+inline constexpr MetricName kCacheEntries{"fused_cache_entries", gauge, "Results that are kept, by place"};
+inline constexpr MetricName kCacheBytes{"fused_cache_bytes", gauge, "Bytes of results that are kept, by place"};
+inline constexpr MetricName kCacheLimitBytes{"fused_cache_limit_bytes", gauge, "Disk that results may take"};
+inline constexpr MetricName kCacheEvictions{"fused_cache_evictions_total", counter,
+                                            "Results given up on disk because others were worth more"};
+inline constexpr MetricName kCacheCompactions{"fused_cache_compactions_total", counter,
+                                              "Segments that were written anew without what was gone"};
+inline constexpr MetricName kCacheDamaged{"fused_cache_damaged_total", counter,
+                                          "Results on disk that did not prove whole and were not answered"};
+inline constexpr MetricName kCacheTrouble{"fused_cache_not_storing", gauge,
+                                          "1 while results cannot be stored (/health says why); else 0"};
+inline constexpr MetricName kHistoryBacklog{"fused_history_backlog_objects", gauge,
+                                            "History files that are not in the object store yet"};
+inline constexpr MetricName kHistorySent{"fused_history_sent_total", counter,
+                                         "History files that the object store has taken"};
 
 }  // namespace metric
 }  // namespace fused

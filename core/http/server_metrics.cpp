@@ -64,6 +64,23 @@ void add_logs(Families& all, const RunLogMetrics& logs) {
   all.add(metric::kLogCpu, logs.folder_cpu_seconds);
 }
 
+void add_cache(Families& all, const ResultCacheFigures& cache) {
+  all.add(metric::kCacheAnswers, "answer",
+          {{"hit", number(cache.hits)},
+           {"stale", number(cache.stale)},
+           {"joined", number(cache.joined)},
+           {"miss", number(cache.misses)}});
+  all.add(metric::kCacheStored, "outcome", {{"stored", number(cache.stored)}, {"given_up", number(cache.not_stored)}});
+  all.add(metric::kCacheEntries, "place",
+          {{"disk", number(cache.disk.entries)}, {"memory", number(cache.memory_entries)}});
+  all.add(metric::kCacheBytes, "place", {{"disk", number(cache.disk.bytes)}, {"memory", number(cache.memory_bytes)}});
+  all.add(metric::kCacheLimitBytes, cache.limit_bytes);
+  all.add(metric::kCacheEvictions, cache.disk.evicted);
+  all.add(metric::kCacheCompactions, cache.disk.compacted);
+  all.add(metric::kCacheDamaged, cache.disk.damaged);
+  all.add(metric::kCacheTrouble, cache.trouble.empty() ? 0 : 1);
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
@@ -82,6 +99,9 @@ std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
   all.add(metric::kDiskFree, f.disk_free_bytes);
   all.add(metric::kDiskFreeInodes, f.disk_free_inodes);
   add_logs(all, f.logs);
+  add_cache(all, f.cache);
+  all.add(metric::kHistoryBacklog, f.history.backlog);
+  all.add(metric::kHistorySent, f.history.sent);
   return all.take();
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "cache/result_cache.hpp"
+#include "functions/history_outbox.hpp"
 #include "logs/run_log.hpp"
 #include "run/run_service.hpp"
 #include "worker/pool.hpp"
@@ -18,6 +20,8 @@ struct ServerFigures {
   RunLogMetrics logs;
   std::string read_only;  // why, or ""
   std::size_t functions = 0;
+  ResultCacheFigures cache;
+  HistoryOutboxFigures history;
   std::int64_t disk_free_bytes = 0, disk_size_bytes = 0, disk_free_inodes = 0;
 };
 

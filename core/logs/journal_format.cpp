@@ -55,6 +55,7 @@ enum class Tag : std::uint16_t {
   tile,
   environment,
   files_json,
+  functions_json,
   code_key = 64,
   code_name,
   code_entrypoint,
@@ -200,6 +201,8 @@ void encode_run(std::string& out, const JournalKey& key, const RunRecord& record
   append_field(out, Tag::tile, record.tile);
   append_field(out, Tag::environment, record.environment);
   if (record.files_json.size() <= kLoggedFilesBytesMax) append_field(out, Tag::files_json, record.files_json);
+  if (record.functions_json.size() <= kLoggedFilesBytesMax)
+    append_field(out, Tag::functions_json, record.functions_json);
   append_field(out, Tag::peak_memory_bytes, record.peak_memory_bytes);
   append_field(out, Tag::format, record.format);
   append_field(out, Tag::result_bytes, record.result_bytes);
@@ -278,6 +281,7 @@ Result<JournalRun> decode_run(std::string_view payload) {
       case Tag::tile: record.tile = bytes; break;
       case Tag::environment: record.environment = bytes; break;
       case Tag::files_json: record.files_json = bytes; break;
+      case Tag::functions_json: record.functions_json = bytes; break;
       case Tag::peak_memory_bytes: read_number(bytes, record.peak_memory_bytes); break;
       case Tag::format: record.format = bytes; break;
       case Tag::result_bytes: read_number(bytes, record.result_bytes); break;

@@ -84,6 +84,7 @@ std::string metadata_json(const JournalRun& run) {
   json.text_or_null("tile", record.tile);
   json.text_or_null("environment", record.environment);
   if (!record.files_json.empty()) json.foreign("files", record.files_json, boost::json::kind::array);
+  if (!record.functions_json.empty()) json.foreign("functions", record.functions_json, boost::json::kind::array);
   json.number("peak_memory_bytes", record.peak_memory_bytes);
   json.text_or_null("error_class", record.error_class);
   json.text_or_null("error_message", record.error_message);

@@ -27,11 +27,12 @@ struct RunRecord {
   std::int64_t peak_memory_bytes = 0;
   std::string format;  // of the result
   std::int64_t result_bytes = 0;
-  std::string result_sha256;  // of its bytes, hexadecimal; "" where there is no result
-  std::string tile;           // "z/x/y", else ""
-  std::string environment;    // digest of interpreter and packages, hexadecimal; "" where nobody looked
-  std::string files_json;     // a JSON array of {"path","size","mtime_ns"}: what it said it read; "": nothing
-  std::string error_class;    // of a failed run
+  std::string result_sha256;   // of its bytes, hexadecimal; "" where there is no result
+  std::string tile;            // "z/x/y", else ""
+  std::string environment;     // digest of interpreter and packages, hexadecimal; "" where nobody looked
+  std::string files_json;      // a JSON array of {"path","size","mtime_ns"}: what it said it read; "": nothing
+  std::string functions_json;  // a JSON array of {"id","revision"}: saved functions that it loaded or ran; "": none
+  std::string error_class;     // of a failed run
   std::string error_message;
   std::shared_ptr<const std::string> code;
   std::shared_ptr<const std::string> headers_json;  // a JSON array of {"module_name","source_code"}; null: []

@@ -5,6 +5,8 @@
 #include <boost/asio/detached.hpp>
 
 #include "base/ids.hpp"
+#include "run/cached_run_age.hpp"
+#include "run/cached_run_failure.hpp"
 #include "run/cached_run_key.hpp"
 
 namespace fused {
@@ -12,7 +14,7 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::string_view kSawCaller = "it looked at fused.context";  // as fused/context.py says it
-constexpr std::int64_t kFutureSecondsMax = 86'400;  // an entry that is said to be so much younger than now is none
+constexpr std::size_t kFilesOnLoopMax = 64;                            // more are looked at by the thread that may wait
 
 bool is_crash(const Result<RunOutcome>& outcome) {
   return outcome && (outcome->outcome == "crashed" || outcome->outcome == "no_result");
@@ -52,6 +54,11 @@ std::string header_text(std::string_view text) {
   return out;
 }
 
+std::string with_not_stored(const std::string& why, const RunOutcome& outcome) {
+  if (outcome.not_stored.empty()) return why;
+  return why + "; not stored: " + outcome.not_stored;
+}
+
 void say(RunOutcome& outcome, std::string_view state, std::int64_t age_seconds, const std::string& revision,
          const std::string& why) {
   auto& headers = outcome.cache_headers;
@@ -76,6 +83,10 @@ CachedRuns::CachedRuns(asio::io_context& io, RunService& runs, Pool& pool, Resul
       options_(options),
       flights_(io, is_crash),
       descriptions_(io, [](const SharedDescription&) { return false; }) {
+  runs_.set_functions_used([this](const std::string& run_id) {
+    const auto found = uses_.find(run_id);
+    return found == uses_.end() ? std::string() : functions_json(found->second);
+  });
   runs_.set_front([this](RunRequest request, std::shared_ptr<RunTicket> ticket, RunBegun begun) {
     return run(std::move(request), std::move(ticket), std::move(begun));
   });
@@ -103,6 +114,7 @@ asio::awaitable<CachedRuns::Plan> CachedRuns::plan(const RunRequest& request) {
   }
   plan.on = true;
   plan.sees_caller = code->sees_caller;
+  plan.error_seconds = std::min(code->cache_errors_seconds.value_or(0), kCacheErrorsSecondsMax);
   plan.key = key_of(request, *code, environment_.current());
   if (request.tile) {
     plan.stale_seconds = code->stale_while_revalidate_seconds.value_or(0);
@@ -130,33 +142,39 @@ asio::awaitable<CachedRuns::Found> CachedRuns::look(const RunRequest& request, c
     co_return found;
   }
   const CacheEntry& entry = *found.entry;
-  const std::int64_t age = (cache_.now_ms() - entry.created_ms) / 1000;
-  found.age_seconds = std::max<std::int64_t>(0, age);  // the clock was set back
-  if (std::string changed = use_check_.changed(entry.functions, entry.files); !changed.empty()) {
-    found.why = {std::move(changed)};
+  const bool failed = entry.content_type == kFailureType;
+  const ResultAge age =
+      failed ? result_age(entry.created_ms, cache_.now_ms(), std::min(plan.error_seconds, plan.max_age_seconds), 0)
+             : result_age(entry.created_ms, cache_.now_ms(), plan.max_age_seconds, plan.stale_seconds);
+  found.age_seconds = age.seconds;
+  if (std::string why = co_await changed(entry.functions, entry.files); !why.empty()) {
+    found.why = {std::move(why)};
     co_return found;
   }
-  if (age < -kFutureSecondsMax) {
-    found.why = {"from the future"};
-    co_return found;
-  }
-  found.is_fresh = found.age_seconds < plan.max_age_seconds;
-  if (found.is_fresh) co_return found;
-  found.is_stale = found.age_seconds < plan.max_age_seconds + plan.stale_seconds;
-  found.why = {"expired"};
+  found.is_fresh = age.is_fresh;
+  found.is_stale = age.is_stale;
+  if (!age.is_fresh) found.why = {age.is_future ? "from the future" : failed ? "it failed the last time" : "expired"};
   co_return found;
+}
+
+asio::awaitable<std::string> CachedRuns::changed(const std::vector<FunctionUse>& functions,
+                                                 const std::vector<FileUse>& files) {
+  if (std::string why = use_check_.changed(functions); !why.empty()) co_return why;
+  if (files.size() <= kFilesOnLoopMax) co_return use_check_.changed(files);
+  const auto look = [this, files] { return use_check_.changed(files); };
+  co_return co_await cache_.ask_reader(look);
 }
 
 CachedRuns::Outcome CachedRuns::answer(const RunRequest& request, const Found& found, bool stale) {
   const CacheEntry& entry = *found.entry;
-  cache_.count(true);
+  cache_.count(stale ? CacheAnswer::stale : CacheAnswer::hit);
   cache_.remember(entry.key);
   RunOutcome outcome;
   outcome.status = entry.status;
   outcome.content_type = entry.content_type;
   outcome.format = entry.format;
   outcome.headers = entry.headers;
-  outcome.body = entry.body;
+  if (entry.content_type != kFailureType || !restore_failure(entry.body.view, outcome)) outcome.body = entry.body;
   outcome.metadata = entry.metadata;
   outcome.note = entry.note;
   outcome.run_id = request.run_id;
@@ -171,7 +189,12 @@ CachedRuns::Outcome CachedRuns::answer(const RunRequest& request, const Found& f
                         .cached_from = entry.run_id,
                         .state = stale ? "stale" : "hit",
                         .by_share_token = request.actor.kind == ActorKind::share_token});
-  note_for_parent(request, {entry.functions, entry.files, {}});
+  if (request.actor.kind == ActorKind::run) {
+    RunUses uses;
+    for (const auto& use : entry.functions) uses.add(use);
+    for (const auto& use : entry.files) uses.add(use);
+    note_for_parent(request, uses);
+  }
   return outcome;
 }
 
@@ -191,7 +214,6 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::run(RunRequest request, std::sh
     refresh(request, plan);
     co_return answer(request, found, true);
   }
-  cache_.count(false);
   if (request.cache.reset) cache_.forget(plan.key.digest);
   co_return co_await miss(std::move(request), plan, found.why, std::move(ticket), std::move(begun));
 }
@@ -202,8 +224,9 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::miss(RunRequest request, Plan p
   const std::string run_id = request.run_id, revision = request.function->revision, reasons = joined(why);
   const Digest key = plan.key.digest;
   if (!flights_.may_join(key, inside)) {
+    cache_.count(CacheAnswer::miss);
     auto outcome = co_await execute(std::move(request), &plan, std::move(ticket), std::move(begun));
-    if (outcome) say(*outcome, "miss", 0, revision, reasons);
+    if (outcome) say(*outcome, "miss", 0, revision, with_not_stored(reasons, *outcome));
     co_return outcome;
   }
   auto flight_ticket = std::make_shared<RunTicket>();
@@ -219,12 +242,14 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::miss(RunRequest request, Plan p
   ticket->on_cancel = [seat] { seat->leave(left()); };
   auto landing = co_await flights_.fly(key, std::move(caller), seat);
   ticket->on_cancel = nullptr;
+  cache_.count(landing.led ? CacheAnswer::miss : CacheAnswer::joined);
   if (!landing.value) co_return landing.value;
   RunOutcome& outcome = *landing.value;
   const bool shared = !landing.led && outcome.ok();
   outcome.run_id = run_id;
-  say(outcome, shared ? "hit" : "miss", 0, revision, shared ? "joined a run that was going on" : reasons);
-  if (!landing.led) note_for_parent(request, *outcome.uses);
+  say(outcome, shared ? "hit" : "miss", 0, revision,
+      shared ? "joined a run that was going on" : with_not_stored(reasons, outcome));
+  if (!landing.led && outcome.uses) note_for_parent(request, *outcome.uses);  // none: this caller has left
   co_return landing.value;
 }
 
@@ -265,24 +290,29 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::execute(RunRequest request, con
     if (uses.not_stored.empty()) uses.not_stored = outcome->uses->not_stored;
   }
   outcome->uses = std::make_shared<const RunUses>(uses);
-  if (copy.on && outcome->ok() && outcome->status < 400 && !says_no_store(*outcome) &&
-      tile_generation == cache_.generation(copy.key.tile_group))
-    store(kept, copy, *outcome, uses, generation);
+  if (copy.on && tile_generation == cache_.generation(copy.key.tile_group))
+    outcome->not_stored = co_await store(kept, copy, *outcome, uses, generation);
   note_for_parent(kept, uses);
   co_return outcome;
 }
 
-void CachedRuns::store(const RunRequest& request, const Plan& plan, const RunOutcome& outcome, const RunUses& uses,
-                       std::uint64_t generation) {
-  if (generation != cache_.generation(plan.key.group)) return;  // forgotten while it ran
+asio::awaitable<std::string> CachedRuns::store(const RunRequest& request, const Plan& plan, const RunOutcome& outcome,
+                                               const RunUses& uses, std::uint64_t generation) {
+  const bool failed = !outcome.ok();
+  if (failed && (plan.error_seconds == 0 || !is_failure_of_code(outcome))) co_return std::string();
+  if (!failed && outcome.status >= 400) co_return "its status is " + std::to_string(outcome.status);
+  if (says_no_store(outcome)) co_return "it says no-store";
   // Where the text names `context`, who asks is in the key; what else is particular to this run is not.
   const bool of_caller = uses.not_stored == kSawCaller && plan.sees_caller;
-  if (!uses.not_stored.empty() && !of_caller) return;
-  if (!use_check_.changed(uses.functions, uses.files).empty()) return;  // while it ran
+  if (!uses.not_stored.empty() && !of_caller) co_return uses.not_stored;
+  if (std::string why = co_await changed(uses.functions, uses.files); !why.empty())
+    co_return why + " changed while it ran";
+  if (generation != cache_.generation(plan.key.group)) co_return "it was forgotten while it ran";
   auto entry = std::make_shared<CacheEntry>();
   entry->key = plan.key;
   entry->created_ms = cache_.now_ms();
-  entry->expires_ms = entry->created_ms + plan.max_age_seconds * 1000;
+  entry->expires_ms =
+      entry->created_ms + (failed ? std::min(plan.error_seconds, plan.max_age_seconds) : plan.max_age_seconds) * 1000;
   entry->cost_seconds = outcome.execution_seconds;
   entry->organisation = request.function->organisation;
   entry->owner_email = request.function->owner_email;
@@ -296,9 +326,11 @@ void CachedRuns::store(const RunRequest& request, const Plan& plan, const RunOut
   entry->note = outcome.note;
   entry->functions = uses.functions;
   entry->files = uses.files;
-  entry->body = outcome.body;
-  entry->etag = etag_of_check(check_of(outcome.body.view));
+  entry->body = failed ? Bytes::of(failure_text(outcome)) : outcome.body;
+  if (failed) entry->content_type = kFailureType;
+  entry->etag = etag_of_check(check_of(entry->body.view));
   cache_.put(std::move(entry));
+  co_return std::string();
 }
 
 void CachedRuns::note_for_parent(const RunRequest& request, const RunUses& uses) {

@@ -46,6 +46,7 @@ class CachedRuns {
     bool sees_caller = false;  // who asks is in the key
     std::int64_t max_age_seconds = 0;
     std::int64_t stale_seconds = 0;  // a tile so much older than that is answered while it is made anew
+    std::int64_t error_seconds = 0;  // how long a failure of the function's own is answered again
   };
   struct Found {
     SharedCacheEntry entry;  // null: nothing is known
@@ -65,8 +66,11 @@ class CachedRuns {
   boost::asio::awaitable<Outcome> execute(RunRequest request, const Plan* plan, std::shared_ptr<RunTicket> ticket,
                                           RunBegun begun);
   void refresh(const RunRequest& request, const Plan& plan);
-  void store(const RunRequest& request, const Plan& plan, const RunOutcome& outcome, const RunUses& uses,
-             std::uint64_t generation);
+  // "" where it was stored, else why not.
+  boost::asio::awaitable<std::string> store(const RunRequest& request, const Plan& plan, const RunOutcome& outcome,
+                                            const RunUses& uses, std::uint64_t generation);
+  boost::asio::awaitable<std::string> changed(const std::vector<FunctionUse>& functions,
+                                              const std::vector<FileUse>& files);
   void note_for_parent(const RunRequest& request, const RunUses& uses);
   Outcome answer(const RunRequest& request, const Found& found, bool stale);
 

@@ -7,11 +7,12 @@
 #include <boost/json/serialize.hpp>
 #include <charconv>
 
+#include "logs/run_record.hpp"
+
 namespace fused {
 namespace json = boost::json;
 namespace {
 
-constexpr std::size_t kUsesMax = 512;
 constexpr std::size_t kRecordBytesMax = 32 << 20;
 
 std::string text(const json::object& object, std::string_view name) {
@@ -38,19 +39,25 @@ std::optional<FileUse> file_use(const json::value& value) {
   return use;
 }
 
-template <class T>
-void add_once(std::vector<T>& all, T use, std::string& not_stored) {
-  if (std::ranges::find(all, use) != all.end()) return;
-  if (all.size() >= kUsesMax)
-    not_stored = "it used more than " + std::to_string(kUsesMax) + " functions or files";
-  else
-    all.push_back(std::move(use));
-}
-
 }  // namespace
 
-void RunUses::add(FunctionUse use) { add_once(functions, std::move(use), not_stored); }
-void RunUses::add(FileUse use) { add_once(files, std::move(use), not_stored); }
+void RunUses::add(FunctionUse use) {
+  if (std::ranges::find(functions, use) != functions.end()) return;
+  if (functions.size() >= kUsedFunctionsMax)
+    not_stored = "it used more than " + std::to_string(kUsedFunctionsMax) + " functions";
+  else
+    functions.push_back(std::move(use));
+}
+void RunUses::add(FileUse use) {
+  const auto [at, is_new] = files_by_path_.try_emplace(use.path, files.size());
+  if (!is_new) {
+    if (files[at->second] != use) not_stored = "file '" + use.path + "' changed while it was read";
+    return;
+  }
+  if (files.size() < kUsedFilesMax) return files.push_back(std::move(use));
+  files_by_path_.erase(at);
+  not_stored = "it read more than " + std::to_string(kUsedFilesMax) + " files";
+}
 void RunUses::add(const RunUses& other) {
   for (const auto& use : other.functions) add(use);
   for (const auto& use : other.files) add(use);
@@ -74,11 +81,26 @@ RunUses uses_of_result(const json::object& header) {
 
 std::string files_json(const RunUses& uses) {
   if (uses.files.empty()) return {};
-  json::array files;
-  for (const FileUse& file : uses.files)
-    files.push_back(
+  constexpr std::size_t kLeftOutBytes = 32;  // {"left_out":4096}]
+  std::string out = "[";
+  std::size_t written = 0;
+  for (const FileUse& file : uses.files) {
+    const std::string one = json::serialize(
         json::object{{"path", file.path}, {"size", file.size}, {"mtime_ns", std::to_string(file.mtime_ns)}});
-  return json::serialize(files);
+    if (out.size() + one.size() + kLeftOutBytes > kLoggedFilesBytesMax) break;
+    out += (written++ == 0 ? "" : ",") + one;
+  }
+  if (written < uses.files.size())
+    out += (written == 0 ? "" : ",") + json::serialize(json::object{{"left_out", uses.files.size() - written}});
+  return out + ']';
+}
+
+std::string functions_json(const RunUses& uses) {
+  if (uses.functions.empty()) return {};
+  json::array functions;
+  for (const FunctionUse& use : uses.functions)
+    functions.push_back(json::object{{"id", use.id}, {"revision", use.revision}});
+  return json::serialize(functions);
 }
 
 std::optional<FunctionUse> use_of_reply(const std::string& method, const std::string& target,
@@ -103,9 +125,13 @@ std::optional<std::filesystem::path> UseCheck::real_path(const std::string& path
   return std::nullopt;
 }
 
-std::string UseCheck::changed(const std::vector<FunctionUse>& functions, const std::vector<FileUse>& files) const {
+std::string UseCheck::changed(const std::vector<FunctionUse>& functions) const {
   for (const auto& use : functions)
     if (revision_of_(use.id) != use.revision) return "function '" + use.id + "'";
+  return {};
+}
+
+std::string UseCheck::changed(const std::vector<FileUse>& files) const {
   for (const auto& use : files) {
     const auto path = real_path(use.path);
     if (!path) return "file '" + use.path + "' (not below /mount)";

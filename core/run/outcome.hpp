@@ -29,6 +29,7 @@ struct RunOutcome {
   std::string etag;                                                // of a body that lay in the cache, else ""
   std::vector<std::pair<std::string, std::string>> cache_headers;  // x-fused-cache and what goes with it
   std::shared_ptr<const struct RunUses> uses;                      // of an executed run (cached_run_uses.hpp)
+  std::string not_stored;                                          // of an executed run: why the cache has not got it
 
   bool ok() const { return outcome == "ok"; }
 };

@@ -75,6 +75,7 @@ void context_member(std::string& out, const RunRequest& r, const RunFrameContext
   out += ",\"context\":{\"user_email\":";
   append_json_string(out, r.actor.email);
   member(out, "owner_email", r.function->owner_email);
+  member(out, "organisation", r.function->organisation);
   member(out, "execution_environment_id", context.execution_environment_id);
   out += ",\"recursion\":" + std::to_string(r.recursion);
   out += ",\"share_token\":";

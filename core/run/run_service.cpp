@@ -60,6 +60,7 @@ asio::awaitable<Result<RunOutcome>> RunService::execute(RunRequest request, std:
   RunReport report = make_report(request, *reply, conversation->out, conversation->err, started, seconds);
   ++(report.outcome.ok() ? figures_.ok : figures_.failed);
   report.record.files_json = files_json(uses);
+  if (functions_used_) report.record.functions_json = functions_used_(request.run_id);
   if (environment_) report.record.environment = environment_();
   if (const auto kept = log_.append(report.record); !kept)
     spdlog::error("run {} is not in the log: {}", request.folder_id, kept.error().message);

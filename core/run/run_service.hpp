@@ -58,6 +58,10 @@ class RunService {
   void set_nested_handler(NestedHandler handler) { nested_ = std::move(handler); }
   // Gives the digest of interpreter and packages, for the log.
   void set_environment(std::function<std::string()> digest) { environment_ = std::move(digest); }
+  // Gives what run `run_id` loaded or ran (functions_json of cached_run_uses.hpp), for the log.
+  void set_functions_used(std::function<std::string(const std::string& run_id)> json) {
+    functions_used_ = std::move(json);
+  }
   void set_base_url(std::string url) { options_.base_url = std::move(url); }
   // Who stands in front of every run: the result cache. Without one `run` is `execute`.
   using Front =
@@ -79,6 +83,7 @@ class RunService {
   NestedHandler nested_;
   Front front_;
   std::function<std::string()> environment_;
+  std::function<std::string(const std::string&)> functions_used_;
   RunFigures figures_;
 };
 

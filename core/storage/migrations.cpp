@@ -7,7 +7,7 @@ namespace fused {
 namespace {
 
 // Times are seconds since 1970 (UTC) as whole numbers; token hashes are SHA-256 in hex; NULL expiry is "never".
-constexpr std::array<const char*, 6> kSteps{// 1: who there is
+constexpr std::array<const char*, 7> kSteps{// 1: who there is
                                             R"sql(
 CREATE TABLE organisation (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
@@ -65,6 +65,11 @@ CREATE TABLE table_registration (
                                             // 6: what was changed by a save
                                             R"sql(
 ALTER TABLE revision ADD COLUMN message TEXT NOT NULL DEFAULT '';
+)sql",
+                                            // 7: history files that are not in the object store (history_outbox.hpp)
+                                            R"sql(
+CREATE TABLE history_outbox (path TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+INSERT INTO history_outbox SELECT path FROM revision;
 )sql"};
 
 }  // namespace
