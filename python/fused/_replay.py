@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fused._options import FORMATS
 from fused._run.evaluation import UdfEvaluationResult
-from fused.errors import NotFoundError
+from fused.errors import NotFoundError, ServerError
 from fused.models.header import Header
 from fused.models.udf import Udf
 
@@ -120,7 +121,7 @@ def _run_again(run: Mapping[str, Any], udf: Udf) -> UdfEvaluationResult:
     if run.get("tile"):
         keywords["z"], keywords["x"], keywords["y"] = map(int, run["tile"].split("/"))
         parameters = {name: value for name, value in parameters.items() if name not in ("z", "x", "y")}
-    if run.get("format"):
+    if run.get("format") in FORMATS:  # not bin, pdf, gz, none: those are what the value was by itself
         keywords["_format"] = run["format"]
     result: UdfEvaluationResult = fused.run(
         udf,
@@ -177,7 +178,7 @@ def _changes(log: Mapping[str, Any], new_log: Mapping[str, Any]) -> list[str]:
         changed.append(f"who asks: {log.get('user_email')} then, {new_log.get('user_email')} now")
     if log.get("share_token_id"):
         changed.append("who asks: it came by a share token")
-    return changed + _file_changes(log, new_log)
+    return changed + _called_changes(log, new_log) + _file_changes(log, new_log)
 
 
 def _function_changes(log: Mapping[str, Any]) -> list[str]:
@@ -197,10 +198,75 @@ def _function_changes(log: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _file_changes(log: Mapping[str, Any], new_log: Mapping[str, Any]) -> list[str]:
-    before = {file["path"]: file for file in log.get("files") or []}
-    after = {file["path"]: file for file in new_log.get("files") or []}
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """How two logged runs (``read_run``) differ in what went in, for people; the first is "A", the second "B"."""
+    said = []
+    codes = [json.loads(run["udf.json"]) for run in (a, b)]
+    if codes[0].get("code") != codes[1].get("code") or codes[0].get("headers") != codes[1].get("headers"):
+        said.append("code: it is another one")
+    names = {"udf_name": "function", "revision": "revision", "entrypoint": "entry point", "format": "format"}
+    names |= {"tile": "tile", "user_email": "who asked"}
+    for key, name in names.items():
+        if a.get(key) != b.get(key):
+            said.append(f"{name}: {a.get(key)!r} in A, {b.get(key)!r} in B")
+    parameters = [run.get("parameters") or {} for run in (a, b)]
+    for name in dict.fromkeys([*parameters[0], *parameters[1]]):
+        values = [repr(each[name]) if name in each else "not given" for each in parameters]
+        if values[0] != values[1]:
+            said.append(f"parameter {name}: {values[0]:.200} in A, {values[1]:.200} in B")
+    if a.get("environment") != b.get("environment"):
+        said.append("packages: interpreter, installed packages or server are others")
+    called = [_called(run) for run in (a, b)]
+    for identity in dict.fromkeys([*called[0], *called[1]]):
+        revisions = [", ".join(each.get(identity, [])) or "not used" for each in called]
+        if revisions[0] != revisions[1]:
+            said.append(f"called function {_name_of(identity)}: {revisions[0]} in A, {revisions[1]} in B")
+    return said + [f"{line} (then: A, now: B)" for line in _file_changes(a, b)]
+
+
+def _called_changes(log: Mapping[str, Any], new_log: Mapping[str, Any]) -> list[str]:
+    """Saved functions that it loaded or ran then and now. Several revisions of one id may have been used."""
+    then, now = _called(log), _called(new_log)
     changed = []
+    for identity in dict.fromkeys([*then, *now]):
+        before, after = then.get(identity, []), now.get(identity, [])
+        if before == after:
+            continue
+        name = f"called function: {_name_of(identity)}"
+        if not after:
+            changed.append(f"{name} was used then ({', '.join(before)}), and is not now")
+        elif not before:
+            changed.append(f"{name} is used now ({', '.join(after)}), and was not then")
+        else:
+            changed.append(f"{name} is at revision {', '.join(after)} now, it was at {', '.join(before)}")
+    return changed
+
+
+def _called(log: Mapping[str, Any]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for use in log.get("functions") or []:
+        found.setdefault(use["id"], []).append(use["revision"])
+    return {identity: sorted(revisions) for identity, revisions in found.items()}
+
+
+def _name_of(identity: str) -> str:
+    from fused._transport import call_json, path_of
+
+    try:
+        record = call_json("GET", f"/udf/by-id{path_of(identity)}", "looking for a called function")
+    except ServerError:
+        return f"{identity} (not saved any more)"
+    return f"{record.get('slug') or record.get('name')!r}"
+
+
+def _file_changes(log: Mapping[str, Any], new_log: Mapping[str, Any]) -> list[str]:
+    before = {file["path"]: file for file in log.get("files") or [] if "path" in file}
+    after = {file["path"]: file for file in new_log.get("files") or [] if "path" in file}
+    left_out = [file["left_out"] for each in (log, new_log) for file in each.get("files") or [] if "left_out" in file]
+    changed = [f"files: {left_out[0]} more that were read are not in the log and not compared"] if left_out else []
+    if left_out:  # the lists end somewhere: what is in one of them only says nothing
+        before = {path: file for path, file in before.items() if path in after}
+        after = {path: file for path, file in after.items() if path in before}
     for path, then in before.items():
         now = after.get(path)
         if now is None:

@@ -18,9 +18,10 @@ from fused.models.udf import Udf
 
 KNOWN = (
     "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, "
-    "parameters, limits"
+    "parameters, limits, stale_while_revalidate, cache_errors"
 )
 NAME_LENGTH_MAX = 200
+CACHE_ERRORS_SECONDS_MAX = 3600  # as the server's kCacheErrorsSecondsMax
 
 
 Given = ParamSpec("Given")
@@ -55,6 +56,8 @@ def udf(
     region: str | None = None,
     parameters: dict[str, Any] | None = None,
     limits: Mapping[str, float] | None = None,
+    stale_while_revalidate: str | int | None = None,
+    cache_errors: str | int | None = None,
     **unknown: Any,
 ) -> Udf | Callable[[Callable[..., Any]], Udf]:
     """Makes a function a UDF, as ``@fused.udf`` or ``@fused.udf(...)``.
@@ -72,6 +75,10 @@ def udf(
     ``fused.run``.
     ``limits``: less than the server allows a run, as ``{"wall_seconds": 10, "memory_bytes": 2**30}``; what is above
     the server's own limits is lowered to them and said in the run's metadata.
+    ``stale_while_revalidate``: a tile whose stored result is older than ``cache_max_age`` by no more than this is
+    answered with it, and made anew behind the answer.
+    ``cache_errors``: how long the same error is answered again without running, ``"10s"``, at most an hour; default:
+    not at all.
 
     Raises ``TypeError`` for an unknown keyword or something that is no function, ``ValueError`` for a value that
     cannot be read, ``SourceError`` (a ``ValueError``) for lambdas, closures, methods and missing header files. In a
@@ -98,7 +105,15 @@ def udf(
     }
     if name is not None:
         check_name(name)
-    stated = _literals({**kept, "name": name, "default_parameters": stored})
+    caching = {
+        word: None if value is None else parse_duration(value, word)
+        for word, value in (("stale_while_revalidate", stale_while_revalidate), ("cache_errors", cache_errors))
+    }
+    if (caching["cache_errors"] or 0) > CACHE_ERRORS_SECONDS_MAX:
+        raise ValueError(f"cache_errors={cache_errors!r} is more than {CACHE_ERRORS_SECONDS_MAX} seconds")
+    stated = _literals({**kept, "name": name, "default_parameters": stored}) | {
+        word: format_duration(age) for word, age in caching.items() if age is not None
+    }
 
     def decorate(function: Callable[..., Any]) -> Udf:
         plain = function.fn if isinstance(function, Udf) else function

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fused import _saved, _settings_file
+from fused._invalidate import invalidate_cache
 from fused._options import options
 from fused._people import add_user, api_tokens, change_user, create_api_token, revoke_api_token, users
 from fused._transport import call_json
@@ -23,6 +24,7 @@ __all__ = [
     "get_udf_access_tokens",
     "get_udfs",
     "health",
+    "invalidate_cache",
     "logout",
     "revoke_api_token",
     "team_info",

@@ -242,4 +242,24 @@ def test_the_command_repeats_and_compares(server: Server) -> None:
     assert "1 cells differ in 2 rows" in differ.stdout
     equal = command(server, "replay", "--diff", one, three)
     assert equal.returncode == 0 and "same" in equal.stdout, equal
+    assert "parameter n: '2' in A, '3' in B" in differ.stdout and "parameter" not in equal.stdout
     assert command(server, "replay").returncode == 1
+
+
+def test_a_replay_and_a_comparison_tell_that_a_called_function_is_at_another_revision(server: Server) -> None:
+    child = saved("return n + 1")
+    for how in (f"fused.run({child.name!r}, n=n)", f"fused.load({child.name!r})(n)"):
+        parent = saved(f"import fused; return {{'got': {how}}}")
+        run_id = run_of(server, parent.name, "n=3")
+        log = wait_for_log(server, run_id)
+        assert log["functions"] == [{"id": child.id, "revision": child.revision}]
+        assert fused.replay(run_id).changed == []
+        before = child.revision
+        child = saved("return n + 2", child.name)
+        found = fused.replay(run_id)
+        assert found.is_same is False
+        (line,) = found.changed
+        assert line == f"called function: {child.name!r} is at revision {child.revision} now, it was at {before}"
+        differ = command(server, "replay", "--diff", run_id, run_of(server, parent.name, "n=3"))
+        assert f"called function {child.name!r}: {before} in A, {child.revision} in B" in differ.stdout, differ
+        child = saved("return n + 1", child.name)

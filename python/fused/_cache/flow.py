@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fused._cache import place, store, values
+from fused._cache import objects, place, store, values
 from fused._cache.entry import clocks
 from fused._cache.errors import CacheResultError, say_once
 from fused._cache.locks import FileLock
@@ -177,6 +177,12 @@ def _take_lock(call: Call, deadline: float) -> Generator[Pause, None, tuple[File
                 failed = store.find_failure(call.folder_text, call.name, call.key, call.keys, call.asked_ns)
                 if failed is not None:
                     raise _failure(call, *failed)
+            if ours and call.storage == "object" and call.newer_than_ns is None and objects.fetch(call):
+                found = call.find()
+                if found is not None:
+                    lock.release()
+                    _say(call, "hit: it was in the object store")
+                    return None, found
             if ours:
                 return lock, None
             if time.monotonic() >= deadline:
@@ -229,6 +235,8 @@ def _keep(call: Call, value: Any, computing_ns: int) -> values.Body | None:
             except OSError as error:
                 if attempt == 2 or error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _make_room(call, body):
                     raise
+        if call.storage == "object":
+            objects.send(call)
         if call.max_size is not None:
             store.shrink(call.folder, call.max_size)
         store.sweep(call.folder)

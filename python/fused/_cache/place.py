@@ -17,7 +17,7 @@ from pathlib import Path
 from fused._cache.errors import say_once
 
 DEFAULT_PATH = "tmp"  # the seed's default: no folder of one's own
-STORAGES = ("auto", "mount", "local")
+STORAGES = ("auto", "mount", "local", "object")
 _SENT_MODULE = re.compile(r"fused_udf_[0-9a-f]{16}\Z")
 _NAME_LENGTH_MAX = 200
 
@@ -46,7 +46,7 @@ def base(storage: str = "auto") -> Path:
     from fused._options import options
 
     inside = run_of_server() is not None
-    if storage == "mount" or (storage == "auto" and inside and options.cache_directory is None):
+    if storage == "mount" or (storage in ("auto", "object") and inside and options.cache_directory is None):
         found = mount()
         if found is None:
             raise NoFolder("storage='mount': there is no /mount here; it exists in functions on a server")

@@ -1,4 +1,4 @@
-"""``fused cache``: what ``@fused.cache`` keeps on disk, and clearing it."""
+"""``fused cache``: what ``@fused.cache`` keeps on disk, clearing it, and dropping results that a server keeps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ HELP = """\
   fused cache info                     where entries lie, how many and how large
   fused cache ls                       the newest entries
   fused cache clear my_module          removes a function's entries
+  fused cache invalidate hello         drops the results that the server keeps of a function
 """
 INFO = """\
   fused cache info
@@ -37,17 +38,29 @@ CLEAR = """\
   fused cache clear --expired          only what is older than its cache_max_age
   fused cache clear --all
 """
+RM = """\
+  fused cache rm 3fa9 data_77c0        entries by their names, or how these begin (`fused cache ls`)
+"""
+INVALIDATE = """\
+  fused cache invalidate hello                  all results of a function, of whatever parameters
+  fused cache invalidate hello --tile 10/512/340
+  fused cache invalidate ann@example.com/hello
+
+A function is named by its name, by 'email/name' or by its id. What @fused.cache keeps inside it stays
+(`fused cache clear`).
+"""
 
 
 def add_parser(verbs: Any) -> None:
-    parser = add_verb(verbs, "cache", "list and clear what @fused.cache keeps", HELP)
+    parser = add_verb(verbs, "cache", "list and clear what @fused.cache keeps; drop a server's results", HELP)
     actions = parser.add_subparsers(metavar="ACTION")
     for name, act, about, examples in (
         ("info", info, "where entries lie, how many and how large", INFO),
         ("ls", ls, "list entries, newest first", LS),
         ("show", show, "what is known of one entry", SHOW),
         ("verify", verify, "check every entry", VERIFY),
-        ("clear", clear, "remove entries", CLEAR),
+        ("clear", clear, "remove all entries of functions", CLEAR),
+        ("rm", rm, "remove single entries", RM),
     ):
         action = add_verb(actions, name, about, examples, act)
         where = action.add_mutually_exclusive_group()
@@ -56,6 +69,9 @@ def add_parser(verbs: Any) -> None:
         action.add_argument("--json", action="store_true", help="JSON instead of a table")
         if name == "show":
             action.add_argument("name", metavar="NAME", help="the entry's name, or the beginning of it")
+            continue
+        if name == "rm":
+            action.add_argument("names", metavar="NAME", nargs="+", help="entries' names, or the beginnings of them")
             continue
         action.add_argument("folders", metavar="FUNCTION", nargs="*", help="only these folders (default: all)")
         if name == "ls":
@@ -66,6 +82,9 @@ def add_parser(verbs: Any) -> None:
         if name == "clear":
             action.add_argument("--all", action="store_true", help="everything")
             action.add_argument("--expired", action="store_true", help="only what is older than its cache_max_age")
+    action = add_verb(actions, "invalidate", "drop the results that the server keeps of a function", INVALIDATE, drop)
+    action.add_argument("function", metavar="FUNCTION", help="name, email/name or id")
+    action.add_argument("--tile", metavar="Z/X/Y", help="only the results of this tile")
 
 
 def root_of(given: argparse.Namespace) -> Path:
@@ -184,17 +203,49 @@ def ls(given: argparse.Namespace) -> int:
     return 0
 
 
-def show(given: argparse.Namespace) -> int:
-    wanted = given.name if given.name.startswith("data_") else f"data_{given.name}"
-    found = [each for each in records(given) if each["name"].startswith(wanted)]
+def one_of(given: argparse.Namespace, kept: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    wanted = name if name.startswith("data_") else f"data_{name}"
+    found = [each for each in kept if each["name"].startswith(wanted)]
     if len(found) != 1:
         what = "no entry" if not found else f"{len(found)} entries"
         raise ValueError(f"{what} in {root_of(given)} with a name that begins with {wanted!r}")
+    return found[0]
+
+
+def show(given: argparse.Namespace) -> int:
+    found = one_of(given, records(given), given.name)
     if given.json:
-        print(json.dumps(found[0]))
+        print(json.dumps(found))
         return 0
-    for name, value in found[0].items():
+    for name, value in found.items():
         print(f"{name}: {printable(str(value), 2000)}")
+    return 0
+
+
+def rm(given: argparse.Namespace) -> int:
+    """All names are looked up before the first entry goes."""
+    kept = records(given)
+    found = [one_of(given, kept, name) for name in given.names]
+    for each in found:
+        Path(each["path"]).unlink(missing_ok=True)
+    if given.json:
+        print(json.dumps({"removed": [each["path"] for each in found]}))
+    else:
+        print(f"removed {len(found)} entries, {size_text(sum(each['bytes'] for each in found))}")
+    return 0
+
+
+def drop(given: argparse.Namespace) -> int:
+    from fused._invalidate import invalidate_cache
+
+    tile: list[int] = []
+    if given.tile is not None:
+        parts = given.tile.split("/")
+        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
+            raise ValueError(f"--tile {given.tile!r} is not z/x/y, as 10/512/340")
+        tile = [int(part) for part in parts]
+    invalidate_cache(given.function, *tile)
+    print(f"dropped the results of {given.function}" + (f", tile {given.tile}" if tile else ""))
     return 0
 
 

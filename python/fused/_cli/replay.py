@@ -61,10 +61,13 @@ def tell(found: Any, stream: Any) -> None:
 
 def diff(first: str, second: str) -> int:
     """The digests of the log where they are equal; else both run again, for results are not kept in the log."""
-    from fused._replay import read_run, replay
+    from fused._cli.cache import printable
+    from fused._replay import differences, read_run, replay
     from fused._replay_compare import compare
 
     runs = [read_run(each) for each in (first, second)]
+    for line in differences(*runs):
+        print(f"  {printable(line, 500)}")
     digests = [run.get("result_sha256") for run in runs]
     if digests[0] and digests[0] == digests[1]:
         print(f"the results are the same {runs[0]['result_bytes']} bytes")

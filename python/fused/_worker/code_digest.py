@@ -16,7 +16,7 @@ from typing import Any
 from .._duration import parse_duration
 
 TEXT_CHARACTERS_MAX = 1 << 20  # a longer text stands for itself
-CACHING = ("cache_max_age", "stale_while_revalidate")
+CACHING = ("cache_max_age", "stale_while_revalidate", "cache_errors")
 # A text that uses one of these may reach any name.
 _LOOKUPS = frozenset(
     (
@@ -32,7 +32,9 @@ _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def describe(udf: dict[str, Any]) -> dict[str, Any]:
-    """``{"tree", "sees_caller", "parameters", "rest", "cache_max_age", "stale_while_revalidate"}``, or an error."""
+    """``{"tree", "sees_caller", "parameters", "rest", "cache_max_age", "stale_while_revalidate",
+    "cache_errors"}``, or an error.
+    """
     text: str = udf["code"]
     headers = udf.get("headers") or []
     if len(text) + sum(len(header["source_code"]) for header in headers) > TEXT_CHARACTERS_MAX:

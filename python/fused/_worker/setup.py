@@ -109,6 +109,7 @@ _CONFIGURATION = (
 # What of the zygote's environment a function may see.
 KEPT_VARIABLES = (
     "LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", "PYTHONPATH", "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION",  # --share-s3-keys
     "FUSED_DOWNLOAD_PRIVATE", *THREAD_VARIABLES,
     *_CONFIGURATION,
 )  # fmt: skip

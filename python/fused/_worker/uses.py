@@ -10,19 +10,18 @@ import os
 import threading
 from typing import Any
 
-FILES_MAX = 256
+FILES_MAX = 4096  # as kUsedFilesMax of the server
 
 _lock = threading.Lock()
 _files: dict[str, dict[str, Any] | None] = {}
-_unstorable: str | None = None
+_unstorable: list[str] = []  # at most one; not a name of the module: as in context_state.py
 
 
 def begin() -> None:
     """A run begins: nothing is used yet."""
-    global _unstorable
     with _lock:
         _files.clear()
-        _unstorable = None
+        _unstorable.clear()
 
 
 def file(path: str | os.PathLike[str]) -> None:
@@ -48,13 +47,13 @@ def not_stored(why: str) -> None:
 
 
 def _note(why: str) -> None:
-    global _unstorable
-    _unstorable = _unstorable or why
+    if not _unstorable:
+        _unstorable.append(why)
 
 
 def taken() -> dict[str, Any] | None:
     """For the worker, after a run: the member ``uses`` of its result."""
     with _lock:
-        if not _files and _unstorable is None:
+        if not _files and not _unstorable:
             return None
-        return {"files": list(_files.values()), "not_stored": _unstorable}
+        return {"files": list(_files.values()), "not_stored": _unstorable[0] if _unstorable else None}

@@ -302,6 +302,12 @@ class Udf:
 
         return revert(self, revision, message, if_revision)
 
+    def invalidate_cache(self, z: int | None = None, x: int | None = None, y: int | None = None) -> None:
+        """Drops what the server keeps of its results; with ``z``, ``x`` and ``y`` only that of this tile."""
+        from fused._invalidate import invalidate_cache
+
+        invalidate_cache(self, z, x, y)
+
     def create_access_token(
         self,
         *,

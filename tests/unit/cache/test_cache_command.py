@@ -81,6 +81,15 @@ def test_clear_removes_what_was_named(run: Run, kept: Path) -> None:
     assert run("clear", "--all")[1].startswith("removed 0 entries")
 
 
+def test_rm_removes_single_entries_and_none_when_a_name_is_wrong(run: Run, kept: Path) -> None:
+    names = [each["name"] for each in json.loads(run("ls", "--json")[1])]
+    code, _, said = run("rm", names[0], "data_zz")
+    assert code == 1 and "no entry" in said and len(list(kept.rglob("data_*"))) == 3
+    code, text, _ = run("rm", names[0][:20], names[1].removeprefix("data_"))
+    assert code == 0 and text.startswith("removed 2 entries")
+    assert [path.name for path in kept.rglob("data_*")] == [names[2]]
+
+
 def test_verify_finds_damage_and_removes_it_when_asked(run: Run, kept: Path) -> None:
     assert run("verify")[:2] == (0, "3 good, 0 of others or with a damaged header, 0 damaged\n")
     path = next((kept / "one").glob("data_*"))

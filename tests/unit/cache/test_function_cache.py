@@ -121,7 +121,7 @@ def test_the_decorator_has_the_seed_s_parameters_and_the_newer_names(entries: Ca
         ({"concurrent_lock_timeout": -1}, ValueError, "from 0 up"),
         ({"concurrent_lock_timeout": "soon"}, ValueError, "not a duration"),
         ({"reset": "yes"}, TypeError, "not True or False"),
-        ({"storage": "object"}, ValueError, "'auto', 'mount' or 'local'"),
+        ({"storage": "disk"}, ValueError, "'auto', 'mount', 'local' or 'object'"),
         ({"cache_key_exclude": ["y"]}, ValueError, "has no parameter 'y'"),
         ({"cache_key_exclude": 3}, TypeError, "parameter's name"),
         ({"max_size": "big"}, ValueError, "'500MB'"),
