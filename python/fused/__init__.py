@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fused._download import download as download
     from fused._file_path import file_path as file_path
     from fused._ingest.arguments import ingest as ingest
+    from fused._ingest.plain import ingest_nongeospatial as ingest_nongeospatial
     from fused._load import load as load
     from fused._load import load_async as load_async
     from fused._options import options as options
@@ -50,6 +51,7 @@ _NAMES = {
     "get_chunk_from_table": ("fused._table", "get_chunk_from_table"),
     "get_chunks_metadata": ("fused._table", "get_chunks_metadata"),
     "ingest": ("fused._ingest.arguments", "ingest"),
+    "ingest_nongeospatial": ("fused._ingest.plain", "ingest_nongeospatial"),
     "load": ("fused._load", "load"),
     "load_async": ("fused._load", "load_async"),
     "options": ("fused._options", "options"),

@@ -30,6 +30,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--lonlat", metavar="X,Y", help="columns of longitude and latitude")
     parser.add_argument("--layer", help="of files with several")
     parser.add_argument("--open-option", metavar="KEY=VALUE", action="append", default=[], help="for GDAL; repeatable")
+    parser.add_argument(
+        "--allow-driver", metavar="NAME", action="append", default=[], help="of GDAL: VRT, HTTP, WFS …; repeatable"
+    )
     parser.add_argument("--explode", action="store_true", help="a row for each part of multi geometries")
     parser.add_argument("--keep-out-of-bounds", action="store_true", help="keep what lies outside of the world")
     parser.add_argument("--method", choices=["rows", "area", "length", "coords"], default="rows")
@@ -103,6 +106,7 @@ def _ingest(given: argparse.Namespace) -> int:
             threads=given.threads,
             dry_run=given.dry_run,
             resume=given.resume,
+            allow_drivers=given.allow_driver,
             on_progress=bar,
         )
     finally:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import fnmatch
-import os
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,14 @@ from typing import Any
 from fused.models.ingest import GDALOpenConfig
 
 BATCH_ROWS = 32_768
-# Drivers that read what a file names elsewhere: other files, services, addresses.
-SKIPPED = ["VRT", "OGR_VRT", "WFS", "OAPIF", "CSW", "WMS", "PLScenes", "AmigoCloud", "Carto", "HTTP", "NGW"]
+# Drivers that read what a file names elsewhere (files, services, addresses), load libraries or start programs.
+FILES_ELSEWHERE = ("VRT", "OGR_VRT", "GDALG")
+NETWORK = (
+    *("ADBC", "AmigoCloud", "Carto", "CSW", "EEDA", "Elasticsearch", "GMLAS", "HTTP", "NGW", "OAPIF", "OGCAPI"),
+    *("PLScenes", "PostgreSQL", "MySQL", "MSSQLSpatial", "ODBC", "WFS"),
+)
+PROGRAMS = ("GPSBabel",)
+SKIPPED = (*FILES_ELSEWHERE, *NETWORK, *PROGRAMS)
 # CSV options that the native reader understands; with any other GDAL reads.
 NATIVE_CSV = {"X_POSSIBLE_NAMES", "Y_POSSIBLE_NAMES", "KEEP_GEOM_COLUMNS", "SEPARATOR", "AUTODETECT_TYPE"}
 # Set by the command, whose process reads streams only: half a second of imports less.
@@ -63,10 +69,63 @@ def _matching(patterns: str, header: list[str]) -> str | None:
     return None
 
 
+def check_drivers(names: Sequence[str]) -> frozenset[str]:
+    """The drivers that a caller asks for beyond the usual ones; ``ValueError`` names those that can be asked for."""
+    if isinstance(names, str):
+        raise TypeError(f"allow_drivers is a list of names, not the text {names!r}")
+    known = {each.upper(): each for each in SKIPPED}
+    for name in names:
+        if str(name).upper() not in known:
+            raise ValueError(
+                f"allow_drivers names {name!r}; it is for what is off without being asked for: {', '.join(SKIPPED)}"
+            )
+    asked = {known[str(name).upper()] for name in names}
+    return frozenset(asked | {"VRT", "OGR_VRT"} if asked & {"VRT", "OGR_VRT"} else asked)
+
+
+@functools.cache
+def _compiled() -> frozenset[str]:
+    """The drivers of this GDAL, in upper case; it warns of others that shall be skipped."""
+    from pyogrio import list_drivers
+
+    return frozenset(name.upper() for name in list_drivers())
+
+
 @contextmanager
-def open_layer(path: str, config: GDALOpenConfig) -> Iterator[tuple[str, Any, str, str, int]]:
+def drivers(allowed: frozenset[str]) -> Iterator[None]:
+    """GDAL without the drivers of ``SKIPPED`` that are not allowed; afterwards as it was, for others in the process."""
+    from pyogrio import get_gdal_config_option, set_gdal_config_options
+    from pyogrio._ogr import _register_drivers
+
+    network = bool(allowed & set(NETWORK))
+    wanted: dict[str, Any] = {
+        "GDAL_SKIP": " ".join(each for each in SKIPPED if each not in allowed and each.upper() in _compiled()),
+        "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": None if network else "{none}",
+        "GML_DOWNLOAD_WFS_SCHEMA": None if network else "NO",
+        "GDAL_HTTP_MAX_RETRY": "2" if network else None,
+    }
+    before = {name: get_gdal_config_option(name) for name in wanted}
+    set_gdal_config_options(wanted)
+    _register_drivers()
+    try:
+        yield
+    finally:
+        set_gdal_config_options(before)
+        _register_drivers()
+
+
+@contextmanager
+def open_layer(
+    path: str, config: GDALOpenConfig, allowed: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Any, str, str, int]]:
     """``(name for messages, stream, geometry column, CRS, rows or -1)``; errors name file and layer."""
     raw = _pyogrio()
+    with drivers(allowed), _opened(raw, path, config) as layer:
+        yield layer
+
+
+@contextmanager
+def _opened(raw: Any, path: str, config: GDALOpenConfig) -> Iterator[tuple[str, Any, str, str, int]]:
     layer = _choose_layer(raw, path, config)
     name = path if layer is None else f"{path}, layer {layer!r}"
     try:
@@ -117,8 +176,6 @@ def _features(path: str, layer: str) -> int:
 
 
 def _pyogrio() -> Any:
-    os.environ.setdefault("GDAL_SKIP", " ".join(SKIPPED))
-    os.environ.setdefault("CPL_VSIL_CURL_ALLOWED_EXTENSIONS", "{none}")
     with _without(HEAVY) if lean and "pyogrio" not in sys.modules else nullcontext():
         import pyogrio.raw
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 SUBDIVIDE_DEPTH_MAX = 48
+AREA_TOLERANCE = 1e-9  # of the area that is cut
 
 
 def projection(crs: str, name: str) -> Callable[[memoryview, memoryview], None]:
@@ -50,6 +51,15 @@ def subdivider(stop: float) -> Callable[[bytes], list[bytes]]:
         else:
             middle = (south + north) / 2
             boxes = [(west, south, east, middle), (west, middle, east, north)]
+        if not geometry.has_z:
+            # Linear in the positions, where an overlay builds a graph of them; what it cannot do shows in the area.
+            try:
+                parts = [shapely.clip_by_rect(geometry, *each) for each in boxes]
+            except shapely.errors.GEOSException:
+                parts = []
+            whole = geometry.area
+            if parts and abs(sum(part.area for part in parts) - whole) <= AREA_TOLERANCE * whole:
+                return parts
         return [shapely.intersection(geometry, shapely.box(*each)) for each in boxes]
 
     def divide(wkb: bytes) -> list[bytes]:
@@ -63,7 +73,7 @@ def subdivider(stop: float) -> Callable[[bytes], list[bytes]]:
             if part.is_empty:
                 continue
             if part.area <= stop or depth >= SUBDIVIDE_DEPTH_MAX:
-                done.append(part)
+                done.append(part if part.is_valid else shapely.make_valid(part))
                 continue
             waiting += [(half, depth + 1) for half in reversed(halves(part))]
         # Cutting along an edge can leave lines and points: what has an area is what was divided.

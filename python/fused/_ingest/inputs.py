@@ -31,8 +31,11 @@ class InputFile:
     kind: str
 
 
-def find_files(given: Any, file_suffix: str | None) -> list[InputFile]:
-    """All files in a fixed order; ``FileNotFoundError`` or ``ValueError`` says what is wrong, naming the path."""
+def find_files(given: Any, file_suffix: str | None, allowed: frozenset[str] = frozenset()) -> list[InputFile]:
+    """All files in a fixed order; ``FileNotFoundError`` or ``ValueError`` says what is wrong, naming the path.
+
+    ``allowed``: drivers of GDAL that were asked for (``gdal.check_drivers``); addresses are for the network's.
+    """
     items = [given] if isinstance(given, str | os.PathLike) else given
     if not isinstance(items, Sequence) or isinstance(items, bytes):
         raise TypeError(f"input is a path, a list of paths or a GeoDataFrame, not {type(given).__name__}")
@@ -42,11 +45,23 @@ def find_files(given: Any, file_suffix: str | None) -> list[InputFile]:
     for item in items:
         if not isinstance(item, str | os.PathLike):
             raise TypeError(f"input's list holds {item!r}, which is not a path")
-        paths += _expand(os.fspath(item), file_suffix)
+        text = os.fspath(item)
+        if _is_address(text, allowed):
+            paths.append(text)
+        else:
+            paths += _expand(text, file_suffix)
     twice = sorted({path for path in paths if paths.count(path) > 1}) if len(paths) < 10_000 else []
     if twice:
         raise ValueError(f"input names {twice[0]!r} twice")
-    return [InputFile(path, _kind(path)) for path in paths]
+    return [InputFile(path, "gdal" if _is_address(path, allowed) else _kind(path, allowed)) for path in paths]
+
+
+def _is_address(text: str, allowed: frozenset[str]) -> bool:
+    """What a driver of the network opens: ``http://…`` for HTTP, ``WFS:…`` for WFS."""
+    if text.startswith(("http://", "https://")):
+        return "HTTP" in allowed
+    prefix, colon, _ = text.partition(":")
+    return bool(colon) and prefix.upper() in {each.upper() for each in allowed}
 
 
 def _expand(text: str, suffix: str | None) -> list[str]:
@@ -54,6 +69,10 @@ def _expand(text: str, suffix: str | None) -> list[str]:
         text = text.removeprefix("file://")
     if text.startswith("/vsi"):
         raise ValueError(f"{text}: GDAL's virtual file systems are not read; give the file itself")
+    if text.startswith(("http://", "https://")):
+        raise ValueError(
+            f"{text}: only files and s3:// can be read; allow_drivers=['HTTP'] (--allow-driver HTTP) reads addresses"
+        )
     if "://" in text:
         return _remote(text, suffix)
     path = Path(text)
@@ -114,7 +133,7 @@ def _remote(url: str, suffix: str | None) -> list[str]:
     return sorted(found)
 
 
-def _kind(path: str) -> str:
+def _kind(path: str, allowed: frozenset[str]) -> str:
     lower = path.partition("?")[0].lower() if "://" in path else path.lower()
     if lower.endswith(PARQUET):
         return "parquet"
@@ -135,8 +154,11 @@ def _kind(path: str) -> str:
         return "parquet"
     if head.startswith(b"ARROW1"):
         return "ipc"
-    if b"<OGRVRTDataSource" in head:
-        raise ValueError(f"{path}: VRT files name other files and addresses to read, and are not opened")
+    if b"<OGRVRTDataSource" in head and "VRT" not in allowed:
+        raise ValueError(
+            f"{path}: VRT files name other files and addresses to read, and are not opened; "
+            "allow_drivers=['VRT'] (--allow-driver VRT) does"
+        )
     if head.startswith(b"PK\x03\x04"):
         _check_zip(local)
     if lower.endswith(".shp"):

@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from fused.models.ingest import GeospatialPartitionJobStepConfig
+from fused.models.ingest import PartitionJobStepConfig
 
 
 def shown(place: str) -> str:
@@ -23,26 +22,31 @@ def shown(place: str) -> str:
 class Place:
     """``target`` is what the native writer gets: a folder, or an s3:// URL."""
 
-    def __init__(self, config: GeospatialPartitionJobStepConfig, staging: Path) -> None:
+    def __init__(self, config: PartitionJobStepConfig, staging: Path) -> None:
         self.config = config
         self.staging = staging
         self.resumes = False
         self.file_prefix = ""
         self.remote = bool(config.output) and "://" in str(config.output)
         self.old_objects: list[str] = []
+        self.sample_begun = False  # from then on the new table may be what readers see
 
     @classmethod
     @contextmanager
-    def take(
-        cls, config: GeospatialPartitionJobStepConfig, fingerprint: str, *, dry_run: bool, resume: bool
-    ) -> Iterator[Place]:
+    def take(cls, config: PartitionJobStepConfig, fingerprint: str, *, dry_run: bool, resume: bool) -> Iterator[Place]:
         """The place, locked; afterwards nothing of the staging folder is left, unless the process was killed."""
         if dry_run or "://" in str(config.output):
             with tempfile.TemporaryDirectory(prefix="fused-ingest-") as folder:
                 place = cls(config, Path(folder))
-                if not dry_run:
-                    place._look_at_objects()
-                yield place
+                if dry_run:
+                    yield place
+                    return
+                place._look_at_objects()
+                try:
+                    yield place
+                except BaseException:
+                    place.give_up()
+                    raise
             return
         config.output = str(config.output).removeprefix("file://")
         output = Path(config.output).absolute()
@@ -84,17 +88,42 @@ class Place:
         mark.write_text(fingerprint)
 
     def publish(self, metadata: bytes | None) -> None:
-        """The table takes its place; then the table of chunks is written."""
-        if self.remote:
-            self._remove_old_objects()
-        else:
-            from fused import _native
+        """The table takes its place, then the table of chunks, which was made beside its own place before."""
+        where = str(self.config.output_metadata)
+        prepared = None if metadata is None or _is_remote(where) else _prepare(where, metadata)
+        try:
+            if self.remote:
+                self._remove_old_objects()
+            else:
+                from fused import _native
 
-            for left in (self.staging / "table").glob(".writing-*"):
-                left.unlink()
-            _native.publish_folder(str(self.staging / "table"), str(Path(str(self.config.output)).absolute()))
-        if metadata is not None:
-            _put(str(self.config.output_metadata), metadata)
+                for left in (self.staging / "table").glob(".writing-*"):
+                    left.unlink()
+                _native.publish_folder(str(self.staging / "table"), str(Path(str(self.config.output)).absolute()))
+            if prepared is not None:
+                prepared.replace(_file_of(where))
+            elif metadata is not None:
+                _upload(where, metadata)
+        except BaseException:
+            if prepared is not None:
+                prepared.unlink(missing_ok=True)
+            raise
+
+    def give_up(self) -> None:
+        """After a failure on S3, before ``_sample`` was begun: removes what was uploaded, as far as S3 lets us."""
+        if not self.remote or self.sample_begun:
+            return
+        from pyarrow import fs
+
+        try:
+            system, key = fs.FileSystem.from_uri(str(self.config.output))
+            found = system.get_file_info(fs.FileSelector(key, recursive=True, allow_not_found=True))
+            for each in found:
+                own = Path(each.path).name.startswith(self.file_prefix) and each.path not in self.old_objects
+                if each.type == fs.FileType.File and own and each.path.endswith(".parquet"):
+                    system.delete_file(each.path)
+        except OSError:
+            pass  # the error that ended the ingest is the one to tell; the next ingest removes what is left
 
     def _look_at_objects(self) -> None:
         """What lies at an S3 output; file names that it has not used."""
@@ -142,23 +171,38 @@ def _check_output(output: Path, overwrite: bool) -> None:
         )
 
 
-def _put(where: str, data: bytes) -> None:
-    """The GeoParquet of the chunks: at the path itself when it ends so, else as ``0.parquet`` in that folder."""
-    path: Any
-    if "://" in where and not where.startswith("file://"):
-        from pyarrow import fs
+def _is_remote(where: str) -> bool:
+    return "://" in where and not where.startswith("file://")
 
-        system, key = fs.FileSystem.from_uri(where)
-        with system.open_output_stream(key if key.endswith(".parquet") else f"{key}/0.parquet") as out:
-            out.write(data)
-        return
+
+def _file_of(where: str) -> Path:
+    """The GeoParquet of the chunks: at the path itself when it ends so, else ``0.parquet`` in that folder."""
     path = Path(where.removeprefix("file://"))
-    if path.suffix != ".parquet":
-        path = path / "0.parquet"
+    return path if path.suffix == ".parquet" else path / "0.parquet"
+
+
+def _prepare(where: str, data: bytes) -> Path:
+    """The file under a temporary name beside its own, safe on disk."""
+    path = _file_of(where)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".writing-{path.name}")
-    with temporary.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _upload(where: str, data: bytes) -> None:
+    from pyarrow import fs
+
+    system, key = fs.FileSystem.from_uri(where)
+    try:
+        with system.open_output_stream(key if key.endswith(".parquet") else f"{key}/0.parquet") as out:
+            out.write(data)
+    except OSError as error:
+        raise OSError(f"the table is in its place; its output_metadata could not be written: {error}") from None

@@ -6,11 +6,12 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from fused._ingest import inputs as found_inputs
+from fused._ingest.gdal import check_drivers
 from fused._ingest.place import Place, shown
 from fused._ingest.result import IngestResult
 from fused.models.ingest import GeospatialPartitionJobStepConfig
@@ -28,6 +29,7 @@ def run_ingest(
     dry_run: bool = False,
     resume: bool = False,
     row_memory: int | None = None,
+    allow_drivers: Sequence[str] = (),
     on_progress: Report | None = None,
 ) -> IngestResult:
     """Makes the table that ``config`` describes. Errors: ``ValueError`` for the input or an option (named in it),
@@ -39,7 +41,7 @@ def run_ingest(
         raise ValueError("output_metadata is given without output: a table of chunks describes a table")
     began = time.monotonic()
     with ExitStack() as stack:
-        sources = Sources(config)
+        sources = Sources(config, check_drivers(allow_drivers))
         place = stack.enter_context(Place.take(config, sources.fingerprint(config), dry_run=dry_run, resume=resume))
         options = _options(config, sources)
         options |= {
@@ -72,9 +74,12 @@ def run_ingest(
 class Sources:
     """The inputs, and what was noticed while they were opened."""
 
-    def __init__(self, config: GeospatialPartitionJobStepConfig) -> None:
+    def __init__(self, config: GeospatialPartitionJobStepConfig, allowed: frozenset[str] = frozenset()) -> None:
+        self.allowed = allowed
         self.frame = config.input if hasattr(config.input, "to_arrow") and hasattr(config.input, "geometry") else None
-        self.files = [] if self.frame is not None else found_inputs.find_files(config.input, config.file_suffix)
+        self.files = (
+            [] if self.frame is not None else found_inputs.find_files(config.input, config.file_suffix, allowed)
+        )
         self.notes: list[str] = []
         self.drop: list[str] = []  # columns that an open option removes
         self.points: dict[str, Any] = {}
@@ -98,7 +103,7 @@ class Sources:
         if self.frame is not None:
             said.append(id(self.frame))
         for file in self.files:
-            status = None if "://" in file.path else os.stat(file.path)
+            status = os.stat(file.path) if os.path.exists(file.path) else None
             said.append([file.path, status and [status.st_size, status.st_mtime_ns]])
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -152,6 +157,7 @@ class _Stages:
         if self.dry_run:
             return
         self.native.write(self.place.target)
+        self.place.sample_begun = True
         self.native.write_sample()
         self.place.publish(self.native.metadata_table() if self.config.output_metadata else None)
 
@@ -191,14 +197,14 @@ class _Stages:
             self._use_crs(index, name, said)
 
         if len(self.sources.files) == 1:
-            name, stream, geometry, crs, _ = stack.enter_context(open_layer(path, config))
+            name, stream, geometry, crs, _ = stack.enter_context(open_layer(path, config, self.sources.allowed))
             look(stream, name, geometry, crs, True)
             return lambda at: self.native.read_stream(at, None)
-        with open_layer(path, config) as (name, stream, geometry, crs, _):
+        with open_layer(path, config, self.sources.allowed) as (name, stream, geometry, crs, _):
             look(stream, name, geometry, crs, False)
 
         def read(at: int) -> None:
-            with open_layer(path, config) as (_name, stream, _geometry, _crs, _rows):
+            with open_layer(path, config, self.sources.allowed) as (_name, stream, _geometry, _crs, _rows):
                 self.native.read_stream(at, stream)
 
         return read

@@ -92,6 +92,13 @@ class NonGeospatialPartitionJobStepConfig(PartitionJobStepConfig):
 
     partition_col: str | None = None
 
+    def run_local(self, output_table: str | None = None, *, overwrite: bool | None = None) -> IngestResult:
+        """Makes the table in this process and gives a summary of it."""
+        from fused._ingest.plain import run_plain
+
+        chosen = self if output_table is None else replace(self, output=output_table)
+        return run_plain(chosen if overwrite is None else replace(chosen, overwrite=overwrite))
+
 
 @dataclass(repr=False)
 class GeospatialPartitionJobStepConfig(PartitionJobStepConfig):
@@ -126,7 +133,8 @@ class GeospatialPartitionJobStepConfig(PartitionJobStepConfig):
         """Makes the table in this process and gives a summary of it.
 
         ``settings``: ``memory_limit``, ``scratch_limit`` and ``row_memory`` in bytes, ``threads``, ``dry_run``,
-        ``resume``, ``on_progress`` (called with stage, rows done and rows in all).
+        ``resume``, ``allow_drivers`` (of GDAL: those that are off otherwise), ``on_progress`` (called with stage, rows
+        done and rows in all).
         """
         from fused._ingest.run import run_ingest
 
