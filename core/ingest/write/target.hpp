@@ -28,6 +28,10 @@ class Target {
   Status put(const std::string& name, std::string_view bytes);
 };
 
+// What a library said about a write as people need it: a full disk is storage_full, whatever called it. Errors of
+// the input keep their kind.
+Error storage_error(Error error);
+
 // `folder` exists. Temporary names, fsync, rename, within it.
 std::unique_ptr<Target> folder_target(std::string folder);
 // `url` is s3://bucket/prefix with the options Arrow knows. The upload of a file that is not finished is aborted.

@@ -86,7 +86,7 @@ class Writers {
     const auto count = std::min(static_cast<std::size_t>(job_.options.threads), tasks_.size());
     for (std::size_t i = 0; i < count; ++i) threads.emplace_back([this] { work(); });
     for (std::thread& thread : threads) thread.join();
-    if (auto synced = syncer_.finish(); !synced && !error_) error_ = std::move(synced).error();
+    if (auto synced = syncer_.finish(); !synced && !error_) error_ = storage_error(std::move(synced).error());
     if (error_) return std::unexpected(*error_);
     return Written{std::move(written_), bytes_};
   }
@@ -98,6 +98,8 @@ class Writers {
       Status status;
       try {
         status = file(tasks_[at], *rows);
+        if (!status)
+          status = std::unexpected(status.error().within(file_id(job_.options, tasks_[at].number) + ".parquet"));
       } catch (const std::bad_alloc&) {
         status = fail(ErrorKind::too_large,
                       "a chunk does not fit into memory; give a smaller "
@@ -105,7 +107,7 @@ class Writers {
       }
       if (status) continue;
       std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::move(status).error();
+      if (!error_) error_ = storage_error(std::move(status).error());
       next_ = tasks_.size();
     }
   }
