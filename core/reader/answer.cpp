@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cmath>
 #include <cstring>
 #include <set>
 
+#include "base/json_parse.hpp"
 #include "reader/frame_of.hpp"
 #include "result/mvt.hpp"
 #include "result/parquet.hpp"
@@ -45,6 +45,12 @@ double rows_about(const Table& table, const std::vector<std::size_t>& chunks, co
             share(chunk.box.minx, chunk.box.maxx, box.minx, box.maxx) *
             share(chunk.box.miny, chunk.box.maxy, box.miny, box.maxy);
   }
+  return rows;
+}
+
+std::int64_t rows_of(const Table& table, const std::vector<std::size_t>& chunks) {
+  std::int64_t rows = 0;
+  for (const std::size_t at : chunks) rows += std::max<std::int64_t>(table.chunks()[at].num_rows, 1);
   return rows;
 }
 
@@ -103,10 +109,9 @@ Answerer::Answerer(std::shared_ptr<result::Geos> geos, std::string mount)
 
 Answer Answerer::answer(std::string_view request) {
   auto answered = parquet_call("cannot read the table", [&]() -> Result<Answer> {
-    boost::system::error_code error;
-    const auto parsed = json::parse(request, error);
-    if (error || !parsed.is_object()) return fail(ErrorKind::internal, "not a question");
-    Asked asked{.members = parsed.get_object()};
+    const auto parsed = parse_json(request);
+    if (!parsed || !parsed->is_object()) return fail(ErrorKind::internal, "not a question");
+    Asked asked{.members = parsed->get_object()};
     asked.url = asked.text("url");
     if (asked.url.starts_with("/mount/")) asked.url = mount_ + asked.url.substr(std::strlen("/mount"));
     return dispatch(asked);
@@ -165,7 +170,8 @@ Result<Answer> Answerer::rows(const Asked& asked) {
                .columns = format == "geojson" ? FUSED_TRY(with_geometry(asked)) : asked.columns(),
                .where = asked.text("where"),
                .rows_max = limit >= 0 ? -1 : kRowsMax,
-               .threads = false};
+               .threads = false,
+               .thin = std::nullopt};
   auto found = FUSED_TRY(reader_.read_box(asked.url, read));
   if (limit >= 0 && found->num_rows() > limit) found = found->Slice(0, limit);
   const auto frame = FUSED_TRY(frame_of(*found));
@@ -196,28 +202,47 @@ Result<Answer> Answerer::tile(const Asked& asked) {
   const auto chunks = table->find(box);
   json::object header{{"version", table->version()}, {"content_type", "application/vnd.mapbox-vector-tile"}};
   std::string body;
-  bool rows = rows_about(*table, chunks, box) <= static_cast<double>(kTileRowsMax);
-  if (rows && !chunks.empty()) {
-    std::int64_t count = 0;
-    auto encoded = tile_of_rows(asked, tile, &count);
-    if (!encoded && encoded.error().kind != ErrorKind::too_large) return std::unexpected(encoded.error());
-    rows = encoded && static_cast<std::int64_t>(encoded->size()) <= kTileBytesMax;
-    if (rows) {
-      header["rows"] = count;
-      body = std::move(*encoded);
-    }
+  const char* content = "rows";
+  std::int64_t count = 0;
+  bool made = chunks.empty();
+  const auto attempt = [&](bool thin) -> Status {
+    auto encoded = tile_of_rows(asked, tile, thin, &count);
+    if (!encoded)
+      return encoded.error().kind == ErrorKind::too_large ? Status{} : std::unexpected(std::move(encoded).error());
+    if (static_cast<std::int64_t>(encoded->size()) > kTileBytesMax) return {};
+    body = std::move(*encoded);
+    content = thin ? "thinned" : "rows";
+    made = true;
+    return {};
+  };
+  if (!made && rows_about(*table, chunks, box) <= static_cast<double>(kTileRowsMax)) FUSED_CHECK(attempt(false));
+  if (!made && rows_of(*table, chunks) <= kThinRowsMax && FUSED_TRY(has_covering(asked))) FUSED_CHECK(attempt(true));
+  if (made) {
+    header["rows"] = count;
+  } else {
+    content = "chunks";
+    body = FUSED_TRY(overview(*table, tile, box));
   }
-  if (!rows) body = FUSED_TRY(overview(*table, tile, box));
-  header["content"] = rows ? "rows" : "chunks";
+  header["content"] = content;
   return reply(std::move(header), std::move(body));
 }
 
-Result<std::string> Answerer::tile_of_rows(const Asked& asked, TileId tile, std::int64_t* count) {
+// Whether the table's files say each row's box; those of one table are alike.
+Result<bool> Answerer::has_covering(const Asked& asked) {
+  const auto table = FUSED_TRY(reader_.open(asked.url));
+  if (table->chunks().empty()) return false;
+  const auto file = FUSED_TRY(reader_.file(table->location(), table->chunks()[0].file_id + ".parquet"));
+  return file->covering_field() >= 0;
+}
+
+Result<std::string> Answerer::tile_of_rows(const Asked& asked, TileId tile, bool thin, std::int64_t* count) {
   BoxRead read{.bounds = with_margin(tile_bounds(tile)),
                .columns = FUSED_TRY(with_geometry(asked)),
                .where = asked.text("where"),
-               .rows_max = 4 * kTileRowsMax,
-               .threads = false};
+               .rows_max = thin ? kThinRowsMax : 4 * kTileRowsMax,
+               .threads = false,
+               .thin = std::nullopt};
+  if (thin) read.thin = Thinning{.view = *read.bounds};
   const auto found = FUSED_TRY(reader_.read_box(asked.url, read));
   const auto frame = FUSED_TRY(frame_of(*found));
   *count = frame.rows;

@@ -12,7 +12,8 @@ namespace fused::reader {
 inline constexpr std::int64_t kMemoryBytesMax = 1LL << 30;  // of one read
 inline constexpr std::int64_t kRowsMax = 1'000'000;         // of one reply
 inline constexpr std::int64_t kReplyBytesMax = 256LL << 20;
-inline constexpr std::int64_t kTileRowsMax = 20'000;  // a tile that would have more shows the overview
+inline constexpr std::int64_t kTileRowsMax = 20'000;     // a tile that would have more is thinned
+inline constexpr std::int64_t kThinRowsMax = 1'000'000;  // a tile over more rows than this shows the chunks
 inline constexpr std::int64_t kTileBytesMax = 4LL << 20;
 inline constexpr std::size_t kOverviewBoxesMax = 20'000;  // chunk boxes of an overview tile
 
@@ -36,7 +37,8 @@ class Answerer {
   Result<Answer> rows(const Asked& asked);
   Result<Answer> tile(const Asked& asked);
   Result<std::vector<std::string>> with_geometry(const Asked& asked);
-  Result<std::string> tile_of_rows(const Asked& asked, TileId tile, std::int64_t* count);
+  Result<std::string> tile_of_rows(const Asked& asked, TileId tile, bool thin, std::int64_t* count);
+  Result<bool> has_covering(const Asked& asked);
   Result<std::string> overview(const Table& table, TileId tile, const Box& box);
 
   TableReader reader_;

@@ -53,13 +53,15 @@ Result<std::pair<std::shared_ptr<arrow::fs::FileSystem>, std::string>> s3_files(
   static std::mutex mutex;
   static std::map<std::string, std::shared_ptr<arrow::fs::FileSystem>, std::less<>> clients;
   const auto options_at = url.find('?');
-  const std::string_view path = std::string_view(url).substr(0, options_at).substr(std::strlen("s3://"));
-  const std::string_view bucket = path.substr(0, path.find('/'));
+  std::string_view path = std::string_view(url).substr(0, options_at).substr(std::strlen("s3://"));
+  const std::string_view bucket = path.substr(0, path.find('/'));  // with its user
+  if (const auto at = bucket.rfind('@'); at != bucket.npos) path.remove_prefix(at + 1);
   const std::string key = std::string(bucket) + (options_at == url.npos ? std::string() : url.substr(options_at));
   const std::lock_guard lock(mutex);
   if (const auto known = clients.find(key); known != clients.end()) return std::pair(known->second, std::string(path));
   auto made = arrow::fs::FileSystemFromUri("s3://" + key);
-  if (!made.ok()) return fail(ErrorKind::unavailable, "cannot use '" + url + "': " + made.status().message());
+  if (!made.ok())
+    return fail(ErrorKind::unavailable, "cannot use 's3://" + std::string(path) + "': " + made.status().message());
   if (clients.size() >= 64) clients.clear();
   clients.emplace(key, *made);
   return std::pair(*made, std::string(path));
@@ -93,8 +95,9 @@ Result<Location> locate(std::string_view url) {
     const std::string options(options_at == url.npos ? std::string_view() : url.substr(options_at));
     location.url = std::string(without_suffixes(url.substr(0, options_at))) + options;
     auto [files, path] = FUSED_TRY(s3_files(location.url));
+    location.shown = "s3://" + path;
     if (path.find('/') == path.npos)
-      return fail(ErrorKind::invalid_argument, "'" + std::string(url) + "' names a bucket; a table is a folder in one");
+      return fail(ErrorKind::invalid_argument, "'" + location.shown + "' names a bucket; a table is a folder in one");
     location.files = std::move(files);
     location.folder = std::move(path);
     location.local = false;
@@ -106,6 +109,7 @@ Result<Location> locate(std::string_view url) {
     return fail(ErrorKind::invalid_argument, "tables are read from folders, file:// and s3://, not from '" +
                                                  std::string(path.substr(0, scheme + 3)) + "'");
   location.url = without_suffixes(path);
+  location.shown = location.url;
   std::error_code error;
   location.folder = std::filesystem::absolute(location.url, error).string();
   if (location.folder.size() > 1 && location.folder.ends_with('/')) location.folder.pop_back();

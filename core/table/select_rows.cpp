@@ -4,7 +4,7 @@
 #include <arrow/extension_type.h>
 
 #include <algorithm>
-#include <optional>
+#include <limits>
 
 #include "table/intersects.hpp"
 
@@ -100,6 +100,18 @@ RowRanges rows_with_boxes_near(const arrow::Table& covering, const ParquetFile& 
         near.push_back({row, row + 1});
     }
   return intersection(near, rows);
+}
+
+std::optional<std::vector<Box>> covering_boxes(const arrow::Table& covering, const ParquetFile& file) {
+  const auto* said = file.geo().primary_column();
+  const auto sides = said ? Covering::of(covering, *said) : std::nullopt;
+  if (!sides) return std::nullopt;
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  std::vector<Box> boxes;
+  boxes.reserve(static_cast<std::size_t>(covering.num_rows()));
+  for (std::int64_t row = 0; row < covering.num_rows(); ++row)
+    boxes.push_back(sides->is_null(row) ? Box{kNone, kNone, kNone, kNone} : sides->box(row));
+  return boxes;
 }
 
 Result<std::vector<std::int64_t>> rows_that_meet(const arrow::Table& table, const ParquetFile& file,

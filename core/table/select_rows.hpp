@@ -3,6 +3,7 @@
 #include <arrow/table.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,5 +23,8 @@ Result<std::vector<std::int64_t>> rows_that_meet(const arrow::Table& table, cons
 // `boxes`, with what lies shortly between them. Everything when the covering cannot be read.
 RowRanges rows_with_boxes_near(const arrow::Table& covering, const ParquetFile& file, const RowRanges& rows,
                                std::span<const Box> boxes);
+
+// The box of each row of `covering`, as above; of a row without one NaN. Nothing when the covering cannot be read.
+std::optional<std::vector<Box>> covering_boxes(const arrow::Table& covering, const ParquetFile& file);
 
 }  // namespace fused

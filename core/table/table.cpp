@@ -9,7 +9,7 @@ namespace fused {
 namespace {
 
 std::string missing_table(const Location& location) {
-  std::string text = "there is no table at '" + location.url + "': it has no " + std::string(kSampleName);
+  std::string text = "there is no table at '" + location.shown + "': it has no " + std::string(kSampleName);
   arrow::fs::FileSelector selector;
   selector.base_dir = location.folder;
   selector.allow_not_found = true;
@@ -39,7 +39,7 @@ Result<std::shared_ptr<const Table>> Table::open(Location location) {
   if (!version)
     return version.error().kind == ErrorKind::not_found
                ? fail(ErrorKind::not_found, missing_table(location))
-               : std::unexpected(version.error().within("cannot open the table '" + location.url + "'"));
+               : std::unexpected(version.error().within("cannot open the table '" + location.shown + "'"));
   const auto bytes = read_whole(location, kSampleName, kSampleBytesMax);
   if (!bytes) return std::unexpected(bytes.error());
   auto chunks = parse_sample(*bytes);

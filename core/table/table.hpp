@@ -14,6 +14,7 @@
 #include "table/location.hpp"
 #include "table/parquet_file.hpp"
 #include "table/sample.hpp"
+#include "table/thin_rows.hpp"
 
 namespace fused {
 
@@ -45,6 +46,9 @@ struct BoxRead {
   std::string where;                 // JSON, see table/where.hpp
   std::int64_t rows_max = -1;        // too_large where there would be more
   bool threads = true;
+  // Few rows that stand for all (`bounds` prunes, `thin->view` decides; geometries are not looked at). unprocessable
+  // where a file has no covering; `rows_max` then counts the rows that are looked at.
+  std::optional<Thinning> thin;
 };
 
 // Tables and files stay open between reads and are opened anew when they have changed.

@@ -36,6 +36,9 @@ class Recent {
     order_.splice(order_.begin(), order_, found->second);
     return &found->second->second;
   }
+  void each(auto&& see) {
+    for (auto& [key, value] : order_) see(key, value);
+  }
   void put(const std::string& key, Value value) {
     if (Value* known = find(key)) {
       *known = std::move(value);
@@ -143,6 +146,50 @@ Result<TablePointer> read_part(const ParquetFile& file, int row_group, const Pla
   if (boxes.empty()) return hand_on(table, plan.names);
   const auto kept = FUSED_TRY(rows_that_meet(*table, file, boxes));
   return take(FUSED_TRY(hand_on(table, plan.names)), kept, pool);
+}
+
+// Tells the thinner of each row that can matter: the covering is read, and what the condition compares.
+Status look_at_rows(const ParquetFile& file, int row_group, std::uint32_t part, const Where& where,
+                    std::span<const Box> boxes, arrow::MemoryPool* pool, Thinner& thinner, std::int64_t& looked_at) {
+  if (file.covering_field() < 0)
+    return fail(ErrorKind::unprocessable, file.name() + " has no bounding box column; its rows cannot be thinned");
+  RowRanges rows = rows_near(file, row_group, boxes);
+  looked_at += count_rows(rows);
+  if (rows.empty()) return {};
+  std::vector<int> fields{file.covering_field()};
+  if (!where.everything())
+    for (const int field : FUSED_TRY(file.fields(where.columns()))) fields.push_back(field);
+  std::ranges::sort(fields);
+  const auto [begin, end] = std::ranges::unique(fields);
+  fields.erase(begin, end);
+  auto table = FUSED_TRY(read_rows(file, row_group, rows, fields, pool, false));
+  table = FUSED_ARROW_TRY("columns", table->CombineChunks(pool));
+  const auto sides = covering_boxes(*table, file);
+  if (!sides) return fail(ErrorKind::unprocessable, "the bounding boxes of " + file.name() + " cannot be read");
+  std::shared_ptr<arrow::BooleanArray> holds;
+  if (!where.everything()) holds = FUSED_TRY(where.holds(*table, pool));
+  std::int64_t at = 0;
+  for (const RowRange& range : rows)
+    for (std::int64_t row = range.begin; row < range.end; ++row, ++at)
+      if (!holds || holds->Value(at)) thinner.add(part, row, (*sides)[static_cast<std::size_t>(at)]);
+  return {};
+}
+
+// Exactly these rows of a row group.
+Result<TablePointer> read_chosen(const ParquetFile& file, int row_group, const Plan& plan,
+                                 const std::vector<std::int64_t>& rows, arrow::MemoryPool* pool) {
+  constexpr std::int64_t kGapRowsMax = 64;
+  const RowRanges ranges = ranges_of(rows, kGapRowsMax);
+  auto table = FUSED_TRY(read_rows(file, row_group, ranges, plan.fields, pool, false));
+  table = FUSED_ARROW_TRY("columns", FUSED_TRY(hand_on(table, plan.names))->CombineChunks(pool));
+  std::vector<std::int64_t> within;
+  std::int64_t before = 0;
+  auto range = ranges.begin();
+  for (const std::int64_t row : rows) {
+    for (; row >= range->end; ++range) before += range->end - range->begin;
+    within.push_back(before + row - range->begin);
+  }
+  return take(table, within, pool);
 }
 
 Result<TablePointer> concatenate(std::vector<TablePointer> parts, const std::vector<std::string>& names) {
@@ -269,6 +316,29 @@ Result<TablePointer> TableReader::read_once(const Table& table, const BoxRead& r
     rows += part->num_rows();
     return part;
   };
+  if (read.thin) {
+    Thinner thinner(*read.thin);
+    std::int64_t looked_at = 0;
+    auto thinned = parquet_call("cannot read the table", [&]() -> Result<TablePointer> {
+      for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const auto opened = FUSED_TRY(file_of(table.chunks()[wanted[i]]));
+        FUSED_CHECK(look_at_rows(*opened, static_cast<int>(table.chunks()[wanted[i]].chunk_id),
+                                 static_cast<std::uint32_t>(i), where, boxes, pool.get(), thinner, looked_at));
+        if (read.rows_max >= 0 && looked_at > read.rows_max)
+          return fail(ErrorKind::too_large, "more than " + std::to_string(read.rows_max) + " rows to choose from");
+      }
+      std::vector<TablePointer> chosen;
+      for (const auto& part : thinner.take()) {
+        const ChunkRow& chunk = table.chunks()[wanted[part.part]];
+        const auto opened = FUSED_TRY(file_of(chunk));
+        const auto plan = FUSED_TRY(plan_of(*opened, read.columns, Where(), false));
+        chosen.push_back(
+            FUSED_TRY(read_chosen(*opened, static_cast<int>(chunk.chunk_id), plan, part.rows, pool.get())));
+      }
+      return chosen.empty() ? empty_like(*first, first_plan) : concatenate(std::move(chosen), read.columns);
+    });
+    return thinned;
+  }
   std::int64_t rows_near_by = 0;
   for (const std::size_t at : wanted) rows_near_by += std::max<std::int64_t>(table.chunks()[at].num_rows, 1);
   const auto one = [&](int i) {
@@ -298,8 +368,17 @@ Result<TablePointer> TableReader::read_box(std::string_view url, const BoxRead& 
     if (rows && !table->location().local) return rows;
     const auto now = file_version(table->location(), kSampleName);
     if (now && *now == table->version()) return rows;
+    // What was seen a moment ago is not believed any more.
+    const std::lock_guard lock(state_->mutex);
+    const std::string& seen = table->location().url;
+    state_->tables.each([&](const std::string& key, Kept<Table>& kept) {
+      if (key == seen) kept.seen = {};
+    });
+    state_->files.each([&](const std::string& key, Kept<ParquetFile>& kept) {
+      if (key.starts_with(seen + '\n')) kept.seen = {};
+    });
     if (attempt > 0)
-      return fail(ErrorKind::conflict, "the table '" + table->location().url + "' is being replaced; read it again");
+      return fail(ErrorKind::conflict, "the table '" + table->location().shown + "' is being replaced; read it again");
   }
 }
 
@@ -322,7 +401,7 @@ Result<TablePointer> TableReader::read_chunk(std::string_view url, const std::op
     const auto table = open(url);
     if (!table) return std::unexpected(table.error());
     return fail(ErrorKind::not_found,
-                "the table '" + location.url + "' has no file '" + *file_id + "'; it has " + names_of_files(**table));
+                "the table '" + location.shown + "' has no file '" + *file_id + "'; it has " + names_of_files(**table));
   }
   const ParquetFile& parquet = **opened;
   if (chunk_id && (*chunk_id < 0 || *chunk_id >= parquet.row_groups()))

@@ -8,11 +8,11 @@
 #include <arrow/scalar.h>
 
 #include <algorithm>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <mutex>
 #include <set>
 
+#include "base/json_parse.hpp"
 #include "result/frame.hpp"
 
 namespace fused {
@@ -131,10 +131,11 @@ Result<Where> Where::parse(std::string_view text) {
   if (text.empty()) return where;
   if (text.size() > kWhereBytesMax)
     return fail(ErrorKind::too_large, "a condition may have " + std::to_string(kWhereBytesMax) + " bytes");
-  boost::system::error_code error;
-  const auto said = json::parse(text, error);
-  if (error)
-    return fail(ErrorKind::invalid_argument, std::string(kShape) + ", as JSON; this is none: " + error.message());
+  const auto parsed = parse_json(text);
+  if (!parsed)
+    return fail(ErrorKind::invalid_argument,
+                std::string(kShape) + ", as JSON; this is none: " + parsed.error().message);
+  const json::value& said = *parsed;
   if (said.is_null()) return where;
   if (!said.is_array()) return fail(ErrorKind::invalid_argument, std::string(kShape) + "; this is " + short_text(said));
   const auto& list = said.get_array();
@@ -142,7 +143,7 @@ Result<Where> Where::parse(std::string_view text) {
   const auto* first = list.front().if_array();
   if (first && !first->empty() && first->front().is_array()) {
     for (const auto& one : list) {
-      if (!one.is_array())
+      if (!one.is_array() || one.get_array().empty())
         return fail(ErrorKind::invalid_argument, std::string(kShape) + "; this is " + short_text(one));
       where.alternatives_.push_back(FUSED_TRY(parse_terms(one.get_array())));
     }

@@ -77,8 +77,10 @@ Result<RegisteredTable> TableRegistry::add(RegisteredTable table) {
   FUSED_CHECK(check_table_name(table.name));
   if (of_organisation(table.organisation).size() >= kOfOrganisationMax)
     return fail(ErrorKind::conflict, "an organisation may have " + std::to_string(kOfOrganisationMax) + " tables");
-  table.id = new_uuid();
-  table.created_at = std::chrono::floor<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
+  if (table.id.empty()) {
+    table.id = new_uuid();
+    table.created_at = std::chrono::floor<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
+  }
   FUSED_CHECK(database_.transaction([&]() -> Status {
     FUSED_TRY(database_.run("DELETE FROM table_registration WHERE organisation=? AND name=?",
                             {table.organisation, table.name}));

@@ -37,7 +37,7 @@ class TableRegistry {
   Status start();
 
   // Puts in the place of one of the same name. invalid_argument for a name or URL that cannot be one; `id` and time
-  // are filled in.
+  // are filled in where there is no `id` (with one it is put back as it was).
   Result<RegisteredTable> add(RegisteredTable table);
   Status remove(std::string_view id);
 

@@ -51,6 +51,7 @@ asio::awaitable<Result<TableAnswer>> TableService::rows(RegisteredTable table, R
   order["format"] = asked.format;
   if (asked.limit) order["limit"] = *asked.limit;
   auto answer = co_await processes_.ask(json::serialize(order), std::move(gone));
+  ++(answer ? figures_.reads : figures_.reads_failed);
   if (answer) learn(table, *answer);
   co_return answer;
 }
@@ -68,8 +69,6 @@ asio::awaitable<Result<std::string>> TableService::version(const RegisteredTable
 asio::awaitable<Result<TableService::Tile>> TableService::tile(RegisteredTable table, TileId id,
                                                                std::vector<std::string> columns, std::string where,
                                                                std::shared_ptr<const bool> gone) {
-  const auto seen = co_await version(table);
-  if (!seen) co_return std::unexpected(seen.error());
   json::object order = question(table, "tile");
   order["z"] = id.z;
   order["x"] = id.x;
@@ -78,14 +77,56 @@ asio::awaitable<Result<TableService::Tile>> TableService::tile(RegisteredTable t
   order["where"] = where;
   order["layer"] = table.name;
   const std::string text = json::serialize(order);
-  if (const CachedTile* known = cache_.find(table.id + *seen + text)) co_return Tile{*known, *seen, true};
-  auto answer = co_await processes_.ask(text, std::move(gone));
-  if (!answer) co_return std::unexpected(answer.error());
-  learn(table, *answer);
-  const std::string version = text_of(answer->header, "version");
-  CachedTile made{answer->body, text_of(answer->header, "content")};
-  cache_.put(table.id + version + text, made);
-  co_return Tile{std::move(made), version, false};
+  for (;;) {
+    const auto seen = co_await version(table);
+    if (!seen) {
+      ++figures_.tiles_failed;
+      co_return std::unexpected(seen.error());
+    }
+    const std::string key = table.id + *seen + text;
+    if (const CachedTile* known = cache_.find(key)) {
+      ++figures_.tiles_cached;
+      co_return Tile{*known, *seen, true};
+    }
+    const auto flying = flights_.find(key);
+    if (flying == flights_.end()) co_return co_await make_tile(std::move(table), text, key, std::move(gone));
+    const auto flight = flying->second;
+    const auto turn = std::make_shared<Completion<bool>>();
+    flight->waiting.push_back(turn);
+    (void)co_await turn->wait();
+    if (!flight->outcome) continue;  // nobody made it: now this one does
+    ++(*flight->outcome ? figures_.tiles_joined : figures_.tiles_failed);
+    co_return *flight->outcome;
+  }
+}
+
+asio::awaitable<Result<TableService::Tile>> TableService::make_tile(RegisteredTable table, std::string question,
+                                                                    std::string key, std::shared_ptr<const bool> gone) {
+  const auto flight = std::make_shared<Flight>();
+  flights_[key] = flight;
+  const auto answer = co_await processes_.ask(question, gone);
+  flights_.erase(key);
+  Result<Tile> outcome = Tile{};
+  if (answer) {
+    learn(table, *answer);
+    const std::string version = text_of(answer->header, "version");
+    CachedTile made{answer->body, text_of(answer->header, "content")};
+    cache_.put(table.id + version + question, made);
+    outcome = Tile{std::move(made), version, false};
+  } else {
+    outcome = std::unexpected(answer.error());
+  }
+  ++(answer ? figures_.tiles_made : figures_.tiles_failed);
+  if (answer || !gone || !*gone) flight->outcome = outcome;
+  for (const auto& turn : flight->waiting) turn->set(true);
+  co_return outcome;
+}
+
+TableFigures TableService::figures() const {
+  TableFigures figures = figures_;
+  figures.processes_started = static_cast<std::uint64_t>(processes_.started());
+  figures.cache_bytes = cache_.bytes();
+  return figures;
 }
 
 }  // namespace fused
