@@ -1,12 +1,12 @@
 #include "functions/function_json.hpp"
 
 #include <array>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
 
 #include "base/duration.hpp"
 #include "base/ids.hpp"
+#include "base/json_parse.hpp"
 #include "storage/path_resolver.hpp"
 #include "storage/text.hpp"
 
@@ -112,13 +112,10 @@ Result<FunctionSource> function_of_json(const json::object& udf) {
 }
 
 Result<FunctionSource> function_of_text(std::string_view json_text) {
-  json::parse_options options;
-  options.max_depth = kDepthMax;
-  boost::system::error_code error;
-  const json::value value = json::parse({json_text.data(), json_text.size()}, error, {}, options);
-  if (error) return fail(ErrorKind::unprocessable, "the function is not JSON: " + error.message());
-  if (!value.is_object()) return fail(ErrorKind::unprocessable, "the function must be a JSON object");
-  return function_of_json(value.get_object());
+  const auto value = parse_json(json_text, kDepthMax);
+  if (!value) return fail(ErrorKind::unprocessable, "the function is not JSON: " + value.error().message);
+  if (!value->is_object()) return fail(ErrorKind::unprocessable, "the function must be a JSON object");
+  return function_of_json(value->get_object());
 }
 
 std::string json_of_function(const FunctionSource& source) {

@@ -59,6 +59,7 @@ asio::awaitable<bool> Connection::serve_one() {
   request_.peer = peer_;
   parser_.begin(request_);
   enter(Phase::idle);
+  if (context_.draining && begin_ == end_) co_return false;
   if (capacity_ > kBufferBytesKept && begin_ == end_ && !reading_) buffer_.reset(), capacity_ = begin_ = end_ = 0;
   count_held();
   if (!co_await read_header()) co_return false;

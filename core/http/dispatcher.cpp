@@ -11,6 +11,7 @@
 #include "http/compression.hpp"
 #include "http/conditional.hpp"
 #include "http/request_id.hpp"
+#include "http/sessions.hpp"
 #include "http/target.hpp"
 
 namespace fused {
@@ -125,6 +126,8 @@ Dispatcher::Admission Dispatcher::admit(Request& request) {
   }
   if (const auto authorization = request.header("authorization"); !authorization.empty() && parts_.authenticate)
     request.actor = parts_.authenticate(authorization);
+  else if (parts_.sessions && parts_.authenticate && is_own_link(request))
+    request.actor = parts_.authenticate(parts_.sessions->authorization_of(session_of(request)));
   if (const auto may = check_access(admission.route->access, request.actor); !may) {
     const auto index = admission.route_index;
     admission = refuse(request, std::move(admission), may.error());
@@ -199,6 +202,14 @@ asio::awaitable<void> Dispatcher::compress_reply(const Request& request, Reply& 
 
 asio::awaitable<Reply> Dispatcher::answer(Request& request, Admission& admission) {
   if (admission.refusal) co_return std::move(*admission.refusal);
+  const std::int64_t body_bytes_max =
+      admission.route->body_bytes_max > 0 ? admission.route->body_bytes_max : parts_.settings->body_bytes_max;
+  if (static_cast<std::int64_t>(request.body.size()) > body_bytes_max)
+    co_return Reply::error({ErrorKind::too_large,
+                            "the body has " + std::to_string(request.body.size()) + " bytes; the limit is " +
+                                std::to_string(body_bytes_max),
+                            {}},
+                           request.request_id);
   Reply reply = co_await call(*admission.route, request);
   for (auto& header : reply.headers)
     for (char& c : header.first)

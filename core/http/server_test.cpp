@@ -19,7 +19,9 @@ using testing::replies;
 using testing::TestServer;
 
 Handler echo() {
-  return [](Request& request) -> boost::asio::awaitable<Reply> { co_return Reply::text(std::string(request.body.view()), "text/plain"); };
+  return [](Request& request) -> boost::asio::awaitable<Reply> {
+    co_return Reply::text(std::string(request.body.view()), "text/plain");
+  };
 }
 
 class ServerTest : public ::testing::Test {

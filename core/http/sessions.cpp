@@ -49,4 +49,22 @@ void Sessions::close(std::string_view session) {
   if (const auto found = find(sessions_, session); found != sessions_.end()) sessions_.erase(found);
 }
 
+std::string session_of(const Request& request) {
+  std::string_view cookies = request.header("cookie");
+  while (!cookies.empty()) {
+    const auto end = cookies.find(';');
+    auto item = cookies.substr(0, end);
+    cookies = end == std::string_view::npos ? std::string_view{} : cookies.substr(end + 1);
+    while (item.starts_with(' ')) item.remove_prefix(1);
+    if (item.starts_with(kSessionCookie) && item.substr(kSessionCookie.size()).starts_with('='))
+      return std::string(item.substr(kSessionCookie.size() + 1));
+  }
+  return {};
+}
+
+bool is_own_link(const Request& request) {
+  return request.method == Method::get && request.header("sec-fetch-site") == "same-origin" &&
+         request.header("sec-fetch-mode") == "navigate" && request.header("sec-fetch-dest") == "document";
+}
+
 }  // namespace fused

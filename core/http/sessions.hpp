@@ -1,5 +1,6 @@
 // Sign-in of a browser for the pages at `/`. A session stands for a token and dies with it: each page asks the
-// authenticator again. API routes never look at cookies, so a page of another origin has nothing to ride on.
+// authenticator again. Of the API only a followed link of our own page counts as signed in (is_own_link): requests of
+// scripts and of pages of other origins have nothing to ride on.
 #pragma once
 #include <chrono>
 #include <map>
@@ -8,6 +9,7 @@
 #include <string_view>
 
 #include "base/clock.hpp"
+#include "http/message.hpp"
 
 namespace fused {
 
@@ -41,5 +43,12 @@ class Sessions {
   Entries codes_;
   Entries sessions_;
 };
+
+inline constexpr std::string_view kSessionCookie = "fused_session";
+// Of the request's cookies; "" without one.
+std::string session_of(const Request& request);
+// A person followed a link on a page of this server: GET, and the browser says by Sec-Fetch-* (which scripts cannot
+// set) that the whole page is to become the answer. Function output has an origin of its own and never counts as ours.
+bool is_own_link(const Request& request);
 
 }  // namespace fused

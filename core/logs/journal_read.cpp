@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "logs/journal.hpp"
 
@@ -20,7 +22,11 @@ bool Journal::begin_reading(const Segment& segment) {
   buffer_.clear();
   buffer_from_ = 0;
   reading_ = {segment.number, 0};
-  reading_file_ = FileDescriptor(::openat(folder_.get(), path.filename().c_str(), O_RDONLY | O_CLOEXEC));
+  // A shortage is no damage: what cannot be opened now is read later, not given up.
+  for (;; std::this_thread::sleep_for(std::chrono::milliseconds(100))) {
+    reading_file_ = FileDescriptor(::openat(folder_.get(), path.filename().c_str(), O_RDONLY | O_CLOEXEC));
+    if (reading_file_ || (errno != EMFILE && errno != ENFILE && errno != ENOMEM)) break;
+  }
   if (!reading_file_ || !fill(segment, kSegmentHeadBytes)) {
     if (segment.end > 0) ++damaged_;
     return false;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 namespace fused {
 namespace {
@@ -26,7 +28,11 @@ const char* next_name(DIR* listing) {
 }  // namespace
 
 OldFolders::Listing OldFolders::list(int folder, const std::string& name) const {
-  const int opened = ::openat(folder, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  // A shortage must not pass for an empty folder, whose day would go with all that is in it.
+  int opened = -1;
+  while ((opened = ::openat(folder, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 &&
+         (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   if (opened < 0) return nullptr;
   DIR* listing = ::fdopendir(opened);
   if (!listing) ::close(opened);

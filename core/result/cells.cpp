@@ -100,7 +100,7 @@ Writer duration(const std::shared_ptr<arrow::Array>& array) {
   const auto& type = static_cast<const arrow::DurationType&>(*array->type());
   return typed<arrow::DurationArray>(array, [factor = nanoseconds_per(type.unit())](
                                                 const arrow::DurationArray& a, std::int64_t row, std::string& out) {
-    append_json_number(out, static_cast<double>(a.Value(row)) * (static_cast<double>(factor) / 1e9));
+    append_json_number(out, static_cast<double>(a.Value(row)) / (1e9 / static_cast<double>(factor)));
   });
 }
 

@@ -62,9 +62,11 @@ asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std:
   mine->polled |= polled;
   mine->last_poll = std::chrono::steady_clock::now();
   if (!polled && on_disconnect)
-    on_disconnect([mine] {
-      if (--mine->callers <= 0 && !mine->polled && !mine->done)
-        mine->ticket->cancel(RunEnd::cancelled, "nobody waits for the run any more");
+    // Weak: a nested caller's connection lasts as long as the run that asks, and would keep every answer until then.
+    on_disconnect([weak = std::weak_ptr(mine)] {
+      const SharedEntry left = weak.lock();
+      if (left && --left->callers <= 0 && !left->polled && !left->done)
+        left->ticket->cancel(RunEnd::cancelled, "nobody waits for the run any more");
     });
   co_return co_await wait(mine, key, patience);
 }

@@ -29,8 +29,8 @@ std::vector<std::pair<int, std::uint64_t>> stream_order(const json::object& head
   for (const auto& part : value->get_array()) {
     if (!part.is_array() || part.get_array().size() != 2) continue;
     const auto& pair = part.get_array();
-    if (pair[0].is_number() && pair[1].is_number())
-      order.emplace_back(pair[0].to_number<int>(), pair[1].to_number<std::uint64_t>());
+    if (pair[0].is_int64() && pair[1].is_int64() && pair[1].get_int64() >= 0)
+      order.emplace_back(static_cast<int>(pair[0].get_int64()), static_cast<std::uint64_t>(pair[1].get_int64()));
   }
   return order;
 }

@@ -1,8 +1,8 @@
 #include "run/run_request.hpp"
 
 #include <algorithm>
-#include <boost/json/parse.hpp>
 
+#include "base/json_parse.hpp"
 #include "functions/function_json.hpp"
 
 namespace fused {
@@ -110,11 +110,10 @@ Result<WantedFormat> wanted_format(const std::vector<std::pair<std::string, std:
 }
 
 Result<StepConfig> parse_step_config(std::string_view json_text) {
-  boost::system::error_code error;
-  json::value value = json::parse(json::string_view(json_text.data(), json_text.size()), error);
-  if (error || !value.is_object())
-    return fail(ErrorKind::invalid_argument, "'step_config' is not a JSON object: " + error.message());
-  const json::object& step = value.get_object();
+  const auto value = parse_json(json_text);
+  if (!value) return fail(ErrorKind::invalid_argument, "'step_config' is not JSON: " + value.error().message);
+  if (!value->is_object()) return fail(ErrorKind::invalid_argument, "'step_config' is not a JSON object");
+  const json::object& step = value->get_object();
   if (const std::string type = text_member(step, "type"); type != "udf")
     return fail(ErrorKind::unprocessable, "a step of type '" + type + "' cannot be run here; the type is 'udf'");
   if (const auto* input = step.if_contains("input"); input && !input->is_null()) {

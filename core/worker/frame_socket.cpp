@@ -88,9 +88,9 @@ Result<Bytes> FrameSocket::map_memfd(std::uint32_t length) {
   if (descriptor < 0) return fail(ErrorKind::internal, "not a frame: its memfd is missing");
   struct stat info{};
   // Unsealed, the worker could shrink it under our feet (SIGBUS) or change it after we have looked.
+  const int seals = ::fcntl(descriptor, F_GET_SEALS);  // -1, which has every bit, of what is no memfd
   const bool sound = ::fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode) &&
-                     info.st_size == static_cast<off_t>(length) &&
-                     (::fcntl(descriptor, F_GET_SEALS) & kSeals) == kSeals;
+                     info.st_size == static_cast<off_t>(length) && seals >= 0 && (seals & kSeals) == kSeals;
   void* at = sound && length > 0 ? ::mmap(nullptr, length, PROT_READ, MAP_SHARED, descriptor, 0) : MAP_FAILED;
   ::close(descriptor);
   if (at == MAP_FAILED)
@@ -107,6 +107,10 @@ asio::awaitable<Result<Frame>> FrameSocket::read() {
     co_return fail(ErrorKind::too_large, "a body of " + std::to_string(head->body_length) +
                                              " bytes, over the limit of " + std::to_string(body_bytes_max_));
   const bool in_memfd = head->flags & kFrameBodyInMemfd;
+  if (!in_memfd && head->body_length > kFrameInlineBodyMax)
+    co_return fail(ErrorKind::too_large, "a body of " + std::to_string(head->body_length) +
+                                             " bytes outside a memfd; the limit is " +
+                                             std::to_string(kFrameInlineBodyMax));
   const std::size_t body_length = in_memfd ? 0 : head->body_length;
   const std::size_t total = kFrameHeadBytes + head->header_length + body_length;
   if (auto filled = co_await fill(total); !filled) co_return std::unexpected(filled.error());

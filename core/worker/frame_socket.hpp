@@ -28,6 +28,7 @@ class FrameSocket {
   // Whole frames, in call order; several coroutines may call it.
   boost::asio::awaitable<Status> write(FrameKind kind, std::string header, std::string_view body = {});
   void close();
+  std::size_t unsent_bytes() const { return unsent_.size(); }  // beside what is being sent
 
  private:
   boost::asio::awaitable<Status> fill(std::size_t bytes);  // until `buffer_` holds so many unread bytes

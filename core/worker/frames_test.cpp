@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/json/parse.hpp>
 #include <cstring>
+#include <fstream>
 
 #include "storage/test_folder.hpp"
 #include "worker/frame_socket.hpp"
@@ -197,7 +198,10 @@ TEST(Frames, ALargeBodyComesInASealedMemoryFileAndNoOther) {
     ASSERT_TRUE(frame) << frame.error().message;
     EXPECT_EQ(frame->body.view, body);
   }
-  for (const int descriptor : {open, shorter}) {
+  const TestFolder folder;
+  std::ofstream(folder.path() / "file") << body;
+  const int on_disk = ::open((folder.path() / "file").c_str(), O_RDONLY | O_CLOEXEC);
+  for (const int descriptor : {open, shorter, on_disk}) {
     Ends ends(42);
     ends.put_with(head + "{}", descriptor);
     const auto frame = ends.read();
@@ -209,7 +213,15 @@ TEST(Frames, ALargeBodyComesInASealedMemoryFileAndNoOther) {
   const auto frame = missing.read();
   ASSERT_FALSE(frame);
   EXPECT_NE(frame.error().message.find("memfd is missing"), std::string::npos);
-  for (const int descriptor : {sealed, open, shorter}) ::close(descriptor);
+  for (const int descriptor : {sealed, open, shorter, on_disk}) ::close(descriptor);
+}
+
+TEST(Frames, ALargeBodyOutsideAMemoryFileIsRefusedBeforeItIsRead) {
+  Ends ends(42);
+  ends.put(encode_frame_head({FrameKind::result, 0, 2, static_cast<std::uint32_t>(kFrameInlineBodyMax) + 1, 42}));
+  const auto frame = ends.read();
+  ASSERT_FALSE(frame);
+  EXPECT_EQ(frame.error().kind, ErrorKind::too_large);
 }
 
 TEST(Frames, ABodyOverTheLimitIsRefusedBeforeItIsRead) {

@@ -329,6 +329,23 @@ void Pool::on_limits(int number, const boost::json::object& asked) {
 }
 
 asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::string worker_key) {
+  while (describing_ >= options_.workers && !stopping_) {
+    asio::steady_timer turn(io_, std::chrono::seconds(1));
+    describe_waiters_.push_back(&turn);
+    boost::system::error_code ignored;
+    co_await turn.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    std::erase(describe_waiters_, &turn);
+  }
+  if (stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
+  struct Turn {
+    Pool& pool;
+    explicit Turn(Pool& p) : pool(p) { ++pool.describing_; }
+    Turn(const Turn&) = delete;
+    ~Turn() {
+      --pool.describing_;
+      if (!pool.describe_waiters_.empty()) pool.describe_waiters_.front()->cancel();
+    }
+  } turn(*this);
   RunTicket ticket;
   ticket.pool_ = this;
   RunOrder order;

@@ -73,7 +73,8 @@ class Pool {
   Status start();
   // Queues, runs and ends one order. too_many_requests when the queue is full; unavailable while draining.
   boost::asio::awaitable<Result<RunReply>> run(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher);
-  // Asks a worker what functions a text holds. `header`: of the describe frame.
+  // Asks a worker what functions a text holds. `header`: of the describe frame. As many at once as there are slots,
+  // beside them: it is short, and a run may wait for it.
   boost::asio::awaitable<Result<std::string>> describe(std::string header, std::string worker_key);
   PoolFigures figures() const;
   void stop();
@@ -106,6 +107,8 @@ class Pool {
   boost::asio::thread_pool cleaner_{1};  // removes the scratch of workers that ended
   std::unordered_map<int, SharedWorker> workers_;
   std::vector<boost::asio::steady_timer*> blank_waiters_;
+  int describing_ = 0;
+  std::vector<boost::asio::steady_timer*> describe_waiters_;
   struct Running {
     std::uint64_t run = 0;
     SteadyTime since{};

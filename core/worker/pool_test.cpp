@@ -142,6 +142,51 @@ TEST(Pool, AnEndThatTheZygoteDoesNotTellIsNoticedBySocket) {
   expect_healthy(pool);
 }
 
+TEST(Pool, AChildThatHoldsTheWorkersSocketDoesNotHoldItsRun) {
+  ScriptedPool pool;
+  ScriptedRun& run = pool.begin(R"([["leave_child",45],["exit",7]])");
+  ASSERT_TRUE(pool.ends(run));
+  EXPECT_EQ(reply_of(run).end, RunEnd::no_result);
+  EXPECT_EQ(reply_of(run).exit_code, 7);
+  expect_healthy(pool);
+}
+
+TEST(Pool, NumbersThatAreNoneInAResultHarmNobody) {
+  ScriptedPool pool;
+  for (const char* header :
+       {R"({"outcome":"ok","peak_memory_bytes":1.5})", R"({"outcome":"ok","peak_memory_bytes":1e300})",
+        R"({"outcome":"ok","stream_order":[[1.5,0],[1,-1],["a",{}]]})"}) {
+    ScriptedRun& run =
+        pool.begin(R"([["send",{"kind":17,"header":)" + std::string(header) + R"(,"body":"value"}],["send","idle"]])");
+    ASSERT_TRUE(pool.ends(run)) << header;
+    EXPECT_EQ(reply_of(run).end, RunEnd::reported) << header;
+  }
+  expect_healthy(pool);
+}
+
+TEST(Pool, ARunSaysItsOwnLimitsOnce) {
+  ScriptedPool pool;
+  ScriptedRun& run = pool.begin(
+      R"([["send",{"kind":21,"header":{"wall_seconds":50}},{"kind":21,"header":{"wall_seconds":60}}],["hang"]])");
+  ASSERT_TRUE(pool.ends(run));
+  EXPECT_EQ(reply_of(run).end, RunEnd::crashed);
+  expect_healthy(pool);
+}
+
+TEST(Pool, ManyTextsAreDescribedByFewWorkers) {
+  ScriptedPool pool;
+  int said = 0;
+  const auto describe = [&]() -> boost::asio::awaitable<void> {
+    const auto answer = co_await pool.pool().describe("{}", "organisation owner");
+    EXPECT_TRUE(answer);
+    ++said;
+  };
+  for (int i = 0; i < 40; ++i) boost::asio::co_spawn(pool.io(), describe, boost::asio::detached);
+  ASSERT_TRUE(pool.until([&] { return said == 40; }));
+  EXPECT_LE(pool.pool().figures().forked, 4u);
+  expect_healthy(pool);
+}
+
 TEST(Pool, AWorkerThatAsksToBeReplacedIs) {
   ScriptedPool pool;
   ScriptedRun& run = pool.begin(R"([["send","result",{"kind":20,"header":{"replace":"a thread was left"}}]])");

@@ -28,7 +28,9 @@ constexpr int kPipeBytes = 256 << 10;
 constexpr std::size_t kLastLinesBytesMax = 16 << 10;
 constexpr auto kLastLinesWait = std::chrono::milliseconds(150);
 constexpr auto kExitMessageWait = std::chrono::milliseconds(500);
-constexpr int kCallsAtOnceMax = 1'024;  // unanswered requests of one run
+constexpr int kCallsAtOnceMax = 1'024;                  // unanswered requests of one run
+constexpr std::size_t kCallBytesAtOnceMax = 1UL << 30;  // of their bodies
+constexpr std::size_t kUnsentBytesMax = 1UL << 30;      // answers that the function's process does not read
 
 json::object parse_object(std::string_view text) {
   boost::system::error_code error;
@@ -92,7 +94,15 @@ asio::awaitable<void> WorkerProcess::read_frames() {
       lost(frame.error());
       co_return;
     }
-    handle(std::move(*frame));
+    std::string what;
+    try {
+      handle(std::move(*frame));
+      continue;
+    } catch (const std::exception& exception) {
+      what = exception.what();
+    }
+    lost({ErrorKind::internal, "the server failed at its frame: " + what, {}});
+    co_return;
   }
 }
 
@@ -131,7 +141,7 @@ void WorkerProcess::handle(Frame frame) {
       }
       break;
     case FrameKind::limits:
-      if (current_ && state_ == WorkerState::busy) {
+      if (current_ && state_ == WorkerState::busy && !std::exchange(limited_, true)) {
         if (events_.limits) events_.limits(parse_object(frame.header));
         return;
       }
@@ -155,6 +165,10 @@ void WorkerProcess::take_call(Frame frame) {
   if (++open_calls_ > kCallsAtOnceMax)
     return kill(RunEnd::limit_exceeded, "the function had more than " + std::to_string(kCallsAtOnceMax) +
                                             " unanswered requests to the server at once");
+  const std::size_t body_bytes = frame.body.view.size();
+  if ((open_call_bytes_ += body_bytes) > kCallBytesAtOnceMax)
+    return kill(RunEnd::limit_exceeded, "the function's unanswered requests to the server had more than " +
+                                            std::to_string(kCallBytesAtOnceMax) + " bytes at once");
   NestedCall call{0, parse_object(frame.header), std::move(frame.body)};
   const auto* number = call.header.if_contains("call");
   boost::system::error_code error;
@@ -164,14 +178,19 @@ void WorkerProcess::take_call(Frame frame) {
                 "the worker sent a request without its number; the function may have written to "
                 "descriptors that are not its own");
   std::weak_ptr<WorkerProcess> weak = weak_from_this();
-  watcher_->call(std::move(call), [weak, run = runs_](std::string header, std::string_view body) {
+  watcher_->call(std::move(call), [weak, run = runs_, body_bytes](std::string header, std::string_view body) {
     const auto self = weak.lock();
     if (!self || self->state_ == WorkerState::dead) return;
+    if (self->socket_->unsent_bytes() > kUnsentBytesMax)
+      return self->kill(RunEnd::limit_exceeded, "the function does not read the server's answers: " +
+                                                    std::to_string(kUnsentBytesMax) + " bytes of them wait");
     asio::co_spawn(
         self->io_,
-        [self, run, header = std::move(header), body = std::string(body)]() -> asio::awaitable<void> {
+        [self, run, body_bytes, header = std::move(header), body = std::string(body)]() -> asio::awaitable<void> {
           (void)co_await self->socket_->write(FrameKind::call_reply, header, body);
-          if (self->runs_ == run) --self->open_calls_;
+          if (self->runs_ != run) co_return;
+          --self->open_calls_;
+          self->open_call_bytes_ -= body_bytes;
         },
         asio::detached);
   });
@@ -186,6 +205,8 @@ asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& 
   busy_since_ = std::chrono::steady_clock::now();
   ++runs_;
   open_calls_ = 0;
+  open_call_bytes_ = 0;
+  limited_ = false;
   watcher.started(number_, pid_);
   const bool known = !known_functions_.insert(order.function_hash).second;
   const auto sent = co_await socket_->write(FrameKind::run, run_header(order, known));
@@ -224,8 +245,8 @@ void WorkerProcess::finish(RunReply reply) {
   drain(1);
   drain(2);
   if (reply.peak_memory_bytes == 0)
-    if (const auto* peak = reply.header.if_contains("peak_memory_bytes"); peak && peak->is_number())
-      reply.peak_memory_bytes = peak->to_number<std::int64_t>();
+    if (const auto* peak = reply.header.if_contains("peak_memory_bytes"); peak && peak->is_int64())
+      reply.peak_memory_bytes = peak->get_int64();
   current_->set(std::move(reply));
 }
 
@@ -273,7 +294,17 @@ void WorkerProcess::forked(pid_t pid) {
 
 void WorkerProcess::exited(const WorkerExit& exit) {
   exit_ = exit;
-  if (socket_closed_) lost({});
+  if (socket_closed_) return lost({});
+  // A process that the worker has left behind may hold its socket open: what was sent is read, then it is closed.
+  const auto keep = shared_from_this();
+  asio::co_spawn(
+      io_,
+      [keep]() -> asio::awaitable<void> {
+        asio::steady_timer timer(keep->io_, kExitMessageWait);
+        co_await timer.async_wait(asio::use_awaitable);
+        if (!keep->socket_closed_ && keep->socket_) keep->socket_->close();
+      },
+      asio::detached);
 }
 
 void WorkerProcess::lost(const Error& error) {

@@ -118,9 +118,11 @@ asio::awaitable<void> Zygote::read_loop() {
                              std::chrono::milliseconds(quick_deaths_ == 0 ? 0 : 200 << std::min(quick_deaths_, 5)));
     co_await pause.async_wait(asio::use_awaitable);
     if (stopping_) co_return;
-    if (const auto started = spawn(); !started) {
-      spdlog::error("{}", started.error().message);
-      co_return;
+    for (auto started = spawn(); !started; started = spawn()) {
+      spdlog::error("{}; tried again in a second", started.error().message);
+      pause.expires_after(std::chrono::seconds(1));
+      co_await pause.async_wait(asio::use_awaitable);
+      if (stopping_) co_return;
     }
   }
 }

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from fused import _download_http as web
+from fused._download_address import only_public
 from fused._file_path import make_folder, target_of
 from fused._used_files import used
 from fused.errors import FusedError
@@ -123,8 +124,19 @@ def _is_there(target: Path, url: str) -> bool:
         found = target.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    known = _read_json(_beside(target, "from"))
+    known = _known(target)
     return known.get("url") in (None, _hash(url)) or known.get("size") != found.st_size
+
+
+def _known(target: Path) -> dict[str, Any]:
+    """Of the file that lies there: who was killed before the rename has left the earlier one beside a newer note."""
+    known = _read_json(_beside(target, "from"))
+    before = known.pop("before", None) or {}
+    try:
+        here = target.stat().st_ino
+    except OSError:
+        return known
+    return known if known.get("inode") in (None, here) else before
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -202,7 +214,10 @@ def _fetch(url: str, target: Path, bytes_max: int | None, deadline: float) -> No
                 progress.end()
             os.fsync(stream.fileno())
             size = os.fstat(stream.fileno()).st_size
-        _write_json(_beside(target, "from"), {"url": _hash(url), "size": size})
+        inode = os.stat(partial).st_ino
+        _write_json(
+            _beside(target, "from"), {"url": _hash(url), "size": size, "inode": inode, "before": _known(target)}
+        )
         os.replace(partial, target)
         _sync(target.parent)
     except (web.Refused, web.Broken) as error:
@@ -338,12 +353,17 @@ def _from_objects(
     import pyarrow
     from pyarrow import fs
 
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    from fused import _object_store
+
     try:
-        if url.startswith("s3://") and endpoint:
-            parts = urlsplit(endpoint)
-            system: Any = fs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme)
-            key = url.removeprefix("s3://").partition("?")[0]
+        if url.startswith("s3://") and _object_store.endpoint() and "?" not in url:
+            system: Any = _object_store.object_store()
+            key = url.removeprefix("s3://")
+        elif urlsplit(url).query and only_public():
+            raise web.Refused(
+                "an address with options (?endpoint_override=…) is not asked in functions on a server; the store "
+                "is the one of `fused serve --s3-endpoint`"
+            )
         else:
             system, key = fs.FileSystem.from_uri(url)
         found = system.get_file_info(key)

@@ -293,6 +293,9 @@ def _copy(
         received += len(data)
         if decode is not None:
             data = decode.decompress(data)
+            while decode.eof and (rest := decode.unused_data.lstrip(b"\0")):  # a file of several members
+                decode = zlib.decompressobj(47)
+                data += decode.decompress(rest)
         if bytes_max is not None and part.size + len(data) > bytes_max:
             raise Refused(f"it has more than the {bytes_max} bytes that max_size allows")
         file.write(data)

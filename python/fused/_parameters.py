@@ -140,7 +140,9 @@ class Binder:
                     LookupError,
                     AttributeError,
                 ) as error:
-                    raise self._invalid(self.parameters[name], value, error) from None
+                    if isinstance(value, str | int | float | list | tuple | dict):
+                        raise self._invalid(self.parameters[name], value, error) from None
+                    arguments[name] = value  # an object of Python's: no request holds one, so it is the caller's own
             elif self.rest is not None:
                 arguments[name] = self._read_rest(name, value)
         if tile is not None:

@@ -58,6 +58,8 @@ def read_bool(value: Any) -> bool:
 
 def read_bytes(value: Any) -> bytes:
     """Text as UTF-8; a list of numbers from 0 to 255."""
+    if isinstance(value, int | float):
+        raise Unreadable("text, or a list of numbers from 0 to 255")
     return value.encode() if isinstance(value, str) else bytes(value)
 
 
@@ -147,6 +149,14 @@ def read_timedelta(value: Any) -> dt.timedelta:
     return span.to_pytimedelta()
 
 
+def read_pandas_timedelta(value: Any) -> Any:
+    """A ``pandas.Timedelta``, to the nanosecond, of what ``read_timedelta`` reads."""
+    import pandas
+
+    seconds = _number(value)
+    return pandas.Timedelta(value) if seconds is None else pandas.Timedelta(seconds, "s")
+
+
 def read_timestamp(value: Any) -> Any:
     """A ``pandas.Timestamp``; numbers are seconds (milliseconds) since 1970, in UTC."""
     import pandas
@@ -206,7 +216,7 @@ def by_class(module: str, name: str) -> Callable[[Any], Any] | None:
     if root == "pandas":
         return {
             "DataFrame": read_dataframe, "Series": read_series, "Timestamp": read_timestamp,
-            "Timedelta": read_timedelta,
+            "Timedelta": read_pandas_timedelta,
         }.get(name)  # fmt: skip
     if root == "geopandas":
         return {"GeoDataFrame": _places.to_frame, "GeoSeries": _places.to_geoseries}.get(name)

@@ -176,11 +176,6 @@ def load_by_token(token: str) -> Udf:
     )
 
 
-def load_by_url(url: str) -> Udf:
-    """A function in a GitHub folder, fetched by the server; one that fetches nothing says what to do instead."""
-    return udf_of_record(call_json("GET", "/code-proxy/by-url", f"loading {url}", query={"url": url}))
-
-
 def pages(path: str, what: str, query: Mapping[str, Any], size: int, skip: int = 0) -> Iterator[dict[str, Any]]:
     """Records of a route with ``skip`` and ``limit``, page by page until an empty one."""
     while True:

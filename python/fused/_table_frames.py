@@ -39,6 +39,8 @@ def _primary(table: pa.Table, columns: dict[str, dict[str, Any]]) -> str | None:
 
 def _crs(about: dict[str, Any]) -> Any:
     crs = about.get("crs")
+    if crs is None and "crs" in about:
+        return None  # unknown, says GeoParquet; a missing one means longitude and latitude
     identity = crs.get("id", {}) if isinstance(crs, dict) else {}
     if not crs or identity.get("authority") == "OGC" or identity.get("code") == 4326:
         return _DEGREES

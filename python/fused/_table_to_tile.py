@@ -56,7 +56,11 @@ def table_to_tile(
     zoom = int(bounds.z.iloc[0]) if "z" in getattr(bounds, "columns", ()) else estimate_zoom(given)
     import shapely
 
-    box = shapely.box(*given)
+    west, south, east, north = given
+    if west <= east:
+        box = shapely.box(west, south, east, north)
+    else:  # over the antimeridian, as read_table reads it
+        box = shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
     if zoom >= min_zoom:
         columns = None if use_columns is None else list(dict.fromkeys([*use_columns, "geometry"]))
         frame: gpd.GeoDataFrame = read_table(table, bounds=given, columns=columns)

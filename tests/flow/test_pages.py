@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.conftest import Server
+from tests.flow.calls import headers_of
 from tests.flow.test_maps import CHROMIUM, FLAGS
 
 
@@ -41,6 +44,24 @@ def test_a_person_signs_in_with_a_token_and_out_again(server: Server, page: Any)
     page.click("text=Sign out")
     assert page.inner_text("h1") == "Sign in"
     assert problems == []
+
+
+def test_a_function_of_the_page_opens_by_its_link_and_only_from_there(server: Server, page: Any) -> None:
+    code = "@fused.udf\ndef udf(n: int = 1):\n    return {'doubled': 2 * n}\n"
+    body = json.dumps({"name": "linked", "code": code, "parameters": {}, "headers": []})
+    fields = {"slug": "linked", "udf_body": body, "udf_type": "auto"}
+    saved = requests.post(server.base_url + "/server/v1/udf/new", json=fields, headers=headers_of(server), timeout=30)
+    assert saved.status_code == 200, saved.text
+    page.goto(server.base_url + "/")
+    page.fill("#token", server.token)
+    page.click("button")
+    address = page.get_attribute("text=linked", "href")
+    page.click("text=linked")
+    assert json.loads(page.inner_text("body")) == {"doubled": 2}
+    page.goto(server.base_url + "/")
+    # A script of the page itself, and an address typed in or followed from elsewhere, is nobody.
+    assert page.evaluate("address => fetch(address).then(reply => reply.status)", address) == 401
+    assert page.goto(server.base_url + address).status == 401
 
 
 def test_the_pages_say_nothing_on_the_console(server: Server, page: Any) -> None:

@@ -185,7 +185,9 @@ asio::awaitable<Reply> GetSharedFunction::operator()(Request& request) const {
   // One answer for unknown, revoked and not readable: nothing is learnt by asking.
   const auto token = parts.shares->valid(path_value_of(request, "token"));
   const SharedSaved function = token ? parts.functions->by_id(token->function_id) : nullptr;
-  if (!function || !(token->public_read || may_see(request.actor, function->owner.organisation)))
+  const auto maker = token ? parts.people->user(token->user_id) : std::nullopt;
+  const bool in_scope = token && check_share_scope(*token, maker ? maker->organisation : "", request.actor).has_value();
+  if (!function || !in_scope || !(token->public_read || may_see(request.actor, function->owner.organisation)))
     co_return error_reply(
         {ErrorKind::not_found, "this share token is unknown, or does not let you read the source", {}}, request);
   co_return json_reply(function_record(*function));

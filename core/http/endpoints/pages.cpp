@@ -8,8 +8,6 @@ namespace fused {
 namespace asio = boost::asio;
 namespace {
 
-constexpr std::string_view kCookie = "fused_session";
-
 std::string html_text(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -40,19 +38,6 @@ std::string filled(std::string_view page, std::initializer_list<std::pair<std::s
   }
 }
 
-std::string cookie_of(const Request& request) {
-  std::string_view cookies = request.header("cookie");
-  while (!cookies.empty()) {
-    const auto end = cookies.find(';');
-    auto item = cookies.substr(0, end);
-    cookies = end == std::string_view::npos ? std::string_view{} : cookies.substr(end + 1);
-    while (item.starts_with(' ')) item.remove_prefix(1);
-    if (item.starts_with(kCookie) && item.substr(kCookie.size()).starts_with('='))
-      return std::string(item.substr(kCookie.size() + 1));
-  }
-  return {};
-}
-
 Reply page(std::string html, int status = 200) {
   Reply reply = Reply::text(std::move(html), "text/html; charset=utf-8", status);
   reply.with("cache-control", "no-store");
@@ -73,7 +58,7 @@ Reply go_to_index(std::string cookie) {
 }
 
 std::string session_cookie(std::string_view session) {
-  return std::string(kCookie) + "=" + std::string(session) + "; Path=/; HttpOnly; SameSite=Strict";
+  return std::string(kSessionCookie) + "=" + std::string(session) + "; Path=/; HttpOnly; SameSite=Strict";
 }
 
 std::string text_of(const boost::json::object& row, std::string_view key) {
@@ -104,7 +89,7 @@ std::string function_rows(const boost::json::array& functions) {
 asio::awaitable<Reply> IndexPage::operator()(Request& request) const {
   Actor actor = request.actor;
   if (actor.is_nobody() && parts.sessions && parts.authenticate) {
-    const auto authorization = parts.sessions->authorization_of(cookie_of(request));
+    const auto authorization = parts.sessions->authorization_of(session_of(request));
     if (!authorization.empty()) actor = parts.authenticate(authorization);
   }
   if (actor.kind != ActorKind::user) co_return sign_in_page("");
@@ -134,7 +119,7 @@ asio::awaitable<Reply> SignIn::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> SignOut::operator()(Request& request) const {
-  if (parts.sessions) parts.sessions->close(cookie_of(request));
+  if (parts.sessions) parts.sessions->close(session_of(request));
   co_return go_to_index(session_cookie("") + "; Max-Age=0");
 }
 

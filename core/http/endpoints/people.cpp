@@ -3,6 +3,7 @@
 #include <boost/json/array.hpp>
 
 #include "auth/authenticator.hpp"
+#include "auth/names.hpp"
 #include "auth/permissions.hpp"
 #include "storage/path_resolver.hpp"
 
@@ -221,6 +222,9 @@ asio::awaitable<Reply> CreateOrganisation::operator()(Request& request) const {
   auto work = [people = parts.people, wanted = *std::move(wanted)]() -> Result<json::object> {
     if (people->user_by_email(wanted.owner.email))
       return fail(ErrorKind::conflict, "there is a user with the e-mail '" + shown(wanted.owner.email) + "' already");
+    // Before the organisation is made: one without an owner could not be mended.
+    FUSED_CHECK(check_email(wanted.owner.email));
+    FUSED_CHECK(check_user_name(wanted.owner.username, "user name"));
     const Organisation organisation = FUSED_TRY(people->create_organisation(wanted.name));
     json::object owner = FUSED_TRY(create_user_with_token(*people, organisation.id, wanted.owner));
     return json::object{{"id", organisation.id}, {"name", organisation.name}, {"owner", std::move(owner)}};

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/ids.hpp"
+#include "base/json_parse.hpp"
 #include "base/text.hpp"
 #include "http/endpoints/run_reply.hpp"
 #include "logs/json_text.hpp"
@@ -61,11 +62,10 @@ Status take_query(const Request& request, RunRequest& run, const std::string& ex
 // A POST with a JSON object sets parameters too.
 Status take_body(const Request& request, RunRequest& run) {
   if (request.method != Method::post || request.body.empty()) return {};
-  boost::system::error_code error;
-  json::value body = json::parse(json::string_view(request.body.data(), request.body.size()), error);
-  if (error) return fail(ErrorKind::invalid_argument, "the body is not JSON: " + error.message());
-  if (!body.is_object()) return fail(ErrorKind::invalid_argument, "the body must be a JSON object of parameters");
-  run.typed = std::move(body.get_object());
+  auto body = parse_json(request.body.view());
+  if (!body) return fail(ErrorKind::invalid_argument, "the body is not JSON: " + body.error().message);
+  if (!body->is_object()) return fail(ErrorKind::invalid_argument, "the body must be a JSON object of parameters");
+  run.typed = std::move(body->get_object());
   return {};
 }
 
@@ -143,11 +143,11 @@ bool is_text_of(const FunctionSource& saved, const FunctionSource& sent) {
 Result<RunRequest> ad_hoc_request(const RunParts& parts, const Request& request) {
   RunRequest run;
   run.actor = request.actor;
-  boost::system::error_code error;
-  const json::value body = json::parse(json::string_view(request.body.data(), request.body.size()), error);
-  if (error || !body.is_object())
+  const auto parsed = parse_json(request.body.view());
+  if (!parsed || !parsed->is_object())
     return fail(ErrorKind::invalid_argument,
-                "the body is not a JSON object" + (error ? ": " + error.message() : std::string()));
+                "the body is not a JSON object" + (parsed ? std::string() : ": " + parsed.error().message));
+  const json::value& body = *parsed;
   const auto member = [&](std::string_view name) -> std::string {
     const auto* value = body.get_object().if_contains(name);
     return value && value->is_string() ? std::string(value->get_string()) : std::string();

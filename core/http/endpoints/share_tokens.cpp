@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <boost/json/array.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include "auth/permissions.hpp"
+#include "base/json_parse.hpp"
 #include "storage/path_resolver.hpp"
 
 namespace fused {
@@ -37,7 +37,8 @@ json::object token_record(const StateParts& parts, const ShareToken& token) {
                       {"last_updated", utc_text(token.updated_at)},
                       {"expires_at", utc_or_null(token.expires_at)}};
   if (token.client_id) record["client_id"] = *token.client_id;
-  if (token.metadata_json) record["metadata_json"] = json::parse(*token.metadata_json);
+  if (token.metadata_json)
+    if (auto metadata = parse_json(*token.metadata_json, kBodyDepthMax)) record["metadata_json"] = *std::move(metadata);
   return record;
 }
 
@@ -127,14 +128,21 @@ asio::awaitable<Reply> GetShareToken::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> UpdateShareToken::operator()(Request& request) const {
-  auto wanted = [&]() -> Result<ShareToken> {
+  auto wanted = [&]() -> Result<BodyObject> {
     ShareToken token = FUSED_TRY(manageable(parts, request));
-    const BodyObject body = FUSED_TRY(BodyObject::of(request));
+    BodyObject body = FUSED_TRY(BodyObject::of(request));
     FUSED_CHECK(take_changes(body, token, seconds_now(*parts.clock)));
-    return token;
+    return body;
   }();
   if (!wanted) co_return error_reply(wanted.error(), request);
-  auto work = [shares = parts.shares, token = *std::move(wanted)] { return shares->update(token); };
+  // On what is stored when its turn comes: another change may have been made meanwhile.
+  auto work = [shares = parts.shares, clock = parts.clock, name = path_value_of(request, "token"),
+               body = *std::move(wanted)]() -> Result<ShareToken> {
+    auto token = shares->record(name);
+    if (!token) return fail(ErrorKind::not_found, "there is no such share token that you may manage");
+    FUSED_CHECK(take_changes(body, *token, seconds_now(*clock)));
+    return shares->update(*token);
+  };
   const auto changed = co_await parts.thread->run(std::move(work));
   co_return reply_of_result(changed, request, [&](const ShareToken& token) { return token_record(parts, token); });
 }

@@ -1,16 +1,18 @@
 #include "http/endpoints/state_parts.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <charconv>
 #include <ctime>
 
 #include "base/duration.hpp"
+#include "base/json_parse.hpp"
 #include "storage/path_resolver.hpp"
 
 namespace fused {
 namespace json = boost::json;
 namespace {
+
+constexpr std::int64_t kCenturySeconds = 36'525LL * 86'400;
 
 std::unexpected<Error> wrong_type(std::string_view name, std::string_view expected) {
   return fail(ErrorKind::invalid_argument, "'" + std::string(name) + "' must be " + std::string(expected));
@@ -34,13 +36,10 @@ Result<std::int64_t> seconds_of_utc(std::string_view text) {
 
 Result<BodyObject> BodyObject::of(const Request& request) {
   if (request.body.empty()) return BodyObject({});
-  json::parse_options options;
-  options.max_depth = 64;
-  boost::system::error_code error;
-  json::value value = json::parse({request.body.data(), request.body.size()}, error, {}, options);
-  if (error) return fail(ErrorKind::invalid_argument, "the body is not JSON: " + error.message());
-  if (!value.is_object()) return fail(ErrorKind::invalid_argument, "the body must be a JSON object");
-  return BodyObject(std::move(value.get_object()));
+  auto value = parse_json(request.body.view(), kBodyDepthMax);
+  if (!value) return fail(ErrorKind::invalid_argument, "the body is not JSON: " + value.error().message);
+  if (!value->is_object()) return fail(ErrorKind::invalid_argument, "the body must be a JSON object");
+  return BodyObject(std::move(value->get_object()));
 }
 
 const json::value* BodyObject::find(std::string_view name) const {
@@ -73,15 +72,19 @@ Result<std::optional<std::optional<std::int64_t>>> expiry_of(const BodyObject& b
     if (life->is_string()) return Expiry(now + FUSED_TRY(parse_duration(view(life->get_string()))).count());
     boost::system::error_code error;
     const auto seconds = life->to_number<std::int64_t>(error);
-    constexpr std::int64_t century = 36'525LL * 86'400;
-    if (error || seconds < 1 || seconds > century) return wrong_type("expires_in", "seconds, or a text like \"24h\"");
+    if (error || seconds < 1 || seconds > kCenturySeconds)
+      return wrong_type("expires_in", "seconds, or a text like \"24h\"");
     return Expiry(now + seconds);
   }
   if (const json::value* end = body.find("expires_at")) {
-    if (end->is_string()) return Expiry(FUSED_TRY(seconds_of_utc(view(end->get_string()))));
     boost::system::error_code error;
-    const auto seconds = end->to_number<std::int64_t>(error);
-    if (error) return wrong_type("expires_at", "a time like 2026-11-21T10:15:30Z, or seconds since 1970");
+    std::int64_t seconds = 0;
+    if (end->is_string())
+      seconds = FUSED_TRY(seconds_of_utc(view(end->get_string())));
+    else
+      seconds = end->to_number<std::int64_t>(error);
+    if (error || seconds < 0 || seconds > now + kCenturySeconds)
+      return wrong_type("expires_at", "a time like 2026-11-21T10:15:30Z, or seconds since 1970, within a century");
     return Expiry(seconds);
   }
   return std::nullopt;

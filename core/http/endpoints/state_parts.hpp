@@ -25,6 +25,8 @@ struct StateParts {
   const Clock* clock = nullptr;
 };
 
+inline constexpr std::size_t kBodyDepthMax = 64;  // of nested JSON
+
 // What a JSON body holds; each getter answers the fallback for what is missing or null, and invalid_argument that names
 // member and type for what is of another type.
 class BodyObject {

@@ -46,6 +46,8 @@ Result<RegisteredTable> table_of(const TableParts& parts, const Request& request
                      ? parts.service->registry().by_id(token->function_id.substr(kPrefix.size()))
                      : std::nullopt;
     if (!table) return fail(ErrorKind::not_found, "this share token is unknown, expired or revoked, or not a table's");
+    const auto maker = parts.people->user(token->user_id);
+    FUSED_CHECK(check_share_scope(*token, maker ? maker->organisation : "", request.actor));
     return *std::move(table);
   }
   const std::string name = path_value_of(request, "name");
@@ -57,7 +59,9 @@ Result<RegisteredTable> table_of(const TableParts& parts, const Request& request
 asio::awaitable<Reply> ListTables::operator()(Request& request) const {
   json::array records;
   for (const auto& table : parts.service->registry().of_organisation(request.actor.organisation))
-    if (may_see(request.actor, table.organisation)) records.push_back(record_of(parts, table));
+    if (may_see(request.actor, table.organisation) &&
+        (may_list_all_of_organisation(request.actor) || table.user_id == request.actor.user_id))
+      records.push_back(record_of(parts, table));
   co_return json_reply(std::move(records));
 }
 
@@ -68,29 +72,38 @@ asio::awaitable<Reply> RegisterTable::operator()(Request& request) const {
   if (!name) co_return error_reply(name.error(), request);
   const auto url = body->text("url");
   if (!url) co_return error_reply(url.error(), request);
-  auto work = [parts = &parts, name = *name, url = *url, actor = request.actor]() -> Result<RegisteredTable> {
+  struct Added {
+    RegisteredTable table;
+    std::optional<RegisteredTable> before;  // of the same name
+  };
+  auto work = [parts = &parts, name = *name, url = *url, actor = request.actor]() -> Result<Added> {
     FUSED_CHECK(check_table_name(name));
-    const auto known = parts->service->registry().find(actor.organisation, name);
+    auto known = parts->service->registry().find(actor.organisation, name);
     if (known && !may_write(actor, known->organisation, known->user_id))
       return fail(ErrorKind::conflict, "table '" + name + "' belongs to somebody else; choose another name");
     RegisteredTable table{.organisation = actor.organisation, .name = name, .user_id = actor.user_id};
     table.url = FUSED_TRY(accept_table_url(url, actor.role, parts->data.string()));
-    auto added = parts->service->registry().add(std::move(table));
-    if (added && known) FUSED_CHECK(parts->shares->revoke_of_function(shared_table_id(known->id)));
-    return added;
+    return Added{FUSED_TRY(parts->service->registry().add(std::move(table))), std::move(known)};
   };
   const auto added = co_await parts.thread->run(std::move(work));
   if (!added) co_return error_reply(added.error(), request);
   parts.service->registry_changed();
   // A table that cannot be read is told at once, and not kept.
-  const auto info = co_await parts.service->info(*added);
+  const auto info = co_await parts.service->info(added->table);
+  auto settle = [parts = &parts, added = *added, good = info.has_value()]() -> Status {
+    if (good && added.before) return parts->shares->revoke_of_function(shared_table_id(added.before->id));
+    if (good) return {};
+    FUSED_CHECK(parts->service->registry().remove(added.table.id));
+    if (added.before) FUSED_TRY(parts->service->registry().add(*added.before));
+    return {};
+  };
+  const auto settled = co_await parts.thread->run(std::move(settle));
   if (!info) {
-    auto undo = [registry = &parts.service->registry(), id = added->id] { return registry->remove(id); };
-    (void)co_await parts.thread->run(std::move(undo));
     parts.service->registry_changed();
     co_return error_reply(info.error().within("the table was not registered"), request);
   }
-  json::object record = record_of(parts, *added);
+  if (!settled) co_return error_reply(settled.error(), request);
+  json::object record = record_of(parts, added->table);
   for (const auto& [key, value] : info->header) record[key] = value;
   co_return json_reply(std::move(record), 201);
 }

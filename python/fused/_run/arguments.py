@@ -35,14 +35,24 @@ class Call:
     tile: Tile | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     cache_max_age: int | None = None
+    cache_reset: bool = False
     max_retry: int = 0
     formats: str | None = None
     whole_response: bool = False
+    ignore_unknown: bool = False
 
     @property
     def label(self) -> str:
         """How messages call what runs."""
         return self.udf.name if self.udf is not None else self.name or "the shared function"
+
+    def known_parameters(self, udf: Udf, parameters: dict[str, Any]) -> dict[str, Any]:
+        """``parameters`` that ``udf`` has; ``TypeError`` for others, unless they are to be ignored."""
+        described = udf.described
+        if self.ignore_unknown and not described.takes_any_keyword:
+            return {name: value for name, value in parameters.items() if name in described.parameters}
+        udf.check_names(parameters)
+        return parameters
 
 
 def is_token(text: str) -> bool:
@@ -199,8 +209,15 @@ def server_is_known() -> bool:
     return channel() is not None or options.base_url is not None
 
 
-def resolve_age(call: Call, cache_max_age: str | int | None, cache: bool | None) -> None:
+def resolve_age(
+    call: Call, cache_max_age: str | int | None, cache: bool | None, cache_reset: bool | None = None
+) -> None:
     """``cache_max_age`` in whole seconds; ``cache=False`` is 0. ValueError when both are given or cannot be read."""
+    if cache_reset not in (None, True, False):
+        raise ValueError(f"cache_reset={cache_reset!r} is not True or False")
+    if cache_reset and cache is False:
+        raise ValueError("cache=False keeps no result, cache_reset=True keeps a new one: give one")
+    call.cache_reset = bool(cache_reset)
     if cache not in (None, True, False):
         raise ValueError(f"cache={cache!r} is not True or False")
     if cache is False and cache_max_age is not None:

@@ -75,7 +75,12 @@ def _arrow(body: bytes) -> Any:
 
     source = pa.BufferReader(body)
     if body[:6] == b"ARROW1":
-        return pa.ipc.open_file(source).read_all().to_pandas()
+        table = pa.ipc.open_file(source).read_all()
+        if b"geo" in (table.schema.metadata or {}):
+            import geopandas
+
+            return geopandas.read_feather(io.BytesIO(body))
+        return table.to_pandas()
     return pa.ipc.open_stream(source).read_all().to_pandas()
 
 

@@ -24,7 +24,9 @@ def encode_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def encode_parameter(value: Any, name: str) -> Any:
     """One value, see ``encode_parameters``; ``name`` is for the message of a ``TypeError``."""
     if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool | enum.Enum)):
-        return _plain(value)
+        plain = _plain(value)
+        # Beyond 64 bits JSON readers change it: as text, which the annotation ``int`` reads.
+        return str(plain) if isinstance(plain, int) and not -(1 << 63) <= plain < 1 << 64 else plain
     if isinstance(value, bool | list | tuple | dict):
         return json.dumps(_json_value(value, name), ensure_ascii=False)
     encoded = _json_value(value, name)

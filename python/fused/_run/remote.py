@@ -28,6 +28,13 @@ POLL_SECONDS = (0.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # the server 
 
 _clients: dict[str, str] = {}  # server → client id
 _clients_lock = threading.Lock()
+# In a query these are the server's (core/run/run_request.cpp); parameters of the same name travel in a body.
+RESERVED = frozenset(
+    {
+        "format", "profile", "cache_max_age", "fused_cache_disable_stream", "_stream_logs", "_include_log",
+        "dtype_out_vector", "dtype_out_raster", "fused_session_token", "explain_cache", "cache_reset",
+    }
+)  # fmt: skip
 
 
 class RemoteRun:
@@ -42,7 +49,7 @@ class RemoteRun:
             from fused._load import load
 
             self._udf = load(call.name or "")
-            self._udf.check_names(parameters)
+            parameters = call.known_parameters(self._udf, parameters)
         self._parameters = encode_parameters(parameters)
         defaults = (
             options.default_dtype_out_raster,
@@ -70,16 +77,16 @@ class RemoteRun:
     def _shared(self) -> _transport.Response:
         base = _transport.shared_url(self._call.token or "")
         path = base + (f"/run{self._tile}" if self._tile else "/run/file")
-        query: dict[str, Any] = {"format": self._formats, "cache_max_age": self._call.cache_max_age}
+        query: dict[str, Any] = {"format": self._formats, **self._about_cache()}
         as_text = {name: _query_text(value) for name, value in self._parameters.items()}
         fits = sum(len(name) + len(value) for name, value in as_text.items()) <= QUERY_BYTES_MAX
-        if fits and None not in self._parameters.values() and not set(as_text) & set(query):
+        if fits and None not in self._parameters.values() and not set(as_text) & RESERVED:
             return self._send("GET", path, {**as_text, **query}, b"")
         return self._send("POST", path, query, json.dumps(self._parameters, ensure_ascii=False).encode())
 
     def _ad_hoc(self) -> _transport.Response:
         base = f"{_transport.path_of('realtime', client_id())}/api/v1/run/udf"
-        query = {"cache_max_age": self._call.cache_max_age}
+        query = self._about_cache()
         if channel() is not None:  # a run that waits in one request gives up its place; one that polls would hold it
             return self._send("POST", f"{base}{self._tile}", query, self._body)
         response = self._send("POST", f"{base}/start{self._tile}", query, self._body)
@@ -96,6 +103,10 @@ class RemoteRun:
             polls += 1
             response = self._send("GET", f"{base}/get{_transport.path_of(self._run_id)}", {}, b"")
         return response
+
+    def _about_cache(self) -> dict[str, Any]:
+        reset = {"cache_reset": "true"} if self._call.cache_reset else {}
+        return {"cache_max_age": self._call.cache_max_age, **reset}
 
     def _send(self, method: str, path: str, query: dict[str, Any], body: bytes) -> _transport.Response:
         headers = {"Fused-Run-Id": self._run_id}

@@ -49,7 +49,8 @@ def run(
     a stored result may be; ``cache=False``: none. ``parameters`` win over ``kw_parameters``. ``_return_response``,
     ``_include_log``: the whole ``UdfEvaluationResult`` instead of the value, also after a failure of the function.
     Newer names are taken too: ``cache``, ``instance_type`` (only ``"realtime"``), ``disk_size_gb``, ``_format``,
-    ``_ignore_unknown_arguments``; each is an ordinary parameter when the function declares it.
+    ``_ignore_unknown_arguments``; each is an ordinary parameter when a function given as an object declares it (for a
+    name or token give it in ``parameters``).
 
     Raises ``ValueError`` when nothing or more than one thing says what to run, or a value is impossible;
     ``TypeError`` for a first argument of another type and for parameters the function does not have;
@@ -85,10 +86,10 @@ def _resolve(
 ) -> Call:
     call = Call()
     resolve_target(call, udf, args, keywords)
-    newer = {name: _take(call, keywords, name) for name in ("cache", "instance_type", "disk_size_gb")}
-    ignore_unknown = bool(keywords.pop("_ignore_unknown_arguments", False))
+    newer = {name: _take(call, keywords, name) for name in ("cache", "cache_reset", "instance_type", "disk_size_gb")}
+    call.ignore_unknown = bool(keywords.pop("_ignore_unknown_arguments", False))
     resolve_engine(call, engine, newer["instance_type"], newer["disk_size_gb"])
-    resolve_age(call, cache_max_age, newer["cache"])
+    resolve_age(call, cache_max_age, newer["cache"], newer["cache_reset"])
     resolve_formats(call, keywords)
     if isinstance(max_retry, bool) or not isinstance(max_retry, int) or max_retry < 0:
         raise ValueError(f"max_retry={max_retry!r} is not a whole number from 0 up")
@@ -98,14 +99,7 @@ def _resolve(
     resolve_tile(call, kind, x, y, z)
     call.parameters |= {**keywords, **(parameters or {})}
     if call.udf is not None:
-        if ignore_unknown:
-            described = call.udf.described
-            if not described.takes_any_keyword:
-                call.parameters = {
-                    name: value for name, value in call.parameters.items() if name in described.parameters
-                }
-        else:
-            call.udf.check_names(call.parameters)
+        call.parameters = call.known_parameters(call.udf, call.parameters)
     return call
 
 
@@ -142,7 +136,7 @@ def _attempt(call: Call, parameters: dict[str, Any]) -> Callable[[], UdfEvaluati
 
         return RemoteRun(call, parameters).attempt
     udf = call.udf or _load(call)
-    udf.check_names(parameters)
+    parameters = call.known_parameters(udf, parameters)
     return lambda: _attempt_local(udf, parameters, call)
 
 

@@ -22,7 +22,7 @@ class OwnLimits:
             connection.send(Kind.LIMITS, to_json(self.asked))
 
     def result_bytes(self, of_server: int) -> int:
-        return min(of_server, self.asked.get("result_bytes", of_server))
+        return min(of_server, int(self.asked.get("result_bytes", of_server)))
 
     def __enter__(self) -> None:
         wanted = self.asked.get("descriptors")

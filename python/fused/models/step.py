@@ -112,7 +112,11 @@ def arguments_of_list(arg_list: Any, udf: Udf) -> list[dict[str, Any]]:
     A dictionary whose keys are all parameters is a set of arguments; any other is a value for the first parameter.
     """
     if hasattr(arg_list, "to_dict") and hasattr(arg_list, "columns"):
-        return [{str(key): value for key, value in row.items()} for row in arg_list.to_dict(orient="records")]
+        udf.check_names({str(name): None for name in arg_list.columns})
+        rows = [{str(key): value for key, value in row.items()} for row in arg_list.to_dict(orient="records")]
+        if not rows:
+            raise ValueError("arg_list is empty: there is nothing to run")
+        return rows
     if isinstance(arg_list, str | bytes | Mapping) or not isinstance(arg_list, Iterable):
         raise TypeError(f"arg_list is a list of values, a list of dictionaries or a DataFrame, not {arg_list!r}")
     described = udf.described

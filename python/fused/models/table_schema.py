@@ -17,7 +17,10 @@ def schema_of_value(value: Any) -> Schema | None:
     if pandas is not None and isinstance(value, pandas.Series):
         value = value.to_frame(value.name if value.name is not None else "0")
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        return Schema([Field(str(name), _pandas_type(column)) for name, column in value.items()])
+        try:
+            return Schema([Field(str(name), _pandas_type(column)) for name, column in value.items()])
+        except (ValueError, TypeError, NotImplementedError):  # Arrow's errors: a column of mixed values has no type
+            return None
     arrow = getattr(value, "schema", None)
     if "pyarrow" in sys.modules and isinstance(arrow, sys.modules["pyarrow"].Schema):
         return Schema([Field(each.name, _arrow_type(each.type), each.nullable) for each in arrow])

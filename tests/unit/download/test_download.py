@@ -56,6 +56,21 @@ def test_another_address_for_the_same_path_is_fetched_anew(web: Web, root: Path)
     )
 
 
+def test_a_writer_killed_before_its_rename_leaves_the_earlier_file_as_what_it_is(web: Web, monkeypatch: Any) -> None:
+    path = fused.download(f"{web.url}/one", "x")
+    web.content = CONTENT[::-1]  # of the same size
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        fused.download(f"{web.url}/two", "x")
+    assert Path(path).read_bytes() == CONTENT
+    assert Path(fused.download(f"{web.url}/two", "x")).read_bytes() == CONTENT[::-1]
+    assert Path(fused.download(f"{web.url}/two", "x")).read_bytes() == CONTENT[::-1]
+
+
 def test_forty_threads_fetch_once(web: Web) -> None:
     web.delay = 0.2
     found: list[str] = []

@@ -7,9 +7,9 @@ the fork order may have ``births`` (worker number → script played before the f
 when it has forked that worker, before it says so).
 
 A script is a list of steps: ["send", FRAME…] in one write, ["bytes", HEX], ["call", N] sends N (1) requests and
-waits for their replies, ["calls", N] waits for none, ["print", STREAM, TEXT], ["exit", CODE], ["signal", NUMBER],
-["hang"] until the socket closes. FRAME is {"kind": …, "header": {…}, "body": TEXT, "nonce": …} or one of the words
-ready, result, idle.
+waits for their replies, ["calls", N] waits for none, ["print", STREAM, TEXT], ["leave_child", SECONDS] that holds the
+socket open, ["exit", CODE], ["signal", NUMBER], ["hang"] until the socket closes. FRAME is {"kind": …, "header": {…},
+"body": TEXT, "nonce": …} or one of the words ready, result, idle.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 HEAD = struct.Struct("<4sBBHIIQ")
@@ -78,6 +79,11 @@ class Worker:
                     assert self.read()[0] == CALL_REPLY
             elif verb == "print":
                 os.write(words[0], words[1].encode())
+            elif verb == "leave_child":
+                if os.fork() == 0:
+                    os.setsid()
+                    time.sleep(words[0])
+                    os._exit(0)
             elif verb == "exit":
                 os._exit(words[0])
             elif verb == "signal":

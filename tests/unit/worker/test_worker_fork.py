@@ -44,10 +44,8 @@ def test_a_hundred_forks_give_different_random_numbers(zygote: TestZygote) -> No
     for _ in range(100):
         worker = zygote.worker()
         seen.append(worker.run(DRAW).value)
-        worker.connection.socket.close()  # its end
+        worker.close()  # its end
         worker.ended()
-        os.close(worker.out)
-        os.close(worker.err)
     for column in zip(*seen, strict=True):
         assert len(set(column)) == 100
 
@@ -57,6 +55,21 @@ def test_arrow_blas_gdal_and_proj_work_in_a_fork(worker: TestWorker) -> None:
         result = worker.run(WORK)
         assert result.value == EXPECTED
         assert result.replace is None
+
+
+def test_they_work_in_a_fork_of_a_zygote_that_has_served_many(zygote: TestZygote) -> None:
+    forks = 1_000 if os.environ.get("FUSED_TEST_TENTH", "1") == "1" else 10_000
+    for number in range(forks):
+        served = zygote.worker()
+        if number % 100 == 0:
+            assert served.run("def udf():\n    return 1\n").value == 1
+        served.close()
+        served.ended()
+    print(f"{forks} forks served")
+    worker = zygote.worker()
+    result = worker.run(WORK)
+    assert (result.value, result.replace) == (EXPECTED, None)
+    worker.leave()
 
 
 def test_they_work_behind_the_sandbox_too_and_the_worker_stays_clean(zygote: TestZygote) -> None:

@@ -32,7 +32,11 @@ def encode(table: Any, name: str, request: Request) -> Encoded:
     body: Any
     if name == "html":
         frame = table if hasattr(table, "_mgr") else table.to_pandas()
-        body, rows, schema = PAGE.format(frame.to_html(escape=True, border=0)).encode(), len(frame), None
+        import pandas
+
+        with pandas.option_context("display.max_seq_items", None, "display.max_colwidth", None):
+            text = frame.to_html(escape=True, border=0, float_format=str)  # whole: pandas cuts and rounds for terminals
+        body, rows, schema = PAGE.format(text).encode(), len(frame), None
     else:
         text_request = Request(["json"], bytes_max=request.bytes_max)
         native, _ = columns.make_frame(table, "json", text_request)

@@ -150,9 +150,19 @@ def encode(raster: Raster, name: str, request: Request) -> Encoded:
     return Encoded(CONTENT_TYPES[name], name, body, rows=rows, schema=f"{array.dtype}{list(array.shape)}", note=note)
 
 
+def _filled(array: Any) -> Any:
+    """Masked cells as NaN; whole numbers have no value that says "nothing here"."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    if array.dtype.kind in "fc":
+        return array.filled(np.nan)
+    if np.ma.getmaskarray(array).any():
+        raise Unsuited(f"masked cells of {array.dtype} have no value here; use json or png, floats, or .filled(value)")
+    return array.data
+
+
 def _npy(array: Any) -> Any:
-    if isinstance(array, np.ma.MaskedArray):
-        array = array.filled(np.nan if array.dtype.kind == "f" else array.fill_value)
+    array = _filled(array)
     if array.dtype.hasobject:
         raise Unsuited("an array of Python objects has no npy form without pickle; give it a dtype")
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
@@ -178,8 +188,7 @@ def _tiff(raster: Raster, request: Request) -> Any:
     if for_viewers and array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[0] > 4:
         array = array.transpose(2, 0, 1)
     shape = [int(side) for side in array.shape]
-    if isinstance(array, np.ma.MaskedArray):
-        array = array.filled(np.nan if array.dtype.kind == "f" else array.fill_value)
+    array = _filled(array)
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
     if array.dtype == np.float16:
@@ -253,7 +262,7 @@ def to_pixels(array: Any, keep_16: bool) -> tuple[Any, str | None]:
     elif array.dtype == np.uint8 or (keep_16 and array.dtype == np.uint16):
         pass
     elif kind in "ui":
-        array, change = _stretched(array, None)
+        array, change = _stretched(array, hidden)
         note = _joined(note, change)
     elif kind == "f":
         missing = ~np.isfinite(array)
