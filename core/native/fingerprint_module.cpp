@@ -1,5 +1,6 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
+#include <sys/resource.h>
 
 #include "native/fingerprint.hpp"
 
@@ -76,6 +77,72 @@ class WatchedDicts {
   std::vector<Entry> entries_;
 };
 
+// What functions without arguments answer, what attributes hold and what lists hold, compared with what they did. Never
+// calls a method of a class that is not the interpreter's own: a function could make anything equal.
+class WatchedValues {
+ public:
+  void take(nb::list calls, nb::list attributes, nb::list lists) {
+    calls_.clear();
+    attributes_.clear();
+    lists_.clear();
+    for (nb::handle call : calls) calls_.push_back({nb::borrow(call), call()});
+    for (nb::handle pair : attributes) {
+      nb::object owner = pair[0], name = pair[1], value = nb::getattr(owner, name);
+      attributes_.push_back({std::move(owner), std::move(name), std::move(value)});
+    }
+    for (nb::handle list : lists) lists_.push_back({nb::borrow<nb::list>(list), nb::tuple(nb::borrow(list))});
+  }
+
+  bool are_same() const {
+    for (const auto& [call, before] : calls_) {
+      const nb::object now = nb::steal(PyObject_CallNoArgs(call.ptr()));
+      if (!is_same(now.ptr(), before.ptr())) return false;
+    }
+    for (const auto& [owner, name, before] : attributes_) {
+      const nb::object now = nb::steal(PyObject_GetAttr(owner.ptr(), name.ptr()));
+      if (!is_same(now.ptr(), before.ptr())) return false;
+    }
+    for (const auto& [list, before] : lists_) {
+      if (PyList_GET_SIZE(list.ptr()) != PyTuple_GET_SIZE(before.ptr())) return false;
+      for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(before.ptr()); ++at)
+        if (!is_same(PyList_GET_ITEM(list.ptr(), at), PyTuple_GET_ITEM(before.ptr(), at))) return false;
+    }
+    return true;
+  }
+
+ private:
+  static bool is_same(PyObject* now, PyObject* before) {
+    if (now == before) return true;
+    if (now == nullptr) {
+      PyErr_Clear();  // the attribute was deleted
+      return false;
+    }
+    if (Py_TYPE(now) != Py_TYPE(before)) return false;
+    if (PyTuple_Check(now)) {
+      if (PyTuple_GET_SIZE(now) != PyTuple_GET_SIZE(before)) return false;
+      for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(now); ++at)
+        if (!is_same(PyTuple_GET_ITEM(now, at), PyTuple_GET_ITEM(before, at))) return false;
+      return true;
+    }
+    if (!PyLong_CheckExact(now) && !PyFloat_CheckExact(now) && !PyUnicode_CheckExact(now)) return false;
+    return PyObject_RichCompareBool(now, before, Py_EQ) == 1;
+  }
+
+  struct Call {
+    nb::object call, before;
+  };
+  struct Attribute {
+    nb::object owner, name, before;
+  };
+  struct List {
+    nb::list list;
+    nb::tuple before;
+  };
+  std::vector<Call> calls_;
+  std::vector<Attribute> attributes_;
+  std::vector<List> lists_;
+};
+
 // The keys under which two dictionaries do not hold the same object. Touches no reference count of what is the same: in
 // a forked process each would cost a page of memory.
 nb::list differing_keys(nb::dict now, nb::dict before) {
@@ -111,6 +178,18 @@ void bind_fingerprint(nb::module_& module) {
       .def("rebase", &WatchedDicts::rebase)
       .def("changed", &WatchedDicts::changed)
       .def("__len__", &WatchedDicts::size);
+  nb::class_<WatchedValues>(module, "WatchedValues")
+      .def(nb::init<>())
+      .def("take", &WatchedValues::take, nb::arg("calls"), nb::arg("attributes"), nb::arg("lists"))
+      .def("are_same", &WatchedValues::are_same);
+  module.def(
+      "peak_memory",
+      [] {
+        rusage usage{};
+        ::getrusage(RUSAGE_SELF, &usage);
+        return usage.ru_maxrss << 10;
+      },
+      "The most that this process held resident, in bytes, since that was last reset.");
   module.def("differing_keys", differing_keys, nb::arg("now"), nb::arg("before"));
 }
 

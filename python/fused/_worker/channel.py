@@ -16,9 +16,9 @@ _numbers = itertools.count(1)
 class Channel:
     """The way from a running function to its server; several threads of a run may use it at once."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changed: threading.Condition) -> None:
         self._connection = connection
-        self._changed = threading.Condition()
+        self._changed = changed  # the same one for every run: to make one costs more than all else here
         self._replies: dict[int, tuple[int, dict[str, str], Any] | None] = {}
         self._somebody_reads = False
         self._broken: str | None = None
@@ -91,15 +91,20 @@ class Channel:
             return list(self._replies)
 
 
-_current: Channel | None = None
+class _Now:
+    __slots__ = ("channel",)  # not a name of the module: as in context_state.py
+    channel: Channel | None
+
+
+_now = _Now()
+_now.channel = None
 
 
 def current() -> Channel | None:
     """The channel of the run that goes on in this process, or None."""
-    return _current
+    return _now.channel
 
 
 def set_current(channel: Channel | None) -> None:
     """For the worker: which run goes on."""
-    global _current
-    _current = channel
+    _now.channel = channel

@@ -18,15 +18,21 @@ class RunContext:
         self.udf: Any = None
 
 
-_current: RunContext | None = None
+class _Now:
+    # Not a name of the module: a run would then seem to have changed the module (``names.py``).
+    __slots__ = ("run",)
+    run: RunContext | None
+
+
+_now = _Now()
+_now.run = None
 
 
 def current() -> RunContext | None:
     """The run that goes on in this process, or None."""
-    return _current
+    return _now.run
 
 
 def set_current(context: RunContext | None) -> None:
     """For the worker: which run goes on."""
-    global _current
-    _current = context
+    _now.run = context

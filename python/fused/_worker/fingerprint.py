@@ -61,6 +61,7 @@ class Fingerprint:
         self._names = prepared()
         self._interpreter = InterpreterState()
         self._random = _RandomState()
+        self._found = 0  # parts that is_clean() saw changed; check() looks at some things in turn
         self.restore_early = self._names.restore_early
 
     def begin(self) -> None:
@@ -111,10 +112,22 @@ class Fingerprint:
             self._names.take()
             self._take()
 
+    def is_clean(self) -> bool:
+        """Has a run left nothing that ``restore`` would have to put back. Changes nothing and never takes long."""
+        self._found |= self._check()
+        return (
+            not self._found
+            and not self._names.changed()
+            and self._interpreter.is_same
+            and list(map(_getsignal, _REAL_TIME)) == self._real_time
+            and self._streams.are_open
+        )
+
     def restore(self) -> str | None:
         """After a run: None when the process is clean again, else why the worker must be replaced."""
         wrong: list[str] = []
-        parts = self._check()
+        parts = self._check() | self._found
+        self._found = 0
         if list(map(_getsignal, _REAL_TIME)) != self._real_time:
             parts |= SIGNALS
         if parts:

@@ -36,10 +36,15 @@ class Growth:
         resident, shared = os.pread(self._statm, 256, 0).split()[1:3]
         return (int(resident) - int(shared)) * _PAGE_BYTES
 
+    def is_due(self, grown_bytes: int) -> bool:
+        """Will ``check`` look, after such a run, which may take long."""
+        return grown_bytes >= _WORTH_BYTES or (self._runs + 1) % _EVERY_RUNS == 0
+
     def check(self, grown_bytes: int, limit_bytes: int | None) -> str | None:
         """After a run that at its highest had grown by ``grown_bytes``: why the worker holds too much, or None."""
+        is_due = self.is_due(grown_bytes)
         self._runs += 1
-        if grown_bytes < _WORTH_BYTES and self._runs % _EVERY_RUNS:
+        if not is_due:
             return None
         limit = limit_bytes or GROWTH_BYTES_MAX
         grown = self._own_bytes() - self._base

@@ -62,6 +62,7 @@ class Names:
         self._early = _native.WatchedDicts()
         self._early_at: list[int] = []
         self._early_changed: Callable[[], list[int]] = self._early.changed
+        self.changed: Callable[[], list[int]] = self._watched.changed
 
     def take(self) -> None:
         """What is now is clean; modules that are new are watched from now on."""

@@ -6,13 +6,14 @@ import contextvars
 import hashlib
 import os
 import sys
+import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
-from .. import _parameters
+from .. import _native, _parameters
 from . import channel, code, context_state, failure, setup
 from .channel import Channel
 from .connection import Connection
@@ -25,6 +26,7 @@ from .streams import Streams
 RESULT_BYTES_MAX = 512 << 20  # where the server's order does not say
 KEPT_FUNCTIONS_MAX = 256  # compiled; the texts of all are kept, for the server sends each only once
 KEPT_TEXT_CHARACTERS_MAX = 64 << 20
+_sha256 = hashlib.sha256
 _REHEARSAL = """import pandas
 def udf(n: int = 1):
     return pandas.DataFrame({"n": [n], "label": ["a"]})
@@ -36,6 +38,7 @@ class Function:
 
     __slots__ = (
         "_seen",
+        "asks_limits",
         "binder",
         "call",
         "entry",
@@ -62,6 +65,7 @@ class Function:
         self.call: Callable[..., Any] | None = None
         self.binder: _parameters.Binder | None = None
         self.stated: dict[str, Any] | None = None  # the decorator's default_parameters
+        self.asks_limits = False
         self._seen: list[tuple[Any, dict[str, Any]]] = []
 
     @property
@@ -74,11 +78,17 @@ class Function:
         self.module = self.source.execute()
         self.entry = code.entry_point(self.module, self.udf.get("entrypoint"))
         self.call = code.raw_function(self.entry)
-        self.stated = self.entry.parameters if code.is_udf(self.entry) else None
+        is_udf = code.is_udf(self.entry)
+        self.stated = self.entry.parameters if is_udf else None
+        self.asks_limits = is_udf and bool(getattr(self.entry, "limits", None))
         if self.binder is None or not self.is_kept:
             self.binder = _parameters.plan(self.call)
         if self.is_kept:
             self._seen = [(part, dict(vars(part))) for part in self._parts()]
+
+    def is_untouched(self) -> bool:
+        """Do the same names hold the same objects: less than ``is_unchanged``, and never code of the function's own."""
+        return self.call is not None and all(_holds_the_same(vars(part), seen) for part, seen in self._seen)
 
     def is_unchanged(self) -> bool:
         """Is the module what its body made of it: no global rebound, no class or function given an attribute."""
@@ -106,6 +116,13 @@ class Function:
         self.source.module.__dict__.clear()
 
 
+def _holds_the_same(names: Any, seen: dict[str, Any]) -> bool:
+    if type(names) is dict:
+        return not _native.differing_keys(names, seen)
+    missing = object()  # a class shows its names through a proxy
+    return len(names) == len(seen) and all(names.get(name, missing) is value for name, value in seen.items())
+
+
 class Runner:
     """Runs orders one after the other and keeps what it has compiled."""
 
@@ -121,6 +138,7 @@ class Runner:
         self._texts: dict[str, dict[str, Any]] = {}
         self._text_characters = 0
         self._functions: OrderedDict[str, Function] = OrderedDict()
+        self._channel_changed = threading.Condition()
         self.memory = PeakMemory()
         self.finder = HeaderFinder()
         self.last: Function | None = None
@@ -138,7 +156,7 @@ class Runner:
         self._streams.begin()
         self.memory.begin()
         context = context_state.RunContext(order)
-        this_channel = Channel(self._connection)
+        this_channel = Channel(self._connection, self._channel_changed)
         context_state.set_current(context)
         channel.set_current(this_channel)
         run = _Run(self, order, context)
@@ -194,6 +212,11 @@ class Runner:
         function.drop()
         function.source.forget()
 
+    def is_settled(self) -> bool:
+        """Would ``after`` change nothing."""
+        function = self.last
+        return function is not None and function.is_kept and function.is_untouched()
+
     def after(self) -> None:
         """After the result: what the run may have changed in the function's own module is not kept."""
         function, self.last = self.last, None
@@ -241,7 +264,8 @@ class _Run:
             # A context of its own: decimal, numpy's errstate and the like end with the run.
             contextvars.Context().run(function.prepare)
         self.context.udf = function.entry
-        self.limits = OwnLimits(function.entry, self.runner._connection)
+        if function.asks_limits:
+            self.limits = OwnLimits(function.entry, self.runner._connection)
         assert function.binder is not None and function.call is not None
         tile = order.get("tile")
         beneath = udf.get("parameters")
@@ -253,16 +277,16 @@ class _Run:
             beneath,
             tuple(tile) if tile else None,
         )
+        call = self._profiled if order.get("profile") else _call_in_context
+        if self.limits is None:
+            return call(function, positional, named)
         with self.limits:
-            if order.get("profile"):
-                return self._profiled(function, positional, named)
-            return contextvars.Context().run(_call, function.call, positional, named)
+            return call(function, positional, named)
 
     def _profiled(self, function: Function, positional: list[Any], named: dict[str, Any]) -> Any:
-        assert function.call is not None
         self.profile = LineProfile(function.source.filename, function.source.entry[2])
         with self.profile:
-            return contextvars.Context().run(_call, function.call, positional, named)
+            return _call_in_context(function, positional, named)
 
     def _encode(self, value: Any) -> tuple[dict[str, Any], Any]:
         order, runner = self.order, self.runner
@@ -290,15 +314,15 @@ class _Run:
         header.update(
             content_type=encoded.content_type, format=encoded.format, status=encoded.status, rows=encoded.rows,
             response_headers=encoded.headers, schema=encoded.schema, note=encoded.note,
-            sha256=hashlib.sha256(body if type(body) is bytes else memoryview(body).cast("B")).hexdigest(),
+            sha256=_sha256(body if type(body) is bytes else memoryview(body).cast("B")).hexdigest(),
         )  # fmt: skip
         return header, body
 
     def _header(self, outcome: str, error: dict[str, Any] | None = None) -> dict[str, Any]:
         return {
             "outcome": outcome,
-            "execution_ms": round(self.execution_ns / 1e6, 4),
-            "encode_ms": round(self.encode_ns / 1e6, 4),
+            "execution_ms": self.execution_ns // 100 / 1e4,
+            "encode_ms": self.encode_ns // 100 / 1e4,
             "profile": self.profile.result() if self.profile is not None else None,
             "error": error,
         }
@@ -338,6 +362,11 @@ class _Run:
         return {**_plain_error("InvalidCode", str(error)), "line": error.line}
 
 
+def _call_in_context(function: Function, positional: list[Any], named: dict[str, Any]) -> Any:
+    assert function.call is not None
+    return contextvars.Context().run(_call, function.call, positional, named)
+
+
 def _call(function: Callable[..., Any], positional: list[Any], named: dict[str, Any]) -> Any:
     value = function(*positional, **named)
     if type(value) is types.CoroutineType:
@@ -352,12 +381,9 @@ def _plain_error(name: str, message: str) -> dict[str, Any]:
 
 
 class PeakMemory:
-    """The most that this process held resident in a run: bytes, and by how many it grew. Costs two system calls."""
+    """The most that this process held resident in a run: bytes, and by how many it grew. Costs three system calls."""
 
     def __init__(self) -> None:
-        import resource
-
-        self._usage, self._self = resource.getrusage, resource.RUSAGE_SELF
         self._base = 0
         self.grown = 0
 
@@ -367,9 +393,9 @@ class PeakMemory:
                 os.write(setup.peak_reset, b"5")
             except OSError:
                 setup.peak_reset = -1
-        self._base = self._usage(self._self).ru_maxrss
+        self._base = _native.peak_memory()
 
     def peak(self) -> int:
-        highest = self._usage(self._self).ru_maxrss
-        self.grown = max(0, highest - self._base) << 10
-        return highest << 10
+        highest = _native.peak_memory()
+        self.grown = max(0, highest - self._base)
+        return highest

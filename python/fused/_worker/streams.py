@@ -72,9 +72,14 @@ class Streams:
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
+    @property
+    def are_open(self) -> bool:
+        """Has a run closed none of them."""
+        return not (self.stdout.closed or self.stderr.closed)
+
     def repair(self) -> bool:
         """New streams for those that a run closed; whether there were any."""
-        if not self.stdout.closed and not self.stderr.closed:
+        if self.are_open:
             return False
         if self.stdout.closed:
             self.stdout = self._open(1)
@@ -89,7 +94,11 @@ class Streams:
 
     def flush(self) -> None:
         """Everything that Python has buffered goes to the descriptors, also what a replaced ``sys.stdout`` holds."""
-        for stream in {id(s): s for s in (self.stdout, self.stderr, sys.stdout, sys.stderr)}.values():
+        out, err = self.stdout, self.stderr
+        streams = [out, err]
+        if sys.stdout is not out or sys.stderr is not err:
+            streams = list({id(s): s for s in (out, err, sys.stdout, sys.stderr)}.values())
+        for stream in streams:
             try:
                 stream.flush()
             except Exception:
@@ -97,5 +106,7 @@ class Streams:
 
     def order(self) -> list[list[int]] | None:
         """``[[1, bytes], [2, bytes], …]`` in the order of writing when both streams were used, else None."""
+        if not self._order:
+            return None
         seen = {mark[0] for mark in self._order}
         return [list(mark) for mark in self._order] if len(seen) == 2 else None

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from worker_harness import TestWorker, TestZygote
 
+from fused._worker.connection import to_json
+from fused._worker.frames import Kind
+
 # What a run can see of its process. Random numbers are looked at in a test of their own.
 CANARY = """
 import asyncio, builtins, decimal, gc, json, locale, logging, os, resource, signal, subprocess, sys, threading
@@ -263,3 +266,38 @@ def test_ten_thousand_clean_checks_find_nothing(worker: TestWorker) -> None:
         result = worker.run(code, query=[["n", str(n)]])
         assert result.value is True
         assert result.replace is None
+
+
+def test_what_says_that_it_equals_anything_is_taken_away_all_the_same(worker: TestWorker) -> None:
+    hostile = (
+        "import sys, threading\nclass Equal:\n    __hash__ = None\n    def __eq__(self, other): return True\n"
+        "    def __ne__(self, other): return False\n    def __call__(self, *a): return None\n"
+        "def udf():\n    threading.setprofile(Equal())\n    sys.setprofile(Equal())\n    return 1\n"
+    )
+    look = "import sys, threading\ndef udf():\n    return [sys.getprofile() is None, threading.getprofile() is None]\n"
+    assert worker.run(hostile).replace is None
+    assert worker.run(look).value == [True, True]
+
+
+def test_a_run_that_leaves_nothing_answers_and_is_ready_in_one_write(worker: TestWorker) -> None:
+    code = "def udf():\n    return 7\n"
+    worker.run(code)
+    worker.connection.send(Kind.RUN, to_json(worker.order(code)))
+    kind, _, body = worker.connection.read()
+    assert (kind, bytes(body)) == (Kind.RESULT, b"7")
+    assert worker.connection.has_unread  # its IDLE came along
+    assert worker.connection.read()[1] == {"replace": None, "runs": 2}
+
+
+@pytest.mark.parametrize(
+    "leaves",
+    ["os.chdir('/')", "open('left', 'w').close()", "os.environ.update(LEFT='1')", "random.seed(7)", "kept.append(1)"],
+)
+def test_a_run_that_leaves_something_answers_and_is_cleaned_up(worker: TestWorker, leaves: str) -> None:
+    code = (
+        f"import os, random\nkept = []\ndef udf(go: bool):\n    if go:\n        {leaves}\n"
+        "    return [os.getcwd(), os.listdir('.'), 'LEFT' in os.environ, len(kept)]\n"
+    )
+    before = worker.run(code, typed={"go": False}).value
+    assert worker.run(code, typed={"go": True}).replace is None
+    assert worker.run(code, typed={"go": False}).value == before
