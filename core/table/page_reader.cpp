@@ -289,28 +289,51 @@ RowRanges intersection(const RowRanges& a, const RowRanges& b) {
   return both;
 }
 
+RowRanges unite(const RowRanges& a, const RowRanges& b) {
+  RowRanges all = a;
+  all.insert(all.end(), b.begin(), b.end());
+  std::ranges::sort(all, {}, &RowRange::begin);
+  RowRanges both;
+  for (const RowRange& range : all) {
+    if (!both.empty() && range.begin <= both.back().end)
+      both.back().end = std::max(both.back().end, range.end);
+    else
+      both.push_back(range);
+  }
+  return both;
+}
+
+namespace {
+
+RowRanges rows_near(const ParquetFile& file, const RowGroupIndex& index, RowRanges rows, const Box& box) {
+  for (std::size_t side = 0; side < 4; ++side) {
+    const PageBounds& bounds = index.covering[side];
+    if (bounds.low.empty()) continue;
+    const auto& pages = index.leaves[static_cast<std::size_t>(file.covering_leaf(side))];
+    std::vector<bool> wanted(pages.count(), false);
+    for (std::size_t i = 0; i < pages.count(); ++i) {
+      // NaN bounds exclude nothing.
+      const bool out = side == 0   ? bounds.low[i] > box.maxx
+                       : side == 1 ? bounds.low[i] > box.maxy
+                       : side == 2 ? bounds.high[i] < box.minx
+                                   : bounds.high[i] < box.miny;
+      wanted[i] = !out;
+    }
+    rows = intersection(rows, rows_of_pages(pages, wanted));
+  }
+  return rows;
+}
+
+}  // namespace
+
 RowRanges rows_near(const ParquetFile& file, int row_group, std::span<const Box> boxes) {
   RowRanges rows;
   if (file.rows_of(row_group) > 0) rows.push_back({0, file.rows_of(row_group)});
   const auto index = file.index(row_group);
-  if (index->leaves.empty()) return rows;
-  for (std::size_t side = 0; side < 4; ++side) {
-    const PageBounds& bounds = index->covering[side];
-    if (bounds.low.empty()) continue;
-    const auto& pages = index->leaves[static_cast<std::size_t>(file.covering_leaf(side))];
-    std::vector<bool> wanted(pages.count(), false);
-    for (std::size_t i = 0; i < pages.count(); ++i)
-      for (const Box& box : boxes) {
-        // NaN bounds exclude nothing.
-        const bool out = side == 0   ? bounds.low[i] > box.maxx
-                         : side == 1 ? bounds.low[i] > box.maxy
-                         : side == 2 ? bounds.high[i] < box.minx
-                                     : bounds.high[i] < box.miny;
-        wanted[i] = wanted[i] || !out;
-      }
-    rows = intersection(rows, rows_of_pages(pages, wanted));
-  }
-  return rows;
+  if (index->leaves.empty() || boxes.empty()) return rows;
+  RowRanges near;  // box by box: the sides of two boxes together say little
+  for (const Box& box : boxes) near = unite(near, rows_near(file, *index, rows, box));
+  return near;
 }
 
 Result<std::shared_ptr<arrow::Table>> read_rows(const ParquetFile& file, int row_group, const RowRanges& rows,

@@ -21,6 +21,7 @@ using RowRanges = std::vector<RowRange>;  // in order, not empty, not touching
 
 std::int64_t count_rows(const RowRanges& rows);
 RowRanges intersection(const RowRanges& a, const RowRanges& b);
+RowRanges unite(const RowRanges& a, const RowRanges& b);
 
 // Rows whose pages can hold boxes that meet one of `boxes`, by the page bounds of the covering; all where they are not
 // known.

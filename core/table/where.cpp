@@ -178,8 +178,8 @@ Result<std::shared_ptr<arrow::Array>> Where::test(const Term& term, const std::s
         auto wanted = FUSED_TRY(comparable(value, *column->type(), term.column));
         any = FUSED_TRY(call("or_kleene", {any, FUSED_TRY(call("equal", {column, wanted}, pool))}, pool));
       }
-      return term.op == Operator::in ? call("and_kleene", {any, FUSED_TRY(call("is_valid", {column}, pool))}, pool)
-                                     : call("invert", {any}, pool);
+      any = FUSED_TRY(call("and_kleene", {any, FUSED_TRY(call("is_valid", {column}, pool))}, pool));  // null is in none
+      return term.op == Operator::in ? any : call("invert", {any}, pool);
     }
     default: break;
   }

@@ -4,7 +4,7 @@
 //   [["height", ">", 20], ["cls", "in", ["house", "shed"]]]
 //
 // Operators: = == != < <= > >= in, not in, is null, is not null (these two without a value). A null in a comparison
-// does not hold. A text is read as the column's type where that is a date, time, decimal or the like.
+// does not hold, but for "not in". A text is read as the column's type where that is a date, time, decimal or the like.
 #pragma once
 #include <arrow/array.h>
 #include <arrow/table.h>

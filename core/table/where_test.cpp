@@ -61,7 +61,7 @@ TEST(WhereTest, what_is_wrong_is_named) {
     const std::string said = rows(json);
     EXPECT_NE(said.find(text), std::string::npos) << json << " → " << said;
   };
-  says("{", "where");
+  says("{", "JSON");
   says(R"([["age","~",1]])", "~");
   says(R"([["age","="]])", "age");
   says(R"([["age","in",3]])", "age");
