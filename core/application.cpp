@@ -138,6 +138,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
     ServerFigures figures = figures_of(a.state, *a.pool, *a.runs, *a.log);
     figures.cache = a.cache->figures();
     figures.history = a.outbox->figures();
+    figures.tables = a.tables->service->figures();
     return figures;
   };
   a.parts.health = [&a] { return health_of(a.parts.figures()); };

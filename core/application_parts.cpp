@@ -257,6 +257,7 @@ ServerFigures figures_of(const State& state, const Pool& pool, const RunService&
           .functions = state.saved->count(),
           .cache = {},
           .history = {},
+          .tables = {},
           .disk_free_bytes = static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize),
           .disk_size_bytes = static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize),
           .disk_free_inodes = static_cast<std::int64_t>(disk.f_favail)};

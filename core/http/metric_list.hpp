@@ -99,6 +99,13 @@ inline constexpr MetricName kHistoryBacklog{"fused_history_backlog_objects", gau
                                             "History files that are not in the object store yet"};
 inline constexpr MetricName kHistorySent{"fused_history_sent_total", counter,
                                          "History files that the object store has taken"};
+inline constexpr MetricName kTableTiles{
+    "fused_table_tiles_total", counter,
+    "Vector tiles of tables, by how they were answered: made, cached, joined (somebody else's), failed"};
+inline constexpr MetricName kTableReads{"fused_table_reads_total", counter, "Reads of table rows, by result"};
+inline constexpr MetricName kTableTileBytes{"fused_table_tile_cache_bytes", gauge, "Bytes of tiles kept in memory"};
+inline constexpr MetricName kTableProcesses{"fused_table_processes_started_total", counter,
+                                            "Processes that read tables, started so far"};
 
 }  // namespace metric
 }  // namespace fused

@@ -100,6 +100,14 @@ std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
   all.add(metric::kDiskFreeInodes, f.disk_free_inodes);
   add_logs(all, f.logs);
   add_cache(all, f.cache);
+  all.add(metric::kTableTiles, "answer",
+          {{"made", number(f.tables.tiles_made)},
+           {"cached", number(f.tables.tiles_cached)},
+           {"joined", number(f.tables.tiles_joined)},
+           {"failed", number(f.tables.tiles_failed)}});
+  all.add(metric::kTableReads, "result", {{"ok", number(f.tables.reads)}, {"failed", number(f.tables.reads_failed)}});
+  all.add(metric::kTableTileBytes, f.tables.cache_bytes);
+  all.add(metric::kTableProcesses, f.tables.processes_started);
   all.add(metric::kHistoryBacklog, f.history.backlog);
   all.add(metric::kHistorySent, f.history.sent);
   return all.take();

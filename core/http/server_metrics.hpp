@@ -10,6 +10,7 @@
 #include "functions/history_outbox.hpp"
 #include "logs/run_log.hpp"
 #include "run/run_service.hpp"
+#include "tiles/table_service.hpp"
 #include "worker/pool.hpp"
 
 namespace fused {
@@ -22,6 +23,7 @@ struct ServerFigures {
   std::size_t functions = 0;
   ResultCacheFigures cache;
   HistoryOutboxFigures history;
+  TableFigures tables;
   std::int64_t disk_free_bytes = 0, disk_size_bytes = 0, disk_free_inodes = 0;
 };
 
