@@ -59,9 +59,14 @@ def test_a_function_of_the_page_opens_by_its_link_and_only_from_there(server: Se
     page.click("text=linked")
     assert json.loads(page.inner_text("body")) == {"doubled": 2}
     page.goto(server.base_url + "/")
-    # A script of the page itself, and an address typed in or followed from elsewhere, is nobody.
-    assert page.evaluate("address => fetch(address).then(reply => reply.status)", address) == 401
+    # A script of the page (its policy lets none ask), and an address typed in or followed from elsewhere, is nobody.
+    asked = "address => fetch(address).then(reply => reply.status).catch(() => 'blocked')"
+    assert page.evaluate(asked, address) == "blocked"
     assert page.goto(server.base_url + address).status == 401
+    cookie = "; ".join(f"{one['name']}={one['value']}" for one in page.context.cookies())
+    for site, mode in (("same-origin", "cors"), ("cross-site", "navigate"), ("none", "navigate")):
+        told = {"Cookie": cookie, "Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": "document"}
+        assert requests.get(server.base_url + address, headers=told, timeout=30).status_code == 401
 
 
 def test_the_pages_say_nothing_on_the_console(server: Server, page: Any) -> None:

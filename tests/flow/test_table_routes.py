@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,16 +162,51 @@ def test_tilejson_names_tiles_layers_and_bounds(tables: Tables) -> None:
     assert about["bounds"][0] < 8 < about["bounds"][2]
 
 
-def test_far_out_the_chunks_are_shown(tables: Tables) -> None:
+def test_far_out_rows_are_thinned_and_without_boxes_the_chunks_are_shown(tables: Tables) -> None:
     folder = tables.server.data / "mount" / "many"
-    write_table(polygons(30_000, seed=4), folder, files=2, chunks=10)
+    frame = write_table(polygons(30_000, seed=4), folder, files=2, chunks=10)
     assert tables.call("POST", "", json={"name": "many", "url": "/mount/many"}).status_code == 201
+    reply = tables.get("/many/tiles/5/16/11.mvt")
+    assert reply.headers["x-fused-tile"] == "thinned"
+    features = mapbox_vector_tile.decode(reply.content)["many"]["features"]
+    assert 0 < len(features) < 20_000
+    assert {feature["properties"]["id"] for feature in features} <= set(frame["id"])
+    some = tables.get("/many/tiles/5/16/11.mvt", where=json.dumps([["id", "<", 10]]))
+    assert {each["properties"]["id"] for each in mapbox_vector_tile.decode(some.content)["many"]["features"]} <= set(
+        range(10)
+    )
+    assert tables.get("/many/tiles/{}/{}/{}".format(*tile_of(9, 8.0, 47.0))).headers["x-fused-tile"] == "rows"
+    write_table(frame, folder, files=2, chunks=10, covering=False)
+    time.sleep(2.1)  # the server believes a version for two seconds
     reply = tables.get("/many/tiles/0/0/0.mvt")
     assert reply.headers["x-fused-tile"] == "chunks"
     features = mapbox_vector_tile.decode(reply.content)["chunks"]["features"]
     assert sum(feature["properties"]["num_rows"] for feature in features) == 30_000
-    assert tables.get("/many/tiles/{}/{}/{}".format(*tile_of(9, 8.0, 47.0))).headers["x-fused-tile"] == "rows"
     assert tables.call("DELETE", "/many").status_code == 200
+
+
+def counted(tables: Tables, name: str) -> dict[str, float]:
+    """The samples of a family of /metrics, by their label."""
+    headers = {"Authorization": f"Bearer {tables.server.token}"}
+    text = requests.get(f"{tables.server.base_url}/metrics", headers=headers, timeout=30).text
+    lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith(name + "{")]
+    return {line.split('"')[1]: float(value) for line, _, value in lines}
+
+
+def test_equal_tiles_that_are_asked_for_together_are_made_once(tables: Tables) -> None:
+    folder = tables.server.data / "mount" / "herd"
+    write_table(polygons(19_000, seed=6), folder)
+    assert tables.call("POST", "", json={"name": "herd", "url": "/mount/herd"}).status_code == 201
+    before = counted(tables, "fused_table_tiles_total")
+    with ThreadPoolExecutor(12) as threads:
+        replies = list(threads.map(lambda _: tables.get("/herd/tiles/4/8/5.mvt"), range(12)))
+    assert len({reply.content for reply in replies}) == 1 and replies[0].status_code == 200
+    after = counted(tables, "fused_table_tiles_total")
+    assert after["made"] - before["made"] == 1
+    assert after["joined"] + after["cached"] - before["joined"] - before["cached"] == 11
+    reads = counted(tables, "fused_table_reads_total")
+    assert tables.get("/herd/rows", bounds=BOX).status_code == 200
+    assert counted(tables, "fused_table_reads_total")["ok"] == reads["ok"] + 1
 
 
 def test_a_replaced_table_is_served_anew(tables: Tables) -> None:
@@ -200,6 +236,30 @@ def test_a_share_token_opens_one_table_for_reading(tables: Tables) -> None:
     revoked = tables.call("DELETE", f"/server/v1/udf-access-token/by-token/{made['token']}")
     assert revoked.status_code == 200
     assert requests.get(f"{shared}/table/rows", timeout=30).status_code == 404
+
+
+def test_a_share_token_for_the_team_asks_who_comes(tables: Tables) -> None:
+    made = tables.call("POST", "/shapes/share", json={}).json()
+    shared = f"{tables.server.api}/realtime-shared/{made['token']}/table/rows"
+    narrowed = tables.call(
+        "POST", f"/server/v1/udf-access-token/by-token/{made['token']}", json={"access_scope": "team"}
+    )
+    assert narrowed.status_code == 200
+    assert requests.get(shared, params={"bounds": BOX}, timeout=30).status_code == 401
+    assert tables.call("GET", shared.removeprefix(tables.server.base_url), params={"bounds": BOX}).status_code == 200
+
+
+def test_registering_a_wrong_address_leaves_the_table_and_its_links(tables: Tables) -> None:
+    made = tables.call("POST", "/shapes/share", json={}).json()
+    wrong = tables.call("POST", "", json={"name": "shapes", "url": "/mount/nothing-here"})
+    assert wrong.status_code >= 400 and "was not registered" in wrong.json()["message"]
+    assert tables.get("/shapes").json()["url"] == tables.url
+    assert requests.get(f"{tables.server.api}/realtime-shared/{made['token']}/table", timeout=30).status_code == 200
+
+
+def test_a_condition_with_an_empty_alternative_is_refused(tables: Tables) -> None:
+    refused = tables.get("/shapes/rows", where='[[["id",">",2]],[]]')
+    assert refused.status_code == 400, refused.text
 
 
 def test_without_a_token_there_are_no_tables(tables: Tables) -> None:
