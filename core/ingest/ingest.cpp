@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "ingest/memory.hpp"
+#include "ingest/partition/regions.hpp"
 #include "ingest/resume.hpp"
 #include "ingest/write/buckets.hpp"
 #include "table/sample.hpp"
@@ -58,6 +59,7 @@ Status Ingest::read_stream(arrow::RecordBatchReader& stream, std::size_t source)
 Status Ingest::finish_reading() {
   if (pipeline_) FUSED_CHECK(pipeline_->finish());
   pipeline_.reset();
+  release_unused_memory();
   FUSED_CHECK(store_->seal());
   if (store_->rows() > 0) return {};
   const std::int64_t dropped = counts_.out_of_bounds;
@@ -83,7 +85,9 @@ Status Ingest::write(Target& target) {
     const MemoryPlan plan = plan_memory(options_, memory_at_start_);
     progress_.begin(Stage::distribute, static_cast<std::int64_t>(store_->rows()));
     buckets = std::make_unique<Buckets>(*store_, partition_, static_cast<std::uint64_t>(plan.bucket));
+    release_unused_memory();
     FUSED_CHECK(buckets->distribute(options_.threads, plan.spread, true, progress_));
+    release_unused_memory();
   }
   progress_.begin(Stage::write, static_cast<std::int64_t>(store_->rows()));
   WriteJob job{
@@ -98,7 +102,8 @@ Status Ingest::write(Target& target) {
       .on_done = [&](std::uint32_t file, const WriteJob::Done& done) { return remember_file(options_, file, done); }};
   written_ = FUSED_TRY(write_files(job, progress_));
   store_->clear();
-  keys_ = {};
+  free_memory(keys_.plain);
+  free_memory(keys_.weighted);
   return {};
 }
 
@@ -107,6 +112,18 @@ Status Ingest::write_sample(Target& target) {
   const Status put = target.put(std::string(kSampleName), FUSED_TRY(sample_bytes(written_.chunks)));
   if (!put) return std::unexpected(storage_error(put.error()));
   return {};
+}
+
+std::vector<ChunkRow> Ingest::chunks() const {
+  if (!options_.dry_run) return written_.chunks;
+  const std::vector<Box> boxes = regions_of(partition_, keys_);
+  std::vector<ChunkRow> planned;
+  for (std::size_t i = 0; i < boxes.size(); ++i) {
+    const Chunk& chunk = partition_.chunks[i];
+    planned.push_back({file_id(options_, chunk.file), static_cast<std::int64_t>(i), boxes[i], 0, 0, 0,
+                       static_cast<std::int64_t>(chunk.rows)});
+  }
+  return planned;
 }
 
 std::string Ingest::summary_json() const {

@@ -40,6 +40,8 @@ class Ingest {
   const Counts& counts() const { return counts_; }
   const Partition& partitioned() const { return partition_; }
   const Written& written() const { return written_; }
+  // What was written; of a dry run what would be: boxes of centroids, rows, files.
+  std::vector<ChunkRow> chunks() const;
   Progress& progress() { return progress_; }
   std::string summary_json() const;
 

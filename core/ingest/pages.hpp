@@ -4,8 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 namespace fused::ingest {
+
+void* allocate_pages(std::size_t bytes);  // throws std::bad_alloc
+void free_pages(void* data, std::size_t bytes);
 
 class Pages {
  public:
@@ -25,5 +29,28 @@ class Pages {
   std::uint8_t* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+// For vectors of some size that are freed while others grow: malloc would keep the pages for itself.
+template <class T>
+struct PageAllocator {
+  using value_type = T;
+  PageAllocator() = default;
+  template <class U>
+  PageAllocator(const PageAllocator<U>&) {}
+  T* allocate(std::size_t count) { return static_cast<T*>(allocate_pages(count * sizeof(T))); }
+  void deallocate(T* data, std::size_t count) { free_pages(data, count * sizeof(T)); }
+  bool operator==(const PageAllocator&) const { return true; }
+};
+template <class T>
+using PagedVector = std::vector<T, PageAllocator<T>>;
+
+// `= {}` would keep a vector's memory: it assigns an empty list.
+template <class Vector>
+void free_memory(Vector& vector) {
+  Vector().swap(vector);
+}
+
+// Between stages: what allocators hold without need goes back to the kernel.
+void release_unused_memory();
 
 }  // namespace fused::ingest

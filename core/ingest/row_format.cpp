@@ -157,7 +157,7 @@ Status RowFormat::blobs_of(const arrow::RecordBatch& batch) {
   return {};
 }
 
-Status RowFormat::offsets(const arrow::RecordBatch& batch, std::vector<std::uint32_t>& offsets) {
+Status RowFormat::offsets(const arrow::RecordBatch& batch, PagedVector<std::uint32_t>& offsets) {
   const std::int64_t rows = batch.num_rows();
   FUSED_CHECK(blobs_of(batch));
   std::vector<std::uint64_t> sizes(static_cast<std::size_t>(rows), fixed_bytes_);

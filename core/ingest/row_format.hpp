@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "ingest/pages.hpp"
 
 namespace fused::ingest {
 
@@ -23,7 +24,7 @@ class RowFormat {
   static Result<RowFormat> make(std::shared_ptr<arrow::Schema> schema);
 
   // `offsets` gets rows + 1 entries. too_large when the batch has more than kPackedBytesMax.
-  Status offsets(const arrow::RecordBatch& batch, std::vector<std::uint32_t>& offsets);
+  Status offsets(const arrow::RecordBatch& batch, PagedVector<std::uint32_t>& offsets);
   // Writes every row of the batch of the last offsets() at target + offsets[row].
   void pack(const arrow::RecordBatch& batch, std::span<const std::uint32_t> offsets, std::uint8_t* target);
 

@@ -44,7 +44,7 @@ std::shared_ptr<arrow::RecordBatch> all_types() {
 std::shared_ptr<arrow::RecordBatch> there_and_back(const arrow::RecordBatch& batch, std::vector<std::int64_t> order) {
   auto format = RowFormat::make(batch.schema());
   EXPECT_TRUE(format.has_value());
-  std::vector<std::uint32_t> offsets;
+  PagedVector<std::uint32_t> offsets;
   EXPECT_TRUE(format->offsets(batch, offsets).has_value());
   std::vector<std::uint8_t> bytes(offsets.back(), 0xAA);
   format->pack(batch, offsets, bytes.data());

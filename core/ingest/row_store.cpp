@@ -19,10 +19,10 @@ Status RowStore::to_scratch(Block& block) {
                           {block.loads.data(), block.loads.size() * 4}};
   block.at = FUSED_TRY(scratch_.append(pieces));
   block.bytes = Pages();
-  block.offsets = {};
+  free_memory(block.offsets);
   if (!places_in_memory_) {
-    block.places = {};
-    block.loads = {};
+    free_memory(block.places);
+    free_memory(block.loads);
   }
   return {};
 }
@@ -30,7 +30,7 @@ Status RowStore::to_scratch(Block& block) {
 Status RowStore::add(Block block) {
   if (!keep_rows_) {
     block.bytes = Pages();
-    block.offsets = {};
+    free_memory(block.offsets);
   }
   bool write = false;
   {
@@ -47,8 +47,8 @@ Status RowStore::add(Block block) {
     if (keep_rows_ && !in_memory_ && places_in_memory_ && key_bytes > place_memory_max_) {
       places_in_memory_ = false;
       for (Block& held : blocks_) {
-        held.places = {};
-        held.loads = {};
+        free_memory(held.places);
+        free_memory(held.loads);
       }
     }
     write = !in_memory_;
@@ -60,8 +60,8 @@ Status RowStore::add(Block block) {
   FUSED_CHECK(to_scratch(block));
   std::lock_guard lock(mutex_);
   if (!places_in_memory_) {
-    block.places = {};
-    block.loads = {};
+    free_memory(block.places);
+    free_memory(block.loads);
   }
   blocks_.push_back(std::move(block));
   return {};
@@ -109,7 +109,7 @@ Status RowStore::load(const Block& block, bool rows_too, Block& into) const {
 
 void RowStore::clear() {
   std::vector<Block>().swap(blocks_);
-  block_of_ = {};
+  free_memory(block_of_);
 }
 
 }  // namespace fused::ingest

@@ -24,9 +24,9 @@ struct Block {
   Order order;
   std::uint32_t rows = 0;
   std::uint64_t first_row = 0;         // known once the store is sealed
-  std::vector<std::uint32_t> offsets;  // rows + 1, in `bytes`
-  std::vector<Place> places;
-  std::vector<std::uint32_t> loads;  // empty when rows are counted
+  PagedVector<std::uint32_t> offsets;  // rows + 1, in `bytes`
+  PagedVector<Place> places;
+  PagedVector<std::uint32_t> loads;  // empty when rows are counted
   Pages bytes;
   std::uint64_t packed_bytes = 0;
   std::uint64_t at = 0;  // in the scratch file: bytes, offsets, places, loads

@@ -180,10 +180,10 @@ class PyIngest {
   }
   void stop() { ingest_->progress().stop = true; }
   std::string summary() const { return ingest_->summary_json(); }
-  // (minx, miny, maxx, maxy, rows, file) of each chunk that was written.
+  // (minx, miny, maxx, maxy, rows, file) of each chunk that was written, or would be.
   nb::list chunks() const {
     nb::list all;
-    for (const ChunkRow& chunk : ingest_->written().chunks)
+    for (const ChunkRow& chunk : ingest_->chunks())
       all.append(nb::make_tuple(chunk.box.minx, chunk.box.miny, chunk.box.maxx, chunk.box.maxy, chunk.num_rows,
                                 chunk.file_id));
     return all;

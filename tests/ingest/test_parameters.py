@@ -259,6 +259,14 @@ def test_dry_run_says_what_would_be_and_writes_nothing(source: Path, tmp_path: P
     assert result.summary["chunks"] >= 100
     assert "would be written" in repr(result)
     assert list(tmp_path.iterdir()) == []
+    made = fused.ingest(source, str(tmp_path / "out")).run_local()
+    assert [(box[4], box[5]) for box in result.chunks] == [(box[4], box[5]) for box in made.chunks]
+    for planned, true in zip(result.chunks, made.chunks, strict=True):  # centroids lie within the boxes of the shapes
+        assert true[0] - 1e-6 <= planned[0] <= planned[2] <= true[2] + 1e-6
+        assert true[1] - 1e-6 <= planned[1] <= planned[3] <= true[3] + 1e-6
+    assert result._repr_html_().count("<rect") == len(made.chunks)
+    spilled = fused.ingest(source, "out").run_local(dry_run=True, row_memory=20_000)
+    assert [box[4] for box in spilled.chunks] == [box[4] for box in made.chunks]
 
 
 def test_unknown_and_contradictory_arguments_are_named(source: Path) -> None:

@@ -44,8 +44,8 @@ std::vector<K> keys_of(RowStore& store) {
       if constexpr (requires { key.load; }) key.load = block.loads[i];
       keys.push_back(key);
     }
-    block.places = {};
-    block.loads = {};
+    free_memory(block.places);
+    free_memory(block.loads);
   }
   return keys;
 }
@@ -139,8 +139,8 @@ Result<Partition> make_partition(RowStore& store, const PartitionOptions& option
   Partition partition = keys.with_loads ? FUSED_TRY(in_memory(store, options, threads, keys.weighted))
                                         : FUSED_TRY(in_memory(store, options, threads, keys.plain));
   if (!store.in_memory()) {
-    keys.plain = {};
-    keys.weighted = {};
+    free_memory(keys.plain);
+    free_memory(keys.weighted);
     partition.has_keys = false;
   }
   return partition;

@@ -72,7 +72,7 @@ class Buckets::Spreader {
   Status flush_all() {
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
       FUSED_CHECK(flush(i));
-      buffers_[i].bytes = {};
+      free_memory(buffers_[i].bytes);
     }
     return {};
   }
