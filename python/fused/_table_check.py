@@ -43,11 +43,14 @@ def describe(url: str) -> dict[str, Any]:
 
 
 def verify(url: str, progress: bool = False) -> Checked:
-    """Reads every chunk and compares rows, positions and boxes with the chunk list. Problems name file and chunk."""
+    """Reads every chunk (page checksums are compared) and looks whether rows, positions and boxes are what the chunk
+    list says, rows lie in the boxes of their bbox column, and the list names every row group of its files, in order.
+    Problems name file and chunk."""
     from fused._table import get_chunk_from_table, get_chunks_metadata
 
     chunks = get_chunks_metadata(url)
     found = Checked(chunks=len(chunks), files=int(chunks["file_id"].nunique()))
+    found.problems += _order(url, chunks)
     for number, said in enumerate(chunks.to_dict("records")):
         if progress:
             print(f"\r{number + 1} of {len(chunks)} chunks", end="", file=sys.stderr)
@@ -59,6 +62,7 @@ def verify(url: str, progress: bool = False) -> Checked:
         else:
             found.rows += len(frame)
             found.problems += [f"{where}: {problem}" for problem in _differences(said, frame)]
+            found.problems += [f"{where}: {problem}" for problem in _outside(url, said, frame)]
         if len(found.problems) >= PROBLEMS_MAX:
             found.problems.append(f"… and perhaps more: stopped after {number + 1} of {len(chunks)} chunks")
             break
@@ -84,3 +88,43 @@ def _differences(said: dict[str, Any], frame: Any) -> list[str]:
     if said.get("num_coords", -1) >= 0 and (count := int(shapes.count_coordinates().sum())) != said["num_coords"]:
         problems.append(f"it has {count} positions, the chunk list says {said['num_coords']}")
     return problems
+
+
+def _order(url: str, chunks: Any) -> list[str]:
+    """Chunks of a file stand together, from 0 on; a file has no row group that the list does not name."""
+    from fused._table import get_chunk_from_table
+
+    problems = []
+    for file, ids in chunks.groupby("file_id", sort=False)["chunk_id"]:
+        if list(ids) != list(range(len(ids))):
+            problems.append(f"file {file}: its chunks stand in the list as {list(ids)[:10]}, not from 0 in order")
+            continue
+        try:
+            get_chunk_from_table(url, file, len(ids), columns=None)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RuntimeError):
+            continue  # told when its chunks are read
+        problems.append(f"file {file}: it has more row groups than the {len(ids)} chunks of the list")
+    return problems
+
+
+def _outside(url: str, said: dict[str, Any], frame: Any) -> list[str]:
+    """Rows that reach out of their own box: readers that prune by it would not find them."""
+    from fused._table import get_chunk_from_table
+
+    if not hasattr(frame, "geometry") or not len(frame):
+        return []
+    try:
+        boxes = get_chunk_from_table(url, said["file_id"], said["chunk_id"], columns=["bbox"])["bbox"]
+        sides = [[None if box is None else box[side] for box in boxes] for side in ("xmin", "ymin", "xmax", "ymax")]
+    except (FileNotFoundError, KeyError, TypeError):
+        return []  # no such column, or not a covering
+    import numpy as np
+
+    low_x, low_y, high_x, high_y = (np.array(each, dtype=float) for each in sides)
+    true = frame.geometry.bounds.to_numpy()
+    has = ~np.isnan(true[:, 0])
+    good = (low_x <= true[:, 0]) & (low_y <= true[:, 1]) & (high_x >= true[:, 2]) & (high_y >= true[:, 3])
+    wrong = np.flatnonzero(has & ~good)
+    return [] if not len(wrong) else [f"row {wrong[0]} (and {len(wrong) - 1} others) reach out of their bbox"]

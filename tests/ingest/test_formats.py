@@ -124,7 +124,10 @@ def test_other_crs_are_projected_and_axes_are_right(make: Make, tmp_path: Path, 
         moved.to_parquet(path.with_suffix(".parquet"))
         back = moved.to_crs(4326).sort_values("id")
         for each in (path, path.with_suffix(".parquet")):
-            rows = make(each).rows.sort_values("id")
+            made = make(each)
+            assert "projected from" in repr(made.result)
+            assert ("its datum" in repr(made.result)) == (epsg != 3857)
+            rows = made.rows.sort_values("id")
             assert rows.crs.to_epsg() == 4326
             assert np.allclose(rows.geometry.bounds.to_numpy(), back.geometry.bounds.to_numpy(), atol=1e-9)
 

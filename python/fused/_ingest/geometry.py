@@ -39,6 +39,24 @@ def projection(crs: str, name: str) -> Callable[[memoryview, memoryview], None]:
     return project
 
 
+def projection_note(crs: str, name: str) -> str:
+    """What is said of a projection: from which CRS, and by which shift where the datum is another."""
+    import pyproj
+    from pyproj.exceptions import CRSError, ProjError
+
+    try:
+        source = pyproj.CRS.from_user_input(crs)
+        transformer = pyproj.Transformer.from_crs(source, 4326, always_xy=True)
+    except (CRSError, ProjError):
+        return ""  # the error comes from projection()
+    said = f"{name}: projected from {source.name!r} to EPSG:4326"
+    datum = None if source.datum is None else source.datum.name
+    if datum is None or "World Geodetic System 1984" in datum or "WGS 84" in datum:
+        return said
+    exact = f", to about {transformer.accuracy:g} m" if (transformer.accuracy or -1) > 0 else ""
+    return f"{said}; its datum {datum!r} is shifted by {transformer.description!r}{exact}"
+
+
 def subdivider(stop: float) -> Callable[[bytes], list[bytes]]:
     """A function that divides a geometry until no part has more area than ``stop`` (square degrees)."""
     import shapely

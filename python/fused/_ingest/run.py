@@ -214,8 +214,11 @@ class _Stages:
         if not has_crs:
             self.sources.notes.append(f"{name} has no CRS: its coordinates are taken as longitude and latitude")
         if needs_projection:
-            from fused._ingest.geometry import projection
+            from fused._ingest.geometry import projection, projection_note
 
+            note = projection_note(crs, name)
+            if note and note not in self.sources.notes:
+                self.sources.notes.append(note)
             self.native.set_transform(index, projection(crs, name))
 
 
