@@ -2,8 +2,10 @@
 process of its own; rows a second with the start of the process, and the peak of the proportional set size of all its
 processes.
 
-    bench/ingest.py [--rows 200000] [--formats parquet,gpkg,csv,shp] [--peers ours,duckdb,geopandas] [--rounds 3]
+    bench/ingest.py [--rows 200000] [--formats parquet,gpkg,csv,shp] [--peers ours,duckdb,duckdb-snappy,geopandas]
+                    [--rounds 3]
 
+We write zstd and many files with a chunk list; DuckDB one file, with zstd, or with snappy as ``duckdb-snappy``.
 DuckDB needs its spatial extension: ``--duckdb-python`` names an interpreter whose environment has ``duckdb`` and
 ``duckdb-ext-spatial`` of one version.
 """
@@ -47,7 +49,7 @@ b = c.execute(f"select {edges} from t").fetchone()
 c.execute(f'''copy (select *, {{'xmin': ST_XMin(geometry), 'ymin': ST_YMin(geometry), 'xmax': ST_XMax(geometry),
   'ymax': ST_YMax(geometry)}} as bbox from t order by ST_Hilbert(geometry, {{'min_x': {b[0]}, 'min_y': {b[1]},
   'max_x': {b[2]}, 'max_y': {b[3]}}}::BOX_2D))
-  to '{out}/a.parquet' (format parquet, compression zstd, row_group_size {rows})''')
+  to '{out}/a.parquet' (format parquet, compression {sys.argv[5]}, row_group_size {rows})''')
 """
 
 GEOPANDAS = """
@@ -113,8 +115,9 @@ def make_inputs(folder: Path, rows: int, formats: list[str]) -> dict[str, Path]:
 
 def command(peer: str, source: Path, out: Path, given: argparse.Namespace) -> list[str]:
     threads = str(len(os.sched_getaffinity(0)))
-    if peer == "duckdb":
-        return [given.duckdb_python, "-c", DUCKDB, str(source), str(out), str(GROUP_ROWS), threads]
+    if peer in ("duckdb", "duckdb-snappy"):
+        codec = "snappy" if peer.endswith("snappy") else "zstd"
+        return [given.duckdb_python, "-c", DUCKDB, str(source), str(out), str(GROUP_ROWS), threads, codec]
     if peer == "geopandas":
         return [sys.executable, "-c", GEOPANDAS, str(source), str(out), str(GROUP_ROWS)]
     own = [sys.executable, "-m", "fused", "ingest", "--quiet", "--overwrite", str(source), str(out)]
