@@ -50,7 +50,8 @@ std::vector<std::string> worker_environment(const Settings& settings) {
   // Whoever starts the server decides whether every function may use his keys of the object store.
   if (settings.share_s3_keys)
     for (const char* name : {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"})
-      if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + '=' + value);
+      if (const char* value = std::getenv(name))
+        environment.push_back("FUSED_SHARED_" + std::string(name) + '=' + value);
   return environment;
 }
 

@@ -106,10 +106,13 @@ _CONFIGURATION = (
     "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 
+# With --share-s3-keys the server names them FUSED_SHARED_…: those that merely lie in the environment are not shared.
+SHARED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
+
 # What of the zygote's environment a function may see.
 KEPT_VARIABLES = (
     "LANG", "LC_ALL", "LC_CTYPE", "TZ", "FUSED_MOUNT", "PYTHONPATH", "AWS_ENDPOINT_URL",
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION",  # --share-s3-keys
+    *SHARED_KEYS,
     "FUSED_DOWNLOAD_PRIVATE", *THREAD_VARIABLES,
     *_CONFIGURATION,
 )  # fmt: skip

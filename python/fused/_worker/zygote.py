@@ -45,7 +45,9 @@ def threads_per_worker() -> int:
 
 def forget_environment() -> None:
     """What the server did not mean for functions is dropped, also from the memory that ``/proc/self/environ`` shows."""
-    kept = {name: os.environ[name] for name in setup.KEPT_VARIABLES if name in os.environ}
+    found = {name: value for name, value in os.environ.items() if name not in setup.SHARED_KEYS}
+    found |= {name: found[shared] for name in setup.SHARED_KEYS if (shared := f"FUSED_SHARED_{name}") in found}
+    kept = {name: found[name] for name in setup.KEPT_VARIABLES if name in found}
     os.environ.clear()
     os.environ.update(kept)  # copies on the heap, so that the first ones are no longer in use
     with Path("/proc/self/stat").open() as file:
