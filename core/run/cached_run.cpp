@@ -101,7 +101,11 @@ asio::awaitable<CachedRuns::Plan> CachedRuns::plan(const RunRequest& request) {
   if (request.not_from_cache) plan.off = "the share token says so";
   if (said && *said == 0) plan.off = wish.max_age_seconds ? "cache_max_age is 0" : "the function's cache_max_age is 0";
   if (!plan.off.empty()) co_return plan;
-  const SharedDescription code = co_await describe(request);
+  const Digest environment = environment_.current();
+  std::string call = KeyMemory::text_of(request, environment);
+  const KeyMemory::Known* known = keys_.find(call, request);
+  SharedDescription code = known ? known->code : nullptr;
+  if (!code) code = co_await describe(request);
   if (!code) {
     plan.off = "the function's text could not be read";
     co_return plan;
@@ -115,7 +119,12 @@ asio::awaitable<CachedRuns::Plan> CachedRuns::plan(const RunRequest& request) {
   plan.on = true;
   plan.sees_caller = code->sees_caller;
   plan.error_seconds = std::min(code->cache_errors_seconds.value_or(0), kCacheErrorsSecondsMax);
-  plan.key = key_of(request, *code, environment_.current());
+  if (known) {
+    plan.key = known->key;
+  } else {
+    plan.key = key_of(request, *code, environment);
+    keys_.put(std::move(call), request, code, plan.key);
+  }
   if (request.tile) {
     plan.stale_seconds = code->stale_while_revalidate_seconds.value_or(0);
     for (const auto& [name, value] : request.headers)

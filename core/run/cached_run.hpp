@@ -9,6 +9,7 @@
 #include "cache/single_flight.hpp"
 #include "run/cached_run_environment.hpp"
 #include "run/cached_run_uses.hpp"
+#include "run/key_memory.hpp"
 #include "run/run_service.hpp"
 
 namespace fused {
@@ -81,6 +82,7 @@ class CachedRuns {
   EnvironmentDigest& environment_;
   UseCheck use_check_;
   CachedRunsOptions options_;
+  KeyMemory keys_;
   SingleFlight<Outcome> flights_;
   SingleFlight<SharedDescription> descriptions_;
   std::unordered_map<std::string, RunUses> uses_;  // of the runs that go on, by run id

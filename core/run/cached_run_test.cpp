@@ -1,11 +1,14 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/parse.hpp>
+#include <set>
 
 #include "logs/run_record.hpp"
 #include "run/cached_run_age.hpp"
+#include "run/cached_run_environment.hpp"
 #include "run/cached_run_failure.hpp"
 #include "run/cached_run_uses.hpp"
+#include "run/key_memory.hpp"
 #include "storage/test_folder.hpp"
 
 namespace fused {
@@ -113,6 +116,100 @@ TEST(UseCheck, NamesWhatHasChanged) {
   EXPECT_EQ(check.changed(std::vector<FileUse>{{"/mount/../etc/passwd"}}),
             "file '/mount/../etc/passwd' (not below /mount)");
   EXPECT_EQ(check.changed(std::vector<FileUse>{{"/etc/passwd"}}), "file '/etc/passwd' (not below /mount)");
+}
+
+struct MovingClock : Clock {
+  SteadyTime time{};
+  SteadyTime steady() const override { return time; }
+};
+
+// A virtual environment as the digest looks at one.
+TEST(EnvironmentDigest, IsAnotherOneAfterAPackageCameChangedOrWent) {
+  TestFolder folder;
+  const auto site = folder / "venv/lib/python3.11/site-packages";
+  const auto make = [&](const char* name) { std::filesystem::create_directories(site / name); };
+  make("numpy");
+  make("numpy-2.1.0.dist-info");
+  std::filesystem::create_directories(folder / "venv/bin");
+  put_file(folder / "venv/bin/python", "x");
+  put_file(folder / "venv/pyvenv.cfg", "include-system-site-packages = false\n");
+  MovingClock clock;
+  EnvironmentDigest environment(folder / "venv/bin/python", "1.0", folder / "package", clock);
+  std::set<std::string> seen{environment.current().hex()};
+  const auto later = [&] {
+    clock.time += std::chrono::seconds(10);
+    return environment.current().hex();
+  };
+  EXPECT_TRUE(seen.contains(later())) << "nothing has changed";
+  make("geopandas-1.1.0.dist-info");
+  EXPECT_TRUE(seen.contains(environment.current().hex())) << "looked at every few seconds";
+  EXPECT_TRUE(seen.insert(later()).second) << "installed";
+  std::filesystem::rename(site / "numpy-2.1.0.dist-info", site / "numpy-2.2.0.dist-info");
+  EXPECT_TRUE(seen.insert(later()).second) << "another version";
+  std::filesystem::remove_all(site / "numpy");
+  EXPECT_TRUE(seen.insert(later()).second) << "removed";
+  put_file(site / "module.py", "x");
+  EXPECT_TRUE(seen.insert(later()).second) << "a module without a package";
+  put_file(folder / "venv/bin/python", "another interpreter");
+  EXPECT_TRUE(seen.insert(later()).second);
+  EnvironmentDigest newer(folder / "venv/bin/python", "1.1", folder / "package", clock);
+  EXPECT_TRUE(seen.insert(newer.current().hex()).second) << "another version of this server";
+}
+
+TEST(KeyMemory, ACallIsKnownWordForWordAndWhileItsFunctionIsThere) {
+  KeyMemory keys;
+  const auto code = std::make_shared<CodeDescription>();
+  const Digest environment = digest_of("here");
+  RunRequest call;
+  call.function = std::make_shared<FunctionSource>();
+  call.query = {{"n", "3"}, {"m", "4"}};
+  call.format.preferences = {"json"};
+  const auto text = [&](const RunRequest& request) { return KeyMemory::text_of(request, environment); };
+  std::set<std::string> texts{text(call)};
+  const auto other = [&](auto change) {
+    RunRequest changed = call;
+    change(changed);
+    EXPECT_TRUE(texts.insert(text(changed)).second);
+  };
+  other([](auto& c) { c.query = {{"n", "3"}}; });
+  other([](auto& c) { c.query = {{"n", "3m"}, {"", "4"}}; });
+  other([](auto& c) { c.query = {{"m", "4"}, {"n", "3"}}; });
+  other([](auto& c) { c.format.preferences = {"json", "csv"}; });
+  other([](auto& c) { c.format.from = "query"; });
+  other([](auto& c) { c.format.dtype_out = DtypeOut{"csv", "png"}; });
+  other([](auto& c) { c.tile = TileId{1, 0, 1}; });
+  other([](auto& c) { c.tile = TileId{1, 1, 0}; });
+  other([](auto& c) { c.async_client = true; });
+  other([](auto& c) { c.function = std::make_shared<FunctionSource>(*c.function); });
+  EXPECT_TRUE(texts.insert(KeyMemory::text_of(call, digest_of("other packages"))).second);
+  RunRequest typed = call;
+  typed.typed["k"] = 1;
+  EXPECT_EQ(text(typed), "") << "parameters as JSON are not compared here";
+  RunRequest large = call;
+  large.query = {{"n", std::string(KeyMemory::kCallBytesMax, 'x')}};
+  EXPECT_EQ(text(large), "");
+
+  CacheKey key;
+  key.digest = digest_of("key");
+  keys.put(text(call), call, code, key);
+  ASSERT_NE(keys.find(text(call), call), nullptr);
+  EXPECT_EQ(keys.find(text(call), call)->key.digest, key.digest);
+  const auto seeing = std::make_shared<CodeDescription>();
+  seeing->sees_caller = true;
+  RunRequest shown = call;
+  shown.query = {{"who", "asks"}};
+  keys.put(text(shown), shown, seeing, key);
+  EXPECT_EQ(keys.find(text(shown), shown), nullptr) << "who asks is in that key";
+  const std::string before = text(call);
+  RunRequest another = call;
+  another.function = std::make_shared<FunctionSource>();
+  call.function.reset();
+  EXPECT_EQ(keys.find(before, another), nullptr) << "its function is gone: another may lie in its place";
+  for (std::size_t i = 0; i < 2 * KeyMemory::kCallsMax; ++i) {
+    another.query = {{"n", std::to_string(i)}};
+    keys.put(text(another), another, code, key);
+  }
+  EXPECT_LE(keys.size(), KeyMemory::kCallsMax);
 }
 
 }  // namespace
