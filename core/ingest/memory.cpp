@@ -18,7 +18,7 @@ std::int64_t process_memory() {
 
 MemoryPlan plan_memory(const Options& options, std::int64_t used) {
   const int threads = options.threads;
-  constexpr std::int64_t kPerThread = 60 << 20;  // batches being decoded, packed; chunks being encoded
+  constexpr std::int64_t kPerThread = 72 << 20;  // batches being decoded, packed; chunks being encoded
   const std::int64_t free = options.row_memory
                                 ? *options.row_memory
                                 : std::max<std::int64_t>(options.memory_limit - used - kPerThread * threads, 64 << 20);
