@@ -119,7 +119,7 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     Running& running = running_[worker->number()] = {
         number_of_run, std::chrono::steady_clock::now(), false, &watcher, {options_.limits, {}}};
     if (!std::exchange(ticking_, true)) asio::co_spawn(io_, look_after_runs(), asio::detached);
-    reply = co_await worker->run(order, watcher);
+    reply = co_await worker->run(order, watcher, queue_.length() > 0);
     if (running.watched) reply.peak_memory_bytes = std::max(reply.peak_memory_bytes, watch_.end(worker->number()));
     reply.limits = running.own.limits;
     reply.limits_note = running.own.note;

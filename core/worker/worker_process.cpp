@@ -44,11 +44,11 @@ std::string member_text(const json::object& object, std::string_view name) {
   return value && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
-std::string run_header(const RunOrder& order, bool known) {
+std::string run_header(const RunOrder& order, bool known, bool others_wait) {
   const std::string udf = known ? order.udf_known : order.udf_full();
   std::string header;
-  header.reserve(udf.size() + order.rest.size() + 16);
-  header += "{\"udf\":";
+  header.reserve(udf.size() + order.rest.size() + 40);
+  header += others_wait ? "{\"others_wait\":true,\"udf\":" : "{\"udf\":";
   header += udf;
   header += ',';
   header += order.rest;
@@ -196,7 +196,7 @@ void WorkerProcess::take_call(Frame frame) {
   });
 }
 
-asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& watcher) {
+asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& watcher, bool others_wait) {
   const auto keep = shared_from_this();
   Completion<RunReply> done;
   current_ = &done;
@@ -209,7 +209,7 @@ asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& 
   limited_ = false;
   watcher.started(number_, pid_);
   const bool known = !known_functions_.insert(order.function_hash).second;
-  const auto sent = co_await socket_->write(FrameKind::run, run_header(order, known));
+  const auto sent = co_await socket_->write(FrameKind::run, run_header(order, known, others_wait));
   if (!sent && !done.is_set()) kill(RunEnd::crashed, "the worker took no order: " + sent.error().message);
   RunReply reply = co_await done.wait();
   current_ = nullptr;

@@ -1,6 +1,6 @@
 """The loop of a worker: RUN → RESULT → clean up → IDLE, over the socket on descriptor 3.
 
-Most runs leave nothing to clean up. Then the look comes first, and both frames travel in one write.
+Most runs leave nothing to clean up. While others wait, the look then comes first and both frames travel in one write.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Worker:
         header["uses"] = uses.taken()
         self.runs += 1
         grown = self.runner.memory.grown
-        if self._has_left_nothing(body, grown):
+        if order.get("others_wait") and self._has_left_nothing(body, grown):
             clean = b'{"replace":null,"runs":%d}' % self.runs
             self.connection.send_together(Kind.RESULT, to_json(header), body, Kind.IDLE, clean)
             self.growth.check(grown, None)

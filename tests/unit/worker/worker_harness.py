@@ -86,7 +86,7 @@ class TestWorker:
             "formats": ["json"], "format_from": "query", "dtype_out": None, "async_client": False, "profile": False,
             "limits": {"wall_ms": 60_000, "result_bytes": 512 << 20, "memory_bytes": 4 << 30},
             "context": {"user_email": "visitor@example.org", "owner_email": "owner@localhost", "recursion": 1,
-            "headers": {}},
+            "headers": {}}, "others_wait": True,
         }  # fmt: skip
         return order | changes
 
