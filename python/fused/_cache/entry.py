@@ -252,7 +252,7 @@ def write(folder: Path, name: str, check: bytes, head: Head, note: dict[str, Any
     text, offset = note_and_padding(note)
     parts = [text, bytes(offset - HEAD_BYTES - len(text)), *body]
     size = sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
-    draft = str(folder / f".{name}.{os.urandom(8).hex()}")
+    draft = f"{folder}/.{name}.{os.urandom(8).hex()}"
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
@@ -262,7 +262,7 @@ def write(folder: Path, name: str, check: bytes, head: Head, note: dict[str, Any
                 head.boot_id, head.max_age_s, head.computing_ns, head.key, digest,
             )  # fmt: skip
             os.pwrite(file, complete.pack(check), 0)
-            os.rename(draft, folder / name)
+            os.rename(draft, f"{folder}/{name}")
         finally:
             os.close(file)
     except BaseException:

@@ -295,6 +295,7 @@ def run(call: Call) -> Any:
             if isinstance(step, Compute):
                 answer = _compute(call)
             elif isinstance(step, Pause):
+                values.warm_up()
                 time.sleep(step.seconds)
             else:
                 try:

@@ -23,7 +23,7 @@ class FileLock:
     __slots__ = ("__weakref__", "_byte", "_file", "_path", "held")
 
     def __init__(self, folder: Path, name: str, principal: str) -> None:
-        self._path = str(folder / f".locks-{principal}")
+        self._path = f"{folder}/.locks-{principal}"
         self._byte = int(name[:15], 16)
         self._file = -1
         self.held = False

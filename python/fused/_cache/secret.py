@@ -7,6 +7,7 @@ read. Elsewhere it is in ``~/.fused/cache_key`` (mode 0600).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import stat
@@ -62,6 +63,12 @@ def _secret() -> bytes:
 
 
 def _path() -> Path:
+    return _path_of(os.environ.get("FUSED_HOME"), os.environ.get("HOME"))
+
+
+@functools.lru_cache(4)
+def _path_of(fused_home: str | None, home: str | None) -> Path:
+    """For these values of the environment."""
     from fused import _settings_file
 
     return _settings_file.settings_path().parent / "cache_key"

@@ -274,15 +274,15 @@ def look(path: str) -> Item | None:
 
 def sweep(folder: Path) -> None:
     """Removes what broken writers, damage and failures left behind, when it is old; at most once an hour a folder."""
-    marker = folder / ".swept"
+    marker = f"{folder}/.swept"
     now = time.time()
     try:
-        if abs(now - marker.stat().st_mtime) < DRAFT_AGE_S_MAX:
+        if abs(now - os.stat(marker).st_mtime) < DRAFT_AGE_S_MAX:
             return
     except FileNotFoundError:
         pass
     with contextlib.suppress(OSError):
-        marker.touch(mode=0o600)
+        Path(marker).touch(mode=0o600)
         for part in (folder, folder / FAILURES):
             with os.scandir(part) as names:
                 for found in names:

@@ -37,8 +37,10 @@ def write_table(value: Any) -> tuple[dict[str, Any], list[Any]] | None:
     from fused._cache.values import arrow_stream
 
     described, arrays = [], []
-    for name in names:
-        found = _column(value[name].array)
+    # The arrays themselves: making a Series of each column costs more than all the rest of a small table.
+    array_of = getattr(value, "_get_column_array", None) or (lambda at: value.iloc[:, at].array)
+    for at in range(len(names)):
+        found = _column(array_of(at))
         if found is None:
             return None
         described.append(found[0])
@@ -63,7 +65,7 @@ def _column(array: Any) -> tuple[dict[str, Any], Any] | None:
     import pandas as pd
     import pyarrow as pa
 
-    if isinstance(array, pd.arrays.NumpyExtensionArray | pd.arrays.DatetimeArray | pd.arrays.TimedeltaArray):
+    if isinstance(array, _plain_arrays()):
         if getattr(array, "tz", None) is not None or getattr(array, "freq", None) is not None:
             return None
         values = np.asarray(array)
@@ -79,6 +81,14 @@ def _column(array: Any) -> tuple[dict[str, Any], Any] | None:
     if hasattr(array, "crs") and hasattr(array, "total_bounds"):
         return _geometries(array)
     return None
+
+
+@functools.cache
+def _plain_arrays() -> tuple[type, ...]:
+    import numpy as np
+    import pandas as pd
+
+    return (np.ndarray, pd.arrays.NumpyExtensionArray, pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray)
 
 
 def _arrow_of(values: Any) -> Any:

@@ -6,6 +6,7 @@ views of the mapped file (copy-on-write), so a caller may change what he gets.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import pickle
@@ -26,6 +27,7 @@ KIND_NAMES = {
     PICKLE: "pickle",
     FAILURE: "failure",
 }
+COPIED_BYTES_MAX = 64 << 10
 JSON_BYTES_MAX = 1 << 24
 _ALIGNMENT = 64
 
@@ -76,6 +78,22 @@ def decode(kind: int, note: dict[str, Any], body: memoryview) -> Any:
     if kind in (PICKLE, FAILURE):
         return _unpickled(body)
     raise NotStorable(f"kind {kind} is of another version")
+
+
+@functools.cache
+def warm_up() -> None:
+    """What a first table needs to be read, done by who waits anyway: many wait, and all of them wake at once."""
+    pandas, geopandas = sys.modules.get("pandas"), sys.modules.get("geopandas")
+    if pandas is None:
+        return
+    if "DataFrame" not in vars(pandas) or (geopandas is not None and "GeoDataFrame" not in vars(geopandas)):
+        return  # another thread is importing them
+    tables = [pandas.DataFrame({"number": [1.5], "text": ["a"]})]
+    if geopandas is not None:
+        tables.append(geopandas.GeoDataFrame(geometry=geopandas.points_from_xy([0.0], [0.0]), crs=4326))
+    for table in tables:
+        body = encode(table)
+        decode(body.kind, body.note, memoryview(bytearray(b"".join(map(bytes, body.parts)))))
 
 
 _PLAIN = frozenset({type(None), bool, int, float, str})
@@ -169,6 +187,11 @@ def arrow_stream(table: Any) -> list[Any]:
     """A table or batch as an Arrow IPC stream, in buffers; its own are among them."""
     import pyarrow as pa
 
+    if table.nbytes < COPIED_BYTES_MAX:  # dearer to pass on in parts than to copy
+        whole = pa.BufferOutputStream()
+        with pa.ipc.new_stream(whole, table.schema) as writer:
+            writer.write(table)
+        return [memoryview(whole.getvalue())]
     found = _Collector()
     file = pa.PythonFile(found, "w")
     with pa.ipc.new_stream(file, table.schema) as writer:
