@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fused._replay import replay as replay
     from fused._run.run import run as run
     from fused._run.run import run_async as run_async
+    from fused._submit.submit import submit as submit
     from fused._table import get_chunk_from_table as get_chunk_from_table
     from fused._table import get_chunks_metadata as get_chunks_metadata
     from fused._table import read_table as read_table
@@ -59,6 +60,7 @@ _NAMES = {
     "replay": ("fused._replay", "replay"),
     "run": ("fused._run.run", "run"),
     "run_async": ("fused._run.run", "run_async"),
+    "submit": ("fused._submit.submit", "submit"),
     "udf": ("fused._udf", "udf"),
 }
 __all__ = sorted([*_MODULES, *(name for name in _NAMES if not name.startswith("_")), "__version__"])

@@ -12,16 +12,20 @@
     │   │   └── RevisionError     412: somebody else saved meanwhile
     │   └── BusyError             429, 503: the queue is full or the server drains
     ├── SourceError               a function's source cannot be taken or read (also a ValueError)
-    └── UdfError                  the function was started and gave no result
-        ├── UdfRuntimeError       it raised, was killed or ran out of memory (also a RuntimeError)
-        ├── UdfSerializationError its value cannot travel in any format asked for (also a RuntimeError)
-        └── UdfTimeoutError       it ran into the time limit (also a RuntimeError)
+    ├── UdfError                  the function was started and gave no result
+    │   ├── UdfRuntimeError       it raised, was killed or ran out of memory (also a RuntimeError)
+    │   ├── UdfSerializationError its value cannot travel in any format asked for (also a RuntimeError)
+    │   └── UdfTimeoutError       it ran into the time limit (also a RuntimeError)
+    ├── JobPoolTailTimeoutError   `pool.tail(timeout=…)`: not all calls have succeeded by then (also a TimeoutError)
+    └── UdfSelfRecursionError     a function submits itself (also a RecursionError)
 
 Every message is complete by itself: it holds the traceback with the function's own lines where there is one.
 ``request_id`` names the run's folder in the logs (``fused logs ID``).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class FusedError(Exception):
@@ -130,3 +134,16 @@ class UdfSerializationError(UdfError, RuntimeError):
 
 class UdfTimeoutError(UdfError, RuntimeError):
     """The function ran into its time limit."""
+
+
+class JobPoolTailTimeoutError(FusedError, TimeoutError):
+    """Calls of a pool have not succeeded in time; ``not_succeeded_args``: what they were given."""
+
+    def __init__(self, message: str, *, timeout: float, not_succeeded_args: list[Any]) -> None:
+        super().__init__(message)
+        self.timeout = timeout
+        self.not_succeeded_args = not_succeeded_args
+
+
+class UdfSelfRecursionError(FusedError, RecursionError):
+    """A function submits itself."""

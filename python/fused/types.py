@@ -42,7 +42,13 @@ Tile = Annotated["geopandas.GeoDataFrame", Place("Tile")]
 TileGDF = Annotated["geopandas.GeoDataFrame", Place("TileGDF")]
 ViewportGDF = Annotated["geopandas.GeoDataFrame", Place("ViewportGDF")]
 
-_ERRORS = ("UdfRuntimeError", "UdfSerializationError", "UdfTimeoutError")
+_ERRORS = (
+    "JobPoolTailTimeoutError",
+    "UdfRuntimeError",
+    "UdfSelfRecursionError",
+    "UdfSerializationError",
+    "UdfTimeoutError",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from fused._revisions import Revision
     from fused._run.evaluation import UdfEvaluationResult
+    from fused._submit.job_pool import JobPool
     from fused.models.access_token import UdfAccessToken, UdfAccessTokenList
 
 
@@ -251,6 +252,22 @@ class Udf:
         from fused._run.local import run_local
 
         return run_local(self, kwargs, inplace=inplace, validate_output=validate_output)
+
+    def map(
+        self,
+        arg_list: Any,
+        engine: str | None = None,
+        max_workers: int | None = None,
+        worker_concurrency: int | None = None,
+        **kwargs: Any,
+    ) -> JobPool:
+        """``fused.submit(self, arg_list, …)``: one call for each item, at once a ``JobPool``. ``engine``: as
+        ``fused.run`` decides. Takes what ``fused.submit`` takes.
+        """
+        from fused._submit.submit import submit_map
+
+        given = {"engine": engine, "max_workers": max_workers, "worker_concurrency": worker_concurrency, **kwargs}
+        return submit_map(self, arg_list, given)
 
     # -- on a server ------------------------------------------------------------------------------------------------
 

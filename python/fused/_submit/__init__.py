@@ -1,0 +1,1 @@
+"""``fused.submit``: many calls of one function, and the ``JobPool`` that holds them."""
