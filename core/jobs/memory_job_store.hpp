@@ -34,7 +34,7 @@ class MemoryJobStore : public JobStore {
   std::map<std::string, JobRow> jobs;
   std::vector<std::string> order;
   std::map<AttemptId, std::optional<AttemptEnd>> attempts;
-  std::map<AttemptId, LeftOver> processes;
+  std::map<AttemptId, std::string> not_gone;  // attempt → job
   std::int64_t epoch = 0;
   std::vector<std::string> broken;
   std::function<StoreFault()> fault = [] { return StoreFault::none; };
@@ -43,13 +43,14 @@ class MemoryJobStore : public JobStore {
     return guarded<Recovered>([&]() -> Recovered {
       Recovered found;
       found.epoch = ++epoch;
+      for (const auto& [id, job] : not_gone) found.left_over.push_back({id, job});
       for (const std::string& id : order) {
         JobRow& job = jobs.at(id);
         if (is_terminal(job.state)) continue;
         OpenJob open{job.spec, job.state, job.started, job.finished, {}};
         for (auto& [number, task] : job.tasks) {
           if (task.state > TaskState::running) continue;
-          if (task.attempt != 0) end_attempt(task, AttemptEnd::interrupted, &found);
+          if (task.attempt != 0) end_attempt(task, AttemptEnd::interrupted);
           task.state = TaskState::pending;
           open.unfinished.push_back({number, task.attempts, task.function_failures, task.platform_failures});
         }
@@ -81,6 +82,7 @@ class MemoryJobStore : public JobStore {
         task.attempts = start.attempt;
         job.started = std::max(job.started, start.task + 1);
         if (!attempts.emplace(start.id, std::nullopt).second) broken.push_back("an attempt id was given twice");
+        not_gone.emplace(start.id, start.job_id);
       }
     });
   }
@@ -95,7 +97,7 @@ class MemoryJobStore : public JobStore {
       task.function_failures = record.function_failures;
       task.platform_failures = record.platform_failures;
       task.state = record.task_state;
-      end_attempt(task, record.end, nullptr);
+      end_attempt(task, record.end);
       if (task.state != TaskState::pending) {
         if (task.recorded_by != 0) broken.push_back("a task was recorded twice");
         task.recorded_by = record.id;
@@ -116,11 +118,12 @@ class MemoryJobStore : public JobStore {
     });
   }
 
+  void gone(AttemptId attempt) override { not_gone.erase(attempt); }
+
  private:
-  void end_attempt(TaskRow& task, AttemptEnd how, Recovered* found) {
+  void end_attempt(TaskRow& task, AttemptEnd how) {
     if (attempts.at(task.attempt)) broken.push_back("an attempt ended twice");
     attempts.at(task.attempt) = how;
-    if (found != nullptr) found->left_over.push_back({task.attempt, 0, 0});
     task.attempt = 0;
   }
   void end(JobRow& job, JobState state, const std::string& error) {
@@ -129,7 +132,7 @@ class MemoryJobStore : public JobStore {
     job.error = error;
     ++job.ends;
     for (auto& [number, task] : job.tasks)
-      if (task.attempt != 0) end_attempt(task, AttemptEnd::canceled, nullptr);
+      if (task.attempt != 0) end_attempt(task, AttemptEnd::canceled);
   }
   template <class T, class F>
   Result<T> guarded(F&& work) {

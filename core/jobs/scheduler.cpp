@@ -23,20 +23,25 @@ Status check(const JobSpec& job, const Share& machine) {
       return fail(ErrorKind::invalid_argument, what + ": a step has " + std::to_string(step.tasks) +
                                                    " tasks; allowed are 1 to " + std::to_string(kTasksMax));
   if (job.parallel_max < 1)
-    return fail(ErrorKind::invalid_argument, what + " may run " + std::to_string(job.parallel_max) +
-                                                 " tasks at once; at least 1 is needed");
+    return fail(ErrorKind::invalid_argument,
+                what + " may run " + std::to_string(job.parallel_max) + " tasks at once; at least 1 is needed");
   const Share& share = job.task_share;
   if (share.cores < 1 || share.memory_bytes < 0 || share.cores > machine.cores ||
       share.memory_bytes > machine.memory_bytes)
-    return fail(ErrorKind::invalid_argument, what + " asks for " + text_of(share) + " a task; this machine has " +
-                                                 text_of(machine) + " for jobs");
+    return fail(ErrorKind::invalid_argument,
+                what + " asks for " + text_of(share) + " a task; this machine has " + text_of(machine) + " for jobs");
   return {};
 }
 
 }  // namespace
 
 Scheduler::Scheduler(SchedulerRules rules, const Clock& clock, JobStore& store, Launcher& launcher)
-    : rules_(rules), clock_(clock), store_(store), launcher_(launcher), jitter_(rules.jitter_seed), queue_(rules.fair) {}
+    : rules_(rules),
+      clock_(clock),
+      store_(store),
+      launcher_(launcher),
+      jitter_(rules.jitter_seed),
+      queue_(rules.fair) {}
 
 Scheduler::~Scheduler() = default;
 
@@ -143,7 +148,9 @@ Told Scheduler::finished(AttemptId id, AttemptOutcome outcome) {
 
 void Scheduler::exited(AttemptId id, AttemptEnd unless_finished, std::string error) {
   const auto found = attempts_.find(id);
-  if (found == attempts_.end() || found->second->process_gone) return;
+  if (found != attempts_.end() && found->second->process_gone) return;
+  store_.gone(id);
+  if (found == attempts_.end()) return;  // left over
   Attempt& attempt = *found->second;
   release(attempt, clock_.steady());
   if (attempt.has_lease && !attempt.outcome) {

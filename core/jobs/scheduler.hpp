@@ -2,9 +2,9 @@
 // that scheduler_simulation_test can try it with any number of seeds. One thread; no call blocks but in the store.
 //
 // What holds (threats-and-faults.md §3, I3): a job whose submit succeeded ends in exactly one of done, failed and
-// canceled; a task's result is recorded once, by the attempt that holds its lease; an attempt whose lease was taken away
-// (no heartbeat, canceled, another life of the server) is told `late` whatever it brings; a cancel that succeeded is
-// final. A task may run more than once. A share of the machine is held until its process is gone.
+// canceled; a task's result is recorded once, by the attempt that holds its lease; an attempt whose lease was taken
+// away (no heartbeat, canceled, another life of the server) is told `late` whatever it brings; a cancel that succeeded
+// is final. A task may run more than once. A share of the machine is held until its process is gone.
 #pragma once
 #include <functional>
 #include <map>

@@ -1,5 +1,6 @@
 // Of Scheduler: what is started, and what an attempt's end makes of its task and job.
 #include <algorithm>
+#include <utility>
 
 #include "jobs/scheduler_state.hpp"
 
@@ -233,8 +234,8 @@ void Scheduler::end_lost(SteadyTime now) {
     }
     ++counts_.lost;
     const auto seconds = std::chrono::duration<double>(rules_.lease).count();
-    attempt.outcome = AttemptOutcome{
-        AttemptEnd::lost, {}, "no sign of life for " + std::to_string(static_cast<int>(seconds)) + " s"};
+    attempt.outcome =
+        AttemptOutcome{AttemptEnd::lost, {}, "no sign of life for " + std::to_string(static_cast<int>(seconds)) + " s"};
     launcher_.kill(id);
     settle(id);
   }

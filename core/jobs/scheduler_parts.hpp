@@ -53,16 +53,16 @@ struct OpenJob {
   std::vector<UnfinishedTask> unfinished;
 };
 
+// An attempt of another life whose process may still be there; the launcher knows by its id which it was.
 struct LeftOver {
   AttemptId id = 0;
-  std::int64_t pid = 0;
-  std::int64_t pid_started = 0;  // ticks since boot, so that a pid that was given again is not ended
+  std::string job_id;
 };
 
 struct Recovered {
   std::int64_t epoch = 0;
-  std::vector<OpenJob> jobs;  // in the order in which they were submitted
-  std::vector<LeftOver> left_over;
+  std::vector<OpenJob> jobs;        // in the order in which they were submitted
+  std::vector<LeftOver> left_over;  // attempts of earlier lives that are not known to be gone, ended or not
 };
 
 // Each call is one transaction: when it succeeds it is on disk, when it fails nothing has changed.
@@ -76,10 +76,14 @@ struct JobStore {
   virtual Result<bool> record(const AttemptRecord& record) = 0;
   // Ends an open job and its open attempts. False when it has ended before.
   virtual Result<bool> end_job(const std::string& job_id, JobState state, const std::string& error, WallTime at) = 0;
+  // No process of the attempt is alive. Written with the next transaction; what is lost by an end of the server before
+  // it comes again as left over.
+  virtual void gone(AttemptId attempt) = 0;
 };
 
 // Starts and ends processes. Never calls the scheduler from within these; tells it later, on its thread: `heartbeat`
-// while it lives, `finished` at most once, and `exited` exactly once for each start, when no process of it is alive.
+// while it lives, `finished` at most once, and `exited` exactly once for each start and each left over, when no process
+// of it is alive.
 struct Launcher {
   virtual ~Launcher() = default;
   virtual void start(const AttemptStart& attempt, const JobSpec& job) = 0;

@@ -48,6 +48,7 @@ class World : Launcher, Clock {
     disk_full_ = false;
     if (!server_) start_server();
     run_until(now_ + kQuietMax, true);
+    run_until(now_ + seconds(5), false);
     check_end();
     return wrong_;
   }
@@ -70,8 +71,8 @@ class World : Launcher, Clock {
   int pick(int below) { return static_cast<int>(random_() % static_cast<std::uint64_t>(below)); }
   bool chance(int of_thousand) { return !calm_ && pick(1'000) < of_thousand; }
   void say(const std::string& text) {
-    trace_ += std::to_string(std::chrono::duration_cast<milliseconds>(now_.time_since_epoch()).count()) + " " + text +
-              "\n";
+    trace_ +=
+        std::to_string(std::chrono::duration_cast<milliseconds>(now_.time_since_epoch()).count()) + " " + text + "\n";
   }
   void hold(bool truth, const std::string& text) {
     if (!truth) wrong_.push_back(text);
@@ -170,7 +171,11 @@ class World : Launcher, Clock {
     if (!found->second.killed_at) found->second.killed_at = now_;
     at(now_ + milliseconds(pick(static_cast<int>(kCancelMax.count()))), [this, id] { dies(id); });
   }
-  void kill_left_over(const LeftOver& process) override { kill(process.id); }
+  void kill_left_over(const LeftOver& left) override {
+    const auto found = processes_.find(left.id);
+    if (found != processes_.end() && found->second.alive) return kill(left.id);
+    at(now_ + milliseconds(pick(100)), [this, id = left.id] { ask([&] { server_->exited(id); }); });
+  }
 
   void beat(AttemptId id) {
     at(now_ + rules_.lease / 4, [this, id] {
@@ -215,7 +220,6 @@ class World : Launcher, Clock {
     Process& process = processes_.at(id);
     if (!process.alive) return;
     process.alive = false;
-    if (process.life != life_) return;  // not a child of this server
     say("exited " + std::to_string(id));
     ask([&] { server_->exited(id, AttemptEnd::crashed, "signal 9"); });
   }
@@ -295,8 +299,8 @@ class World : Launcher, Clock {
       if (found == store_.jobs.end()) continue;
       const MemoryJobStore::JobRow& job = found->second;
       hold(is_terminal(job.state) && job.ends == 1, id + " has " + std::to_string(job.ends) + " terminal states");
-      hold(!canceled_.contains(id) || job.state == JobState::canceled, "canceled " + id + " is " +
-                                                                           std::string(word(job.state)));
+      hold(!canceled_.contains(id) || job.state == JobState::canceled,
+           "canceled " + id + " is " + std::string(word(job.state)));
       if (job.state != JobState::done) continue;
       hold(job.finished == job.spec.total_tasks(), id + " is done without all of its tasks");
       for (const auto& [number, task] : job.tasks) hold(task.recorded_by != 0, id + " is done without a result");
@@ -307,6 +311,7 @@ class World : Launcher, Clock {
       hold(row.recorded_by == attempt && row.result_path == "results/" + std::to_string(attempt),
            "the recorded result of " + task + " is not the one that was acknowledged");
     }
+    for (const auto& [id, process] : processes_) hold(!process.alive, "a process is alive when all jobs have ended");
     for (const auto& [id, end] : store_.attempts) hold(end.has_value(), "an attempt has no end");
     if (server_) figures_.fenced += server_->figures().fenced;
   }

@@ -1,6 +1,8 @@
 // What a Scheduler holds of an open job and of an attempt; private to scheduler*.cpp.
 #pragma once
+#include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,8 +16,8 @@ struct Scheduler::Attempt {
   std::string user;
   SteadyTime began{};
   SteadyTime lease_until{};
-  bool has_lease = true;       // it may still be recorded
-  bool process_gone = false;   // its share has been given back
+  bool has_lease = true;                  // it may still be recorded
+  bool process_gone = false;              // its share has been given back
   std::optional<AttemptOutcome> outcome;  // told, not yet recorded
 };
 

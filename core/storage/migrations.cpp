@@ -7,7 +7,7 @@ namespace fused {
 namespace {
 
 // Times are seconds since 1970 (UTC) as whole numbers; token hashes are SHA-256 in hex; NULL expiry is "never".
-constexpr std::array<const char*, 7> kSteps{// 1: who there is
+constexpr std::array<const char*, 8> kSteps{// 1: who there is
                                             R"sql(
 CREATE TABLE organisation (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
@@ -70,6 +70,47 @@ ALTER TABLE revision ADD COLUMN message TEXT NOT NULL DEFAULT '';
                                             R"sql(
 CREATE TABLE history_outbox (path TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 INSERT INTO history_outbox SELECT path FROM revision;
+)sql",
+                                            // 8: jobs, and when they are due (0010-jobs.md); times in milliseconds
+                                            R"sql(
+CREATE TABLE job_epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
+INSERT INTO job_epoch VALUES (1, 0);
+CREATE TABLE job (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, organisation TEXT NOT NULL, user_id TEXT NOT NULL,
+  name TEXT NOT NULL, instance_type TEXT NOT NULL, priority INTEGER NOT NULL, plan_json TEXT NOT NULL,
+  config_path TEXT NOT NULL, options_json TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('pending', 'running', 'done', 'failed', 'canceled')),
+  error TEXT NOT NULL DEFAULT '', submitted_ms INTEGER NOT NULL, started_ms INTEGER, ended_ms INTEGER,
+  total_tasks INTEGER NOT NULL, started_tasks INTEGER NOT NULL DEFAULT 0,
+  finished_tasks INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE INDEX job_open ON job(number) WHERE state IN ('pending', 'running');
+CREATE INDEX job_of_user ON job(organisation, user_id, number);
+CREATE TABLE job_task (
+  job_id TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, number INTEGER NOT NULL, step INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('pending', 'running', 'done', 'failed')), attempts INTEGER NOT NULL,
+  function_failures INTEGER NOT NULL DEFAULT 0, platform_failures INTEGER NOT NULL DEFAULT 0, attempt_id INTEGER,
+  result_path TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (job_id, number)) STRICT, WITHOUT ROWID;
+CREATE INDEX job_task_pending ON job_task(job_id) WHERE state = 'pending';
+CREATE INDEX job_task_leased ON job_task(job_id) WHERE attempt_id IS NOT NULL;
+CREATE TABLE job_attempt (
+  id INTEGER PRIMARY KEY, job_id TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, task INTEGER NOT NULL,
+  started_ms INTEGER NOT NULL, ended_ms INTEGER, ended_as TEXT, error TEXT NOT NULL DEFAULT '',
+  gone INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE INDEX job_attempt_of_job ON job_attempt(job_id, id);
+CREATE INDEX job_attempt_open ON job_attempt(job_id) WHERE ended_as IS NULL;
+CREATE INDEX job_attempt_left ON job_attempt(id) WHERE gone = 0;
+CREATE TABLE schedule (
+  id TEXT PRIMARY KEY, organisation TEXT NOT NULL, user_id TEXT NOT NULL, function_id TEXT NOT NULL,
+  name TEXT NOT NULL, description TEXT NOT NULL DEFAULT '', enabled INTEGER NOT NULL, cron TEXT NOT NULL,
+  time_zone TEXT NOT NULL, arguments_json TEXT NOT NULL DEFAULT '{}', instance_type TEXT NOT NULL DEFAULT '',
+  overlap TEXT NOT NULL CHECK (overlap IN ('skip', 'queue', 'cancel_running')),
+  catch_up TEXT NOT NULL CHECK (catch_up IN ('none', 'last', 'all')), jitter_ms INTEGER NOT NULL DEFAULT 0,
+  on_failure TEXT NOT NULL DEFAULT '', due_ms INTEGER, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL) STRICT;
+CREATE INDEX schedule_due ON schedule(due_ms) WHERE enabled = 1;
+CREATE TABLE schedule_run (
+  schedule_id TEXT NOT NULL REFERENCES schedule(id) ON DELETE CASCADE, due_ms INTEGER NOT NULL, job_id TEXT,
+  note TEXT NOT NULL DEFAULT '', PRIMARY KEY (schedule_id, due_ms)) STRICT, WITHOUT ROWID;
 )sql"};
 
 }  // namespace
