@@ -9,7 +9,7 @@ import struct
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from fused._submit.call_table import EMPTY, FAILURE, PICKLED, RAISED, WIRE, Record, describe_bytes
+from fused._submit.call_table import EMPTY, PICKLED, RAISED, WIRE, Record, describe_bytes
 from fused.errors import FusedError, UdfError, UdfRuntimeError, UdfSerializationError, UdfTimeoutError
 
 if TYPE_CHECKING:

@@ -226,13 +226,13 @@ def _local(call: Call, arguments: Arguments, workers: int, grows: bool, max_retr
 
 def _remote(call: Call, arguments: Arguments, workers: int, max_retry: int) -> Factory:
     from fused._run.arguments import server_is_known
-    from fused._submit.batch import BatchRun
 
     if not server_is_known():
         raise ConfigurationError(
             "fused.submit has no server to run on: set fused.options.base_url or FUSED_BASE_URL, or run here with "
             f"engine='local' (on {os.cpu_count()} cores)"
         )
+    from fused._submit.batch import BatchRun
 
     def factory(table: CallTable) -> Engine:
         return BatchRun(
