@@ -64,12 +64,19 @@ class RemoteRun:
         return json.dumps({"step_config": step, "format": self._formats, "profile": False}, ensure_ascii=False).encode()
 
     def attempt(self) -> UdfEvaluationResult:
-        """Runs once. A failure of the function is in the result; one of server or network is raised."""
+        """Runs once and shows what was printed. A failure of the function is in the result; one of server or network is
+        raised.
+        """
+        result = self.ask()
+        _print_streams(result)
+        return result
+
+    def ask(self) -> UdfEvaluationResult:
+        """``attempt`` that shows nothing."""
         started = time.monotonic()
         response = self._shared() if self._call.token is not None else self._ad_hoc()
         result = self._result(response)
         result.time_taken_seconds = time.monotonic() - started
-        _print_streams(result)
         return result
 
     # -- asking -----------------------------------------------------------------------------------------------------

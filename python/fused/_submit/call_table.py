@@ -7,49 +7,17 @@ file without a name, which ends with the pool. A record is unpacked when somebod
 from __future__ import annotations
 
 import os
-import struct
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO
 
 import numpy as np
 
-STATUSES = ("pending", "running", "success", "error", "timeout", "cancelled")
-PENDING, RUNNING, SUCCESS, ERROR, TIMEOUT, CANCELLED = range(len(STATUSES))
-FAILED = (ERROR, TIMEOUT)
+from fused._submit.record import CANCELLED, EMPTY, PENDING, RUNNING, STATUSES, Record, pack, unpack
+
 MEMORY_BYTES_MAX = 64 << 20
-_RECORD = struct.Struct("<cII")  # kind of the body, bytes of stdout, bytes of stderr; then stdout, stderr, body
-
-# Kinds of bodies.
-PICKLED = b"p"  # a value of a local process
-RAISED = b"x"  # an exception of a local process, pickled with its traceback's text
-FAILURE = b"e"  # JSON: class, message, traceback, line, error_type
-WIRE = b"w"  # content type, a zero byte, and the bytes that a server sent
-EMPTY = b"-"  # nothing: cancelled
-
-
-class Record(NamedTuple):
-    """What a call left: a body of a kind, and what it printed."""
-
-    kind: bytes
-    stdout: bytes
-    stderr: bytes
-    body: bytes
-
-
-def pack(record: Record) -> bytes:
-    """The record as bytes for ``CallTable.finish``."""
-    head = _RECORD.pack(record.kind, len(record.stdout), len(record.stderr))
-    return b"".join((head, record.stdout, record.stderr, record.body))
-
-
-def unpack(data: bytes) -> Record:
-    """The record again."""
-    kind, out, err = _RECORD.unpack_from(data)
-    at = _RECORD.size
-    return Record(kind, data[at : at + out], data[at + out : at + out + err], data[at + out + err :])
 
 
 class Spill:
@@ -244,8 +212,3 @@ class CallTable:
             if self.failure is not None and not self.is_done:
                 raise self.failure
             return over and self.is_done
-
-
-def describe_bytes(data: Any) -> str:
-    """Output as text."""
-    return bytes(data).decode("utf-8", "replace")

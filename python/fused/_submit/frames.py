@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fused._submit.call_table import STATUSES, SUCCESS
 from fused._submit.outcome import log_of
+from fused._submit.record import STATUSES, SUCCESS
 
 if TYPE_CHECKING:
     from fused._submit.job_pool import JobPool

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fused._submit.call_table import (
+from fused._submit.call_table import CallTable
+from fused._submit.outcome import exception_of, log_of, value_of
+from fused._submit.record import (
     CANCELLED,
     ERROR,
     FAILED,
@@ -19,9 +21,7 @@ from fused._submit.call_table import (
     STATUSES,
     SUCCESS,
     TIMEOUT,
-    CallTable,
 )
-from fused._submit.outcome import exception_of, log_of, value_of
 from fused._submit.show import live_line, pool_html, pool_text
 from fused.errors import JobPoolTailTimeoutError
 

@@ -24,20 +24,23 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fused._submit.call_table import (
+from fused._submit.call_table import CallTable
+from fused._submit.local_nursery import MESSAGE_BYTES_MAX, forget, start_nursery
+from fused._submit.local_worker import GROUP, PROGRESS, Places
+from fused._submit.record import (
     CANCELLED,
     EMPTY,
+    ENDED,
     ERROR,
     FAILED,
     FAILURE,
     PENDING,
+    STREAM_BYTES_MAX,
     TIMEOUT,
-    CallTable,
     Record,
+    cut,
     pack,
 )
-from fused._submit.local_nursery import MESSAGE_BYTES_MAX, forget, start_nursery
-from fused._submit.local_worker import ENDED, GROUP, PROGRESS, STREAM_BYTES_MAX, Places, cut
 from fused.errors import FusedError
 
 if TYPE_CHECKING:

@@ -18,7 +18,18 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fused._submit.call_table import ERROR, FAILURE, PICKLED, RAISED, SUCCESS, TIMEOUT, Record, pack
+from fused._submit.record import (
+    ENDED,
+    ERROR,
+    FAILURE,
+    PICKLED,
+    RAISED,
+    SUCCESS,
+    TIMEOUT,
+    Record,
+    cut,
+    pack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +39,6 @@ if TYPE_CHECKING:
 
 GROUP = struct.Struct("<qq")  # first index, calls
 PROGRESS = struct.Struct("<dqq")  # when the running call began (monotonic; 0: none), where its stdout and stderr begin
-ENDED = struct.Struct("<QBdd")  # bytes of the record that follows, status, started, seconds
-STREAM_BYTES_MAX = 64 << 10  # of one stream of one call: its first and its last half
 DONE = b"d"
 _TRACEBACK_CHARACTERS_MAX = 64 << 10
 
@@ -126,16 +135,6 @@ def _write(place: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(place, view) :]
-
-
-def cut(place: int, start: int, end: int) -> bytes:
-    """What lies in a stream from ``start`` to ``end``: all, or head and tail with the number of bytes between."""
-    length = end - start
-    if length <= STREAM_BYTES_MAX:
-        return os.pread(place, length, start)
-    half = STREAM_BYTES_MAX // 2
-    between = f"\n… {length - 2 * half} bytes left out …\n".encode()
-    return os.pread(place, half, start) + between + os.pread(place, half, end - half)
 
 
 def _run_one(call: Callable[[int], Any], index: int) -> tuple[int, bytes, bytes]:

@@ -9,13 +9,13 @@ import struct
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from fused._submit.call_table import EMPTY, PICKLED, RAISED, WIRE, Record, describe_bytes
+from fused._submit.record import EMPTY, PICKLED, RAISED, WIRE, Record, describe_bytes
 from fused.errors import FusedError, UdfError, UdfRuntimeError, UdfSerializationError, UdfTimeoutError
 
 if TYPE_CHECKING:
     from fused.models.udf import Udf
 
-_LENGTH = struct.Struct("<I")
+LENGTH = struct.Struct("<I")
 _KINDS: dict[str, type[UdfError]] = {
     "runtime_error": UdfRuntimeError,
     "serialization_error": UdfSerializationError,
@@ -42,8 +42,8 @@ def exception_of(index: int, record: Record, label: str, udf: Udf | None) -> Bas
         return CancelledError(f"call {index} of {label!r} was cancelled")
     body, whole = record.body, None
     if record.kind == RAISED:
-        length = _LENGTH.unpack_from(body)[0]
-        body, whole = body[_LENGTH.size : _LENGTH.size + length], body[_LENGTH.size + length :]
+        length = LENGTH.unpack_from(body)[0]
+        body, whole = body[LENGTH.size : LENGTH.size + length], body[LENGTH.size + length :]
     told = json.loads(body)
     if whole is not None:
         with contextlib.suppress(Exception), udf.header_modules() if udf is not None else contextlib.nullcontext():

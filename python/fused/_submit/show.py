@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fused._submit.call_table import CANCELLED, ERROR, PENDING, RUNNING, STATUSES, SUCCESS, TIMEOUT
+from fused._submit.record import CANCELLED, ERROR, PENDING, RUNNING, STATUSES, SUCCESS, TIMEOUT
 
 if TYPE_CHECKING:
     from fused._submit.call_table import CallTable

@@ -232,10 +232,10 @@ def _remote(call: Call, arguments: Arguments, workers: int, max_retry: int) -> F
             "fused.submit has no server to run on: set fused.options.base_url or FUSED_BASE_URL, or run here with "
             f"engine='local' (on {os.cpu_count()} cores)"
         )
-    from fused._submit.batch import BatchRun
+    from fused._submit.call_by_call import CallByCall
 
     def factory(table: CallTable) -> Engine:
-        return BatchRun(
+        return CallByCall(
             call,
             arguments,
             table,

@@ -1,0 +1,207 @@
+"""Calls on a server that has no batches (another version, the hosted one): a run for each, ``max_workers`` at a time.
+
+Threads take the next call that waits, ask as ``fused.run`` does, and write what came into the pool's ``CallTable``.
+"""
+
+from __future__ import annotations
+
+import collections
+import heapq
+import json
+import pickle
+import random
+import threading
+import time
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fused._run.remote import RemoteRun
+from fused._submit.call_table import CallTable
+from fused._submit.outcome import LENGTH
+from fused._submit.record import (
+    CANCELLED,
+    EMPTY,
+    ERROR,
+    FAILURE,
+    PENDING,
+    RAISED,
+    RUNNING,
+    SUCCESS,
+    TIMEOUT,
+    WIRE,
+    Record,
+    pack,
+)
+from fused.errors import UdfError, UdfTimeoutError
+
+if TYPE_CHECKING:
+    from fused._run.arguments import Call
+    from fused._run.evaluation import UdfEvaluationResult
+    from fused._submit.arguments import Arguments
+
+RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
+
+
+class CallByCall:
+    """An ``Engine`` (``job_pool.py``) over single runs."""
+
+    def __init__(
+        self,
+        call: Call,
+        arguments: Arguments,
+        table: CallTable,
+        *,
+        max_workers: int,
+        max_retry: int,
+        retries_failures: bool,
+    ) -> None:
+        self._call, self._arguments, self._table = call, arguments, table
+        self._max_workers, self._max_retry, self._retries_failures = max_workers, max_retry, retries_failures
+        self._waiting: collections.deque[tuple[int, int]] = collections.deque()
+        self._later: list[tuple[float, int]] = []
+        self._tries: dict[int, int] = {}
+        self._threads: list[threading.Thread] = []
+        self._at_work = 0
+        self._cancelled = False
+        self._ended = False
+
+    def start(self, calls: list[tuple[int, int]]) -> None:
+        """Begins with these ranges of pending calls."""
+        self._waiting.extend(calls)
+        self._hire(sum(count for _, count in calls))
+
+    def more(self, calls: list[tuple[int, int]]) -> bool:
+        """Takes other ranges; False when it has ended or was cancelled."""
+        with self._table.changed:
+            if self._ended or self._cancelled:
+                return False
+            self._waiting.extend(calls)
+            self._hire(sum(count for _, count in calls))
+            self._table.changed.notify_all()
+            return True
+
+    def cancel(self, calls: Iterable[int] | None = None) -> None:
+        """These calls, or all, are cancelled now; what a run that goes on still answers is not looked at. The server
+        ends it when nobody asks for it any more.
+        """
+        with self._table.changed:
+            if calls is None:
+                self._cancelled = True
+                calls = self._table.where(RUNNING)
+                self._table.cancel_pending()
+            for index in calls:
+                if self._table.status[index] == PENDING:
+                    self._table.cancel_pending(index)
+                elif self._table.status[index] == RUNNING:
+                    empty = pack(Record(EMPTY, b"", b"", b""))
+                    self._table.finish(index, CANCELLED, time.time(), 0.0, empty)
+            self._table.changed.notify_all()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Until no thread of it lives; whether that is so."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    # -- threads ------------------------------------------------------------------------------------------------
+
+    def _hire(self, calls: int) -> None:
+        with self._table.changed:
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            for _ in range(min(calls, self._max_workers - self._at_work)):
+                self._at_work += 1
+                thread = threading.Thread(target=self._work, name=f"fused.submit {self._call.label}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _work(self) -> None:
+        try:
+            while (index := self._next()) is not None:
+                self._run(index)
+        except BaseException as failure:  # the pool's own trouble: its disk is full
+            with self._table.changed:
+                self._cancelled = True
+                self._leave(failure)
+
+    def _leave(self, failure: BaseException | None) -> None:
+        """This thread does nothing more. With the table's lock, together with what made it so."""
+        self._at_work -= 1
+        if not self._at_work or failure is not None:
+            self._ended = True
+            self._table.end(failure)
+
+    def _next(self) -> int | None:
+        """The next call, which runs from now on; None when nothing is left that this thread could do."""
+        table = self._table
+        with table.changed:
+            while not self._cancelled:
+                now = time.monotonic()
+                while self._later and self._later[0][0] <= now:
+                    self._waiting.append((heapq.heappop(self._later)[1], 1))
+                while self._waiting:
+                    first, count = self._waiting.popleft()
+                    if count > 1:
+                        self._waiting.appendleft((first + 1, count - 1))
+                    if table.status[first] == PENDING:  # not cancelled meanwhile
+                        table.begin(first, 1)
+                        return first
+                if not self._later:
+                    break
+                table.changed.wait(max(0.0, self._later[0][0] - now))
+            self._leave(None)
+            return None
+
+    def _run(self, index: int) -> None:
+        started, clock = time.time(), time.perf_counter()
+        error: BaseException | None = None
+        result: UdfEvaluationResult | None = None
+        try:
+            result = RemoteRun(self._call, self._arguments.call(index)).ask()
+            error = result.exception
+        except Exception as raised:
+            error = raised
+        seconds = time.perf_counter() - clock
+        status = SUCCESS if error is None else TIMEOUT if isinstance(error, UdfTimeoutError) else ERROR
+        record = pack(_record(result, error))
+        with self._table.changed:
+            if self._table.status[index] != RUNNING:
+                return  # cancelled
+            self._table.finish(index, status, started, seconds, record)
+            if status == TIMEOUT or (status == ERROR and (self._retries_failures or not isinstance(error, UdfError))):
+                self._retry(index)
+            self._table.changed.notify_all()
+
+    def _retry(self, index: int) -> None:
+        tries = self._tries.get(index, 0)
+        if tries >= self._max_retry or self._cancelled:
+            self._tries.pop(index, None)
+            return
+        self._tries[index] = tries + 1
+        self._table.move(index, PENDING)
+        pause = random.uniform(0, min(RETRY_SECONDS * 2**tries, RETRY_SECONDS_MAX))
+        heapq.heappush(self._later, (time.monotonic() + pause, index))
+
+
+def _record(result: UdfEvaluationResult | None, error: BaseException | None) -> Record:
+    out = b"" if result is None else result.stdout.encode("utf-8", "replace")
+    err = b"" if result is None else result.stderr.encode("utf-8", "replace")
+    if error is None:
+        assert result is not None
+        kind = result.original_headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Record(WIRE, out, err, kind.encode() + b"\0" + (result.original_content or b""))
+    told = {
+        "class": getattr(error, "child_exception_class", None) or type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception_only(error)),
+        "line": getattr(error, "lineno", None),
+        "error_type": "timeout_error" if isinstance(error, UdfTimeoutError) else "runtime_error",
+    }
+    text = json.dumps(told).encode()
+    try:
+        whole = pickle.dumps(error.with_traceback(None), pickle.HIGHEST_PROTOCOL)
+        pickle.loads(whole)
+    except Exception:
+        return Record(FAILURE, out, err, text)
+    return Record(RAISED, out, err, LENGTH.pack(len(text)) + text + whole)
