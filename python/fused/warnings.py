@@ -23,3 +23,7 @@ class FusedTypeWarning(FusedWarning):
 
 class FusedVersionWarning(FusedWarning):
     """SDK and server are of different versions."""
+
+
+class FusedInProgressWarning(FusedWarning):
+    """What was asked for is not final yet: the job goes on."""

@@ -1,0 +1,249 @@
+"""``RunResponse``: a job on the server, as ``run_remote`` gives it and as a bare id finds it again."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from typing import Any, TextIO
+
+from fused._jobs.results import read_results
+from fused._transport import base_url, call_json, path_of
+from fused.errors import TransportError
+from fused.warnings import FusedInProgressWarning
+
+SAMPLE_LINES = 20  # that tail_logs(sample_logs=True) prints of what came since its last look
+_OPEN = ("pending", "running")
+
+
+@dataclass(repr=False)
+class RunResponse:
+    """A job: what the server said of it last. ``refresh_status`` asks again; the other methods do by themselves.
+
+    ``status``: ``pending``, ``running``, ``done``, ``failed`` or ``canceled``; ``terminal_status``: it has ended.
+    ``job_status``: the same as a title (``"Done"``), ``job_status_date``: since when. ``total_tasks``,
+    ``finished_tasks``: how far it is. ``instance_type``: the most that it may use. ``last_heartbeat``: when its
+    processes last gave a sign of life. Times are text in UTC.
+    """
+
+    job_id: str
+    job_name: str = ""
+    status: str = "pending"
+    terminal_status: bool = False
+    total_tasks: int = 0
+    finished_tasks: int = 0
+    instance_id: str | None = None
+    instance_type: str | None = None
+    last_heartbeat: str | None = None
+    job_status: str | None = None
+    job_status_date: str | None = None
+    finished_job_status: bool | None = None
+    error: str | None = None
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> RunResponse:
+        """From the server's record; keys it does not know are left out."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{key: item for key, item in value.items() if key in known})
+
+    @classmethod
+    def of_id(cls, job: str | RunResponse) -> RunResponse:
+        """The job of this id, without asking the server; a ``RunResponse`` as it is."""
+        if isinstance(job, RunResponse):
+            return job
+        if not isinstance(job, str):
+            raise TypeError(f"a job is named by its id (text) or a RunResponse, not by {type(job).__name__}")
+        if not job.strip():
+            raise ValueError("the job's id is empty; `fused jobs ls` shows the ids")
+        return cls(job_id=job.strip())
+
+    @property
+    def is_done(self) -> bool:
+        """Has it ended, in whatever way."""
+        return self.terminal_status if self.finished_job_status is None else self.finished_job_status
+
+    @property
+    def logs_url(self) -> str:
+        """Where its log lines are read."""
+        return base_url() + f"/logs{path_of(self.job_id)}"
+
+    def get_status(self) -> RunResponse:
+        """The job as it is now."""
+        value = call_json("GET", self._path(), f"asking about job {self.job_id}")
+        return replace(self, **_known(value))
+
+    def refresh_status(self) -> RunResponse:
+        """Asks the server, and is itself up to date then."""
+        return self._take(call_json("GET", self._path(), f"asking about job {self.job_id}"))
+
+    def cancel(self) -> RunResponse:
+        """Ends the job: when this returns nothing more of it is recorded, and its processes end within 2 seconds.
+
+        ``ConflictError`` when it has ended before.
+        """
+        return self._take(call_json("POST", self._path("cancel"), f"canceling job {self.job_id}"))
+
+    def get_logs(self, since_ms: int | None = None) -> list[dict[str, Any]]:
+        """Its lines so far: ``{"timestamp": milliseconds since 1970, "message": text}``; from ``since_ms`` on."""
+        if since_ms is not None and (isinstance(since_ms, bool) or not isinstance(since_ms, int) or since_ms < 0):
+            raise ValueError(f"since_ms is {since_ms!r}; it is a whole number of milliseconds since 1970, or None")
+        path = f"/logs{path_of(self.job_id)}"
+        return list(call_json("GET", path, f"reading the log of job {self.job_id}", {"since_ms": since_ms}) or [])
+
+    def print_logs(self, since_ms: int | None = None, file: TextIO | None = None) -> None:
+        """Prints its lines with their times; to ``file`` where given."""
+        for line in self.get_logs(since_ms):
+            print(_text(line), file=file)
+
+    def tail_logs(
+        self,
+        refresh_seconds: float = 1,
+        sample_logs: bool = True,
+        timeout: float | None = None,
+        get_logs_retries: int = 1,
+    ) -> None:
+        """Prints its lines as they come, until it has ended.
+
+        ``sample_logs``: of many lines that came at once only the last ones, and how many were left out; False prints
+        every line. ``timeout``: seconds after which it only stops printing; the job goes on.
+        ``get_logs_retries``: how often reading the log may fail in a row.
+        """
+        if refresh_seconds <= 0:
+            raise ValueError(f"refresh_seconds is {refresh_seconds}; it must be above 0")
+        deadline = _Deadline(timeout)
+        lines = _NewLines(self)
+        failures = 0
+        while True:
+            self.refresh_status()  # before the log: what was written before the end is then read
+            try:
+                new = lines.read()
+                failures = 0
+            except TransportError:
+                failures += 1
+                if failures > get_logs_retries:
+                    raise
+                new = []
+            if sample_logs and len(new) > SAMPLE_LINES:
+                print(f"… {len(new) - SAMPLE_LINES} lines more (sample_logs=False prints them) …")
+                new = new[-SAMPLE_LINES:]
+            for line in new:
+                print(_text(line))
+            sys.stdout.flush()
+            if self.status not in _OPEN and not failures:
+                return
+            if deadline.is_over():
+                print(f"job {self.job_id} goes on; its log is not followed any more after {timeout:g} s")
+                return
+            time.sleep(deadline.at_most(refresh_seconds))
+
+    def get_exec_time(self) -> timedelta:
+        """From its first line to its last; so far, with a warning, while it runs.
+
+        ``ValueError`` when it has no line yet.
+        """
+        if not self.refresh_status().is_done:
+            message = f"job {self.job_id} is {self.status}: its time so far"
+            warnings.warn(message, FusedInProgressWarning, stacklevel=2)
+        times = [int(line["timestamp"]) for line in self.get_logs()]
+        if not times:
+            raise ValueError(
+                f"job {self.job_id} has no log lines yet, so that it has no time; its status: {self.status}"
+            )
+        return timedelta(milliseconds=max(times) - min(times))
+
+    def wait_for_job(self, poll_interval_seconds: float = 5, timeout: float | None = None) -> RunResponse:
+        """Waits until it has ended, in whatever way: ``status`` tells. ``TimeoutError`` after ``timeout`` seconds."""
+        if poll_interval_seconds <= 0:
+            raise ValueError(f"poll_interval_seconds is {poll_interval_seconds}; it must be above 0")
+        deadline = _Deadline(timeout)
+        pause = min(0.05, poll_interval_seconds)  # most jobs are short: ask soon, then less often
+        while not self.refresh_status().is_done:
+            if deadline.is_over():
+                raise TimeoutError(
+                    f"job {self.job_id} is {self.status} after {timeout:g} s ({self._progress()}); it goes on: wait "
+                    "again, or end it with .cancel()"
+                )
+            time.sleep(deadline.at_most(pause))
+            pause = min(pause * 1.5, poll_interval_seconds)
+        return self
+
+    def get_results(self, arg_index: int = -1) -> Any:
+        """What its tasks returned, in the order of its input, as a list; with ``arg_index`` that one alone.
+
+        ``ValueError`` when the job has not ended or there is no such result; the error of a task that failed.
+        """
+        if not self.refresh_status().is_done:
+            raise ValueError(f"job {self.job_id} is {self.status} ({self._progress()}); .wait_for_job() waits for it")
+        listed = call_json("GET", self._path("results"), f"reading the results of job {self.job_id}") or []
+        return read_results(self.job_id, listed, arg_index)
+
+    def _progress(self) -> str:
+        return f"{self.finished_tasks} of {self.total_tasks} tasks"
+
+    def _path(self, verb: str = "") -> str:
+        return f"/run/by-id{path_of(self.job_id, *([verb] if verb else []))}"
+
+    def _take(self, value: Any) -> RunResponse:
+        for name, item in _known(value).items():
+            setattr(self, name, item)
+        return self
+
+    def __repr__(self) -> str:
+        error = f": {self.error}" if self.error else ""
+        return f"<RunResponse {self.job_id} {self.job_name!r}: {self.status}, {self._progress()}{error}>"
+
+
+def _known(value: Any) -> dict[str, Any]:
+    known = {each.name for each in fields(RunResponse)} - {"job_id"}
+    return {name: item for name, item in dict(value).items() if name in known}
+
+
+def _text(line: Mapping[str, Any]) -> str:
+    milliseconds = int(line["timestamp"])
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds // 1000))
+    return f"{when}.{milliseconds % 1000:03d} {str(line['message']).rstrip()}"
+
+
+class _Deadline:
+    def __init__(self, timeout: float | None) -> None:
+        if timeout is not None and timeout < 0:
+            raise ValueError(f"timeout is {timeout}; it is a number of seconds, or None for no end")
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def is_over(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
+
+    def at_most(self, seconds: float) -> float:
+        return seconds if self._end is None else max(0.0, min(seconds, self._end - time.monotonic()))
+
+
+class _NewLines:
+    """The lines that were not there at the last look: lines of the same millisecond may come in two replies."""
+
+    def __init__(self, job: RunResponse) -> None:
+        self._job = job
+        self._since: int | None = None
+        self._seen: Counter[str] = Counter()  # messages of the millisecond `_since`
+
+    def read(self) -> list[dict[str, Any]]:
+        return list(self._new(self._job.get_logs(self._since)))
+
+    def _new(self, lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        known = Counter(self._seen)
+        before = self._since
+        for line in lines:
+            at, message = int(line["timestamp"]), str(line["message"])
+            if before is not None and at < before:
+                continue  # a server that gives more than was asked for
+            if at == before and known[message] > 0:
+                known[message] -= 1
+                continue
+            if self._since is None or at > self._since:
+                self._since, self._seen = at, Counter()
+            if at == self._since:
+                self._seen[message] += 1
+            yield line

@@ -1,0 +1,67 @@
+"""The results of a job: files at addresses of their own, with what is known of each beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from fused import _transport
+from fused._inside import channel
+from fused._run.decode import decode
+from fused._run.evaluation import UdfEvaluationResult
+from fused._run.failure import failure_of
+
+_NAME = re.compile(r"([0-9]+)(?:\.(?P<rest>.*))?\Z")
+
+
+def read_results(job_id: str, listed: list[Mapping[str, Any]], arg_index: int) -> Any:
+    """Of ``[{"name": "3.parquet", "url"}, {"name": "3.parquet.metadata", "url"}]`` the values by number.
+
+    ``arg_index``: -1 for all as a list, else one. ``ValueError`` when it is not there.
+    """
+    if isinstance(arg_index, bool) or not isinstance(arg_index, int) or arg_index < -1:
+        raise ValueError(f"arg_index is {arg_index!r}; it is a number from 0 on, or -1 for all")
+    results: dict[int, str] = {}
+    metadata: dict[int, str] = {}
+    for each in listed:
+        match = _NAME.match(str(each["name"]))
+        if match is None:
+            continue  # a file that the function itself has put there
+        place = metadata if str(each["name"]).endswith(".metadata") else results
+        place[int(match[1])] = str(each["url"])
+    numbers = sorted(results.keys() | metadata.keys())
+    if arg_index != -1:
+        if arg_index not in numbers:
+            there = f"there are {len(numbers)}, from {numbers[0]} to {numbers[-1]}" if numbers else "there are none"
+            raise ValueError(f"job {job_id} has no result {arg_index}: {there}")
+        numbers = [arg_index]
+    values = [_read(results.get(number), metadata.get(number)) for number in numbers]
+    return values if arg_index == -1 else values[0]
+
+
+def _read(url: str | None, metadata_url: str | None) -> Any:
+    response = _transport.Response(200) if url is None else _fetch(url)
+    about = _fetch(metadata_url).json() if metadata_url else _about(response)
+    if about.get("has_exception") or about.get("errormsg") or about.get("error_type"):
+        result = UdfEvaluationResult(stdout=str(about.get("stdout") or ""), stderr=str(about.get("stderr") or ""))
+        failure_of(result, about, response, None)
+        result.raise_for_error()
+    return decode(response.content_type, response.body)
+
+
+def _about(response: _transport.Response) -> dict[str, Any]:
+    try:
+        value = json.loads(response.headers.get("x-fused-metadata") or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _fetch(url: str) -> _transport.Response:
+    if channel() is not None:  # inside a function every address of the server goes through its channel
+        parts = urlsplit(url)
+        url = parts.path + (f"?{parts.query}" if parts.query else "")
+    return _transport.raise_for_status(_transport.request("GET", url), "reading a result")
