@@ -29,7 +29,7 @@ struct Figures {
                 fenced = 0;
 };
 
-class World : Launcher, Clock {
+class World : public Launcher, public Clock {
  public:
   World(std::uint64_t seed, Figures& figures) : random_(seed), figures_(figures) {
     rules_.machine = {1 + pick(8), std::int64_t{1 + pick(8)} << 30};

@@ -259,7 +259,7 @@ TEST_F(SchedulerTest, priority_orders_the_jobs_of_one_user_and_takes_nothing_fro
 }
 
 TEST_F(SchedulerTest, a_task_that_needs_much_is_not_passed_for_ever) {
-  JobSpec wide = job("wide");
+  JobSpec wide = job("wide", 1, "bob");
   wide.task_share.cores = 2;
   ASSERT_TRUE(scheduler->submit(job("small", 10'000)));
   ASSERT_TRUE(scheduler->submit(wide));
