@@ -183,7 +183,7 @@ Result<std::vector<JobRow>> SqliteJobStore::list(const JobFilter& filter) {
   std::string sql = std::string(kColumns) + "WHERE organisation=?1";
   if (!filter.user_id.empty()) sql += " AND user_id=?2";
   if (filter.state) sql += " AND state=?3";
-  FUSED_CHECK(database_.query(sql + " AND ?2 IS NOT NULL AND ?3 IS NOT NULL ORDER BY number DESC LIMIT ?4 OFFSET ?5",
+  FUSED_CHECK(database_.query(sql + " ORDER BY number DESC LIMIT ?4 OFFSET ?5",
                               {filter.organisation, filter.user_id,
                                filter.state ? word(*filter.state) : std::string_view(), filter.limit, filter.skip},
                               [&](const Row& row) { jobs.push_back(job_of(row, readable)); }));

@@ -170,7 +170,8 @@ TEST_F(JobStoreTest, lists_the_newest_first_by_user_and_state) {
   ASSERT_TRUE(*store->end_job("j3", JobState::failed, "why", WallTime{}));
   const auto ids = [&](const JobFilter& filter) {
     std::string text;
-    for (const JobRow& row : *store->list(filter)) text += row.spec.id + " ";
+    const auto rows = *store->list(filter);
+    for (const JobRow& row : rows) text += row.spec.id + " ";
     return text;
   };
   EXPECT_EQ(ids({"default", "", {}, 0, 2}), "other j4 ");
