@@ -96,6 +96,19 @@ TEST_F(SchedulerTest, the_writer_whose_lease_ran_out_is_turned_away_and_the_task
   EXPECT_EQ(scheduler->figures().fenced, 2u);
 }
 
+TEST_F(SchedulerTest, a_lost_attempt_is_late_also_while_the_disk_does_not_take_that_it_is_lost) {
+  ASSERT_TRUE(scheduler->submit(job("j")));
+  store.fault = [] { return StoreFault::fails; };
+  wait(rules.lease);
+  EXPECT_EQ(scheduler->finished(last(), {AttemptEnd::done, "late", ""}), Told::late);
+  scheduler->exited(last());
+  store.fault = [] { return StoreFault::none; };
+  wait(rules.store_retry);
+  wait(rules.retry_max);
+  ASSERT_EQ(launcher.started.size(), 2u);
+  EXPECT_EQ(end(last()), Told::recorded);
+}
+
 TEST_F(SchedulerTest, heartbeats_keep_a_lease_and_a_server_that_was_stopped_blames_nobody) {
   ASSERT_TRUE(scheduler->submit(job("j")));
   for (int i = 0; i < 10; ++i) {
