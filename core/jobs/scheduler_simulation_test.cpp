@@ -118,8 +118,13 @@ class World : public Launcher, public Clock {
     server_ = std::make_unique<Scheduler>(rules_, *this, store_, *this);
     ++life_;
     say("server " + std::to_string(life_));
-    ask([this] {
+    const bool began = ask([this] {
       if (!server_->begin()) throw ServerKilled{};  // a full disk at the start: it ends and is started again
+    });
+    if (!began) return;
+    at(now_ + kCancelMax, [this, life = life_] {
+      for (const auto& [id, process] : processes_)
+        hold(life != life_ || !process.alive || process.life == life, "a process of an earlier server is alive");
     });
   }
   void server_ends() {
