@@ -219,6 +219,7 @@ class World : public Launcher, public Clock {
   void stop(AttemptId id) {
     ++figures_.stops;
     processes_.at(id).stopped = true;
+    if (pick(4) == 0) return;  // for ever: only its lease ends it
     at(now_ + rules_.lease / 2 + milliseconds(pick(60'000)), [this, id] { processes_.at(id).stopped = false; });
   }
   void dies(AttemptId id) {
@@ -317,6 +318,7 @@ class World : public Launcher, public Clock {
            "the recorded result of " + task + " is not the one that was acknowledged");
     }
     for (const auto& [id, process] : processes_) hold(!process.alive, "a process is alive when all jobs have ended");
+    hold(store_.not_gone.empty(), "a process is not known to be gone");
     for (const auto& [id, end] : store_.attempts) hold(end.has_value(), "an attempt has no end");
     if (server_) figures_.fenced += server_->figures().fenced;
   }

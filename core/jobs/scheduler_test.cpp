@@ -79,6 +79,7 @@ TEST_F(SchedulerTest, a_job_runs_its_steps_one_after_another_and_is_done) {
   EXPECT_EQ(state("j"), JobState::done);
   EXPECT_FALSE(scheduler->view("j"));
   EXPECT_EQ(scheduler->figures().in_use.cores, 0);
+  EXPECT_TRUE(store.not_gone.empty());
 }
 
 TEST_F(SchedulerTest, the_writer_whose_lease_ran_out_is_turned_away_and_the_task_runs_again) {

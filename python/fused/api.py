@@ -1,4 +1,4 @@
-"""``fused.api``: the server's records: who is signed in, saved functions, share tokens."""
+"""``fused.api``: the server's records: who is signed in, saved functions, share tokens, jobs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from typing import Any
 
 from fused import _saved, _settings_file
 from fused._invalidate import invalidate_cache
+from fused._jobs.by_id import (
+    job_cancel,
+    job_get_exec_time,
+    job_get_logs,
+    job_get_results,
+    job_get_status,
+    job_print_logs,
+    job_tail_logs,
+    job_wait_for_job,
+    job_wait_for_results,
+)
 from fused._options import options
 from fused._people import add_user, api_tokens, change_user, create_api_token, revoke_api_token, users
 from fused._transport import call_json
@@ -25,6 +36,15 @@ __all__ = [
     "get_udfs",
     "health",
     "invalidate_cache",
+    "job_cancel",
+    "job_get_exec_time",
+    "job_get_logs",
+    "job_get_results",
+    "job_get_status",
+    "job_print_logs",
+    "job_tail_logs",
+    "job_wait_for_job",
+    "job_wait_for_results",
     "logout",
     "revoke_api_token",
     "team_info",

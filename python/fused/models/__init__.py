@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fused._jobs.response import RunResponse as RunResponse
     from fused._run.evaluation import UdfEvaluationResult as UdfEvaluationResult
     from fused.models.access_token import UdfAccessToken as UdfAccessToken
     from fused.models.access_token import UdfAccessTokenList as UdfAccessTokenList
@@ -33,6 +34,7 @@ _HOME = {
     "GeoPandasUdfV2": "fused.models.udf",
     "GeoPandasUdfV2Callable": "fused.models.udf",
     "Header": "fused.models.header",
+    "RunResponse": "fused._jobs.response",
     "Schema": "fused.models.schema",
     "Udf": "fused.models.udf",
     "UdfAccessToken": "fused.models.access_token",
