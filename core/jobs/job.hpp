@@ -73,6 +73,7 @@ struct JobSpec {
   Share task_share;
   int parallel_max = 1;  // tasks at once
   RetryRule retries;
+  std::chrono::milliseconds run_max{0};  // from its first start to its end; 0: no limit
   std::string config_path;
   std::string options_json = "{}";
   WallTime submitted_at{};

@@ -19,6 +19,7 @@ std::string plan_json(const JobSpec& job) {
       {"steps", std::move(steps)},
       {"share", {{"cores", job.task_share.cores}, {"memory_bytes", job.task_share.memory_bytes}}},
       {"parallel_max", job.parallel_max},
+      {"run_ms_max", static_cast<std::int64_t>(job.run_max.count())},
       {"retries", {{"function_max", job.retries.function_max}, {"platform_max", job.retries.platform_max}}}});
 }
 
@@ -38,6 +39,7 @@ Status read_plan(std::string_view text, JobSpec& job) {
           {number(step, "tasks"), small(step, "parallel_max"), step.at("ignore_chunk_error").as_bool()});
     job.task_share = {small(plan.at("share"), "cores"), number(plan.at("share"), "memory_bytes")};
     job.parallel_max = small(plan, "parallel_max");
+    job.run_max = std::chrono::milliseconds(number(plan, "run_ms_max"));
     job.retries = {small(plan.at("retries"), "function_max"), small(plan.at("retries"), "platform_max")};
   } catch (const std::exception& error) {
     return fail(ErrorKind::internal, "the plan of job " + job.id + " in state.db is damaged; restore a backup",

@@ -9,7 +9,7 @@
 namespace fused {
 
 // {"steps":[{"tasks","parallel_max","ignore_chunk_error"}],"share":{"cores","memory_bytes"},"parallel_max",
-// "retries":{"function_max","platform_max"}}
+// "run_ms_max","retries":{"function_max","platform_max"}}
 std::string plan_json(const JobSpec& job);
 Status read_plan(std::string_view text, JobSpec& job);
 

@@ -83,7 +83,8 @@ Status SqliteJobStore::read_open(std::vector<OpenJob>& jobs) {
   FUSED_CHECK(database_.query(open, {}, [&](const Row& row) {
     JobRow job = job_of(row, readable);
     places.emplace(job.spec.id, jobs.size());
-    jobs.push_back({std::move(job.spec), job.state, row.integer(16), job.finished_tasks, {}});
+    jobs.push_back(
+        {std::move(job.spec), job.state, row.integer(16), job.finished_tasks, {}, job.started_at.value_or(WallTime{})});
   }));
   FUSED_CHECK(readable);
   return database_.query(

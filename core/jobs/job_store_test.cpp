@@ -39,6 +39,7 @@ struct JobStoreTest : testing::Test {
     spec.task_share = {1, std::int64_t{6} << 30};
     spec.parallel_max = 4;
     spec.retries = {3, 5};
+    spec.run_max = std::chrono::hours(1'000);
     spec.config_path = "s3/x/file.json";
     spec.options_json = R"({"region":"eu"})";
     spec.submitted_at = WallTime(std::chrono::milliseconds(1'800'000'000'123));
@@ -83,6 +84,7 @@ TEST_F(JobStoreTest, a_job_comes_back_as_it_was_submitted) {
   EXPECT_TRUE(found->spec.steps[0].ignore_chunk_error);
   EXPECT_EQ(found->spec.task_share.memory_bytes, spec.task_share.memory_bytes);
   EXPECT_EQ(found->spec.retries.platform_max, 5);
+  EXPECT_EQ(found->spec.run_max, spec.run_max);
   EXPECT_FALSE(found->started_at);
   EXPECT_FALSE(*store->find("nobody"));
   EXPECT_FALSE(store->add(spec)) << "an id is given once";

@@ -30,6 +30,7 @@ class MemoryJobStore : public JobStore {
     std::int64_t started = 0, finished = 0;
     int ends = 0;  // times that it was given a terminal state
     std::map<std::int64_t, TaskRow> tasks;
+    WallTime started_at{};
   };
   std::map<std::string, JobRow> jobs;
   std::vector<std::string> order;
@@ -47,7 +48,7 @@ class MemoryJobStore : public JobStore {
       for (const std::string& id : order) {
         JobRow& job = jobs.at(id);
         if (is_terminal(job.state)) continue;
-        OpenJob open{job.spec, job.state, job.started, job.finished, {}};
+        OpenJob open{job.spec, job.state, job.started, job.finished, {}, job.started_at};
         for (auto& [number, task] : job.tasks) {
           if (task.state > TaskState::running) continue;
           if (task.attempt != 0) end_attempt(task, AttemptEnd::interrupted);
@@ -62,7 +63,7 @@ class MemoryJobStore : public JobStore {
 
   Status add(const JobSpec& spec) override {
     return guarded<void>([&] {
-      if (!jobs.try_emplace(spec.id, JobRow{spec, JobState::pending, {}, 0, 0, 0, {}}).second)
+      if (!jobs.try_emplace(spec.id, JobRow{spec, JobState::pending, {}, 0, 0, 0, {}, {}}).second)
         broken.push_back("job " + spec.id + " was added twice");
       order.push_back(spec.id);
     });
@@ -75,6 +76,7 @@ class MemoryJobStore : public JobStore {
         if (is_terminal(job.state)) broken.push_back("a task of the ended job " + start.job_id + " was started");
         if (start.job_begins != (job.state == JobState::pending)) broken.push_back("job_begins is wrong");
         job.state = JobState::running;
+        if (start.job_begins) job.started_at = start.started_at;
         TaskRow& task = job.tasks[start.task];
         if (task.attempt != 0 || task.state > TaskState::running) broken.push_back("a task was started over another");
         task.state = TaskState::running;

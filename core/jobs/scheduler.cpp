@@ -75,6 +75,13 @@ Scheduler::Job& Scheduler::open(OpenJob found) {
     job.again.insert(task.number);
   }
   jobs_.emplace(job.spec.id, std::move(made));
+  if (job.state == JobState::running && job.spec.run_max.count() > 0) {
+    // The wall clock may have jumped meanwhile: never more time than it had at first, never less than none.
+    const WallTime::duration limit = job.spec.run_max;
+    const auto left = limit - std::clamp(clock_.now() - found.started_at, WallTime::duration::zero(), limit);
+    job.deadline = clock_.steady() + left;
+    deadlines_.insert({job.deadline, job.spec.id});
+  }
   place(job);
   return job;
 }
@@ -165,6 +172,7 @@ void Scheduler::exited(AttemptId id, AttemptEnd unless_finished, std::string err
 
 void Scheduler::tick() {
   const SteadyTime now = clock_.steady();
+  end_overdue(now);
   end_lost(now);
   take_up_retries(now);
   ask_store_again(now);
@@ -176,6 +184,7 @@ std::optional<SteadyTime> Scheduler::next_due() const {
   const auto sooner = [&](SteadyTime time) { due = due ? std::min(*due, time) : time; };
   if (!leases_.empty()) sooner(leases_.begin()->first);
   if (!retries_.empty()) sooner(retries_.begin()->first);
+  if (!deadlines_.empty()) sooner(deadlines_.begin()->first);
   return due;
 }
 

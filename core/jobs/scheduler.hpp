@@ -117,6 +117,7 @@ class Scheduler {
   void forget_if_over(AttemptId id);
   void end_job(const std::string& job_id);
   void end_lost(SteadyTime now);
+  void end_overdue(SteadyTime now);
   void take_up_retries(SteadyTime now);
   void ask_store_again(SteadyTime now);
   void ask_store_later();
@@ -132,10 +133,11 @@ class Scheduler {
   // Those that hold a lease or whose process is not known to be gone.
   std::map<AttemptId, std::unique_ptr<Attempt>> attempts_;
   std::set<std::pair<SteadyTime, AttemptId>> leases_;
-  std::set<std::pair<SteadyTime, std::string>> retries_;  // jobs that have a task to try again then
-  std::set<AttemptId> unrecorded_;                        // finished, but the store failed
-  std::optional<SteadyTime> store_again_;                 // no earlier
-  std::string holder_;                                    // the job whose patience has ended
+  std::set<std::pair<SteadyTime, std::string>> retries_;    // jobs that have a task to try again then
+  std::set<std::pair<SteadyTime, std::string>> deadlines_;  // of running jobs that have a limit
+  std::set<AttemptId> unrecorded_;                          // finished, but the store failed
+  std::optional<SteadyTime> store_again_;                   // no earlier
+  std::string holder_;                                      // the job whose patience has ended
   Share in_use_{0, 0};
   std::int64_t epoch_ = 0;
   std::int64_t serial_ = 0;

@@ -106,7 +106,12 @@ void Scheduler::start_what_fits() {
     Attempt& attempt = *attempts_.at(start.id);
     attempt.lease_until = now + rules_.lease;
     leases_.insert({attempt.lease_until, start.id});
-    launcher_.start(start, jobs_.at(start.job_id)->spec);
+    Job& job = *jobs_.at(start.job_id);
+    if (start.job_begins && job.spec.run_max.count() > 0) {
+      job.deadline = now + job.spec.run_max;
+      deadlines_.insert({job.deadline, start.job_id});
+    }
+    launcher_.start(start, job.spec);
   }
 }
 
@@ -212,6 +217,7 @@ void Scheduler::end_job(const std::string& job_id) {
     forget_if_over(each);
   }
   for (const auto& [at, number] : job.later) retries_.erase({at, id});
+  deadlines_.erase({job.deadline, id});
   if (job.in_queue) queue_.remove(job.spec.user_id, job.place);
   jobs_.erase(id);
 }
@@ -238,6 +244,23 @@ void Scheduler::end_lost(SteadyTime now) {
         AttemptOutcome{AttemptEnd::lost, {}, "no sign of life for " + std::to_string(static_cast<int>(seconds)) + " s"};
     launcher_.kill(id);
     settle(id);
+  }
+}
+
+void Scheduler::end_overdue(SteadyTime now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const std::string id = deadlines_.begin()->second;
+    Job& job = *jobs_.at(id);
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(job.spec.run_max).count();
+    const std::string error = "it ran longer than its limit of " + std::to_string(seconds) + " s";
+    if (store_.end_job(id, JobState::failed, error, clock_.now())) {
+      end_job(id);
+      continue;
+    }
+    ask_store_later();
+    deadlines_.erase(deadlines_.begin());
+    job.deadline = now + rules_.store_retry;
+    deadlines_.insert({job.deadline, id});
   }
 }
 

@@ -51,6 +51,7 @@ struct OpenJob {
   std::int64_t started_tasks = 0;   // tasks 0 … started_tasks-1 have been started at least once
   std::int64_t finished_tasks = 0;  // done or failed
   std::vector<UnfinishedTask> unfinished;
+  WallTime started_at{};  // of a running one
 };
 
 // An attempt of another life whose process may still be there; the launcher knows by its id which it was.

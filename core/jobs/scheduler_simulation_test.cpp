@@ -255,6 +255,7 @@ class World : public Launcher, public Clock {
     job.task_share = {1 + pick(rules_.machine.cores), pick(2) * (rules_.machine.memory_bytes >> 1)};
     job.parallel_max = 1 + pick(6);
     job.retries = {pick(4), pick(6)};
+    if (pick(6) == 0) job.run_max = seconds(5 + pick(120));
     ask([&] {
       if (!server_->submit(job)) return;
       ++figures_.jobs;

@@ -34,6 +34,7 @@ struct Scheduler::Job {
   std::set<std::pair<SteadyTime, std::int64_t>> later;
   std::set<AttemptId> running;  // hold leases
   std::optional<SteadyTime> refused_since;
+  SteadyTime deadline{};  // where spec.run_max says so and it runs
   std::optional<WallTime> last_heartbeat;
 
   // Steps come one after another: of tasks that are numbered through, as many are finished as came before the step.

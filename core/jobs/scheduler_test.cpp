@@ -332,6 +332,41 @@ TEST_F(SchedulerTest, a_task_that_ends_the_server_each_time_is_given_up) {
   EXPECT_NE(store.jobs.at("killer").error.find("interrupted 5 times"), std::string::npos);
 }
 
+TEST_F(SchedulerTest, a_job_ends_at_its_limit_of_time_also_when_the_server_was_started_again) {
+  JobSpec limited = job("limited");
+  limited.run_max = seconds(100);
+  ASSERT_TRUE(scheduler->submit(limited));
+  const auto pass = [&](int time) {
+    for (int i = 0; i < time; ++i) {
+      clock.steady_now += seconds(1);
+      clock.wall += seconds(1);
+      scheduler->heartbeat(last());
+      scheduler->tick();
+    }
+  };
+  pass(60);
+  restart();
+  pass(39);
+  EXPECT_EQ(state("limited"), JobState::running);
+  pass(1);
+  EXPECT_EQ(state("limited"), JobState::failed);
+  EXPECT_NE(store.jobs.at("limited").error.find("limit of 100 s"), std::string::npos);
+  EXPECT_TRUE(launcher.killed.contains(last()));
+
+  // The wall clock jumps back and forth; a job that waits for its turn uses no time.
+  ASSERT_TRUE(scheduler->submit([&] {
+    JobSpec other = limited;
+    other.id = "other";
+    return other;
+  }()));
+  clock.wall -= seconds(1'000'000);
+  pass(99);
+  restart();
+  EXPECT_EQ(state("other"), JobState::running);
+  pass(100);
+  EXPECT_EQ(state("other"), JobState::failed);
+}
+
 TEST_F(SchedulerTest, a_server_that_leaves_starts_nothing_more) {
   ASSERT_TRUE(scheduler->submit(job("j", 3)));
   scheduler->drain();
