@@ -30,6 +30,7 @@ enum class FrameKind : std::uint8_t {
   describe = 2,    // header: {"text": …}, or {"udf": …, "digest": true} for the result cache; answered by `described`
   call_reply = 3,  // header: {"call": n, "status": s, "headers": {…}}; body: the reply's body
   leave = 4,       // end after the current run
+  run_group = 5,   // header: GroupOrder (ARCHITECTURE.md, "Frames"); body: the calls' arguments
   // worker → server
   ready = 16,      // header: {"pid", "isolation": [...], "skipped": [...], "python": "3.11.7"}
   result = 17,     // header: RunResult; body: the encoded value
@@ -37,6 +38,7 @@ enum class FrameKind : std::uint8_t {
   call = 19,       // header: {"call": n, "method", "target", "headers": {…}}; body: the request's body
   idle = 20,       // clean again; header: {"replace": null | "why this worker must be replaced", "runs": n}
   limits = 21,     // in a run, before the function is called; header: what its decorator asks for (own_limits.hpp)
+  group_result = 22,  // a group has ended; header: {"ended": n, "execution_ms", "error": null | {…}}; body: none
 };
 
 struct FrameHead {

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from fused._submit.call_table import CallTable
 from fused._submit.local_nursery import MESSAGE_BYTES_MAX, forget, start_nursery
-from fused._submit.local_worker import GROUP, PROGRESS, Places
+from fused._submit.local_worker import GROUP, Places
 from fused._submit.record import (
     CANCELLED,
     EMPTY,
@@ -35,6 +35,7 @@ from fused._submit.record import (
     FAILED,
     FAILURE,
     PENDING,
+    PROGRESS,
     STREAM_BYTES_MAX,
     TIMEOUT,
     Record,
@@ -56,6 +57,8 @@ RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 READ_BYTES = 1 << 20
 HELD_BYTES_MAX = 4 << 20  # of one stream of a running call; the middle of what is more is given back to the system
 _PUNCH_HOLE_KEEP_SIZE = 3
+
+_CUT_OFF = "it closed descriptors that are not its own, and its process, which could not be reached any more, was ended"
 
 _libc = ctypes.CDLL(None)
 
@@ -289,7 +292,7 @@ class LocalRun:
         if said["op"] == "forked":
             worker.pid = said["pid"]
         elif said["op"] == "exited":
-            self._lost(worker, said["status"])
+            self._lost(worker, _CUT_OFF if said["killed"] else _end_of_process(said["status"]))
         elif said["op"] == "fork_failed":
             self._remove(worker)
             self._put_back(worker, worker.take_back())
@@ -318,7 +321,7 @@ class LocalRun:
         worker.doom = (status, message)
         self._order({"op": "kill", "worker": worker.number})
 
-    def _lost(self, worker: _Worker, wait_status: int) -> None:
+    def _lost(self, worker: _Worker, how: str) -> None:
         self._collect(worker)
         self._remove(worker)
         back = worker.take_back()
@@ -326,7 +329,7 @@ class LocalRun:
         self._put_back(worker, back)
         if worker.taken < begun:
             call = worker.first + worker.taken
-            status, message = worker.doom or (ERROR, _end_of_process(wait_status))
+            status, message = worker.doom or (ERROR, how)
             self._lose_call(worker, call, status, message)
         worker.close()
         wanted = min(self._max_workers, self._waiting_calls + len(self._later))

@@ -70,6 +70,7 @@ class _Nursery:
     def __init__(self, udf: Udf, arguments: Arguments, control: socket.socket, caller: int) -> None:
         self._udf, self._arguments, self._control, self._caller = udf, arguments, control, caller
         self._workers: dict[int, tuple[int, int]] = {}  # pid → number, pidfd
+        self._killed: set[int] = set()
 
     def live(self) -> None:
         os.setsid()  # Ctrl-C in a terminal is for the caller
@@ -105,6 +106,7 @@ class _Nursery:
         elif order["op"] == "kill":
             for pid, (number, _) in list(self._workers.items()):
                 if number == order["worker"]:
+                    self._killed.add(number)
                     kill_tree(pid)
         else:
             return False
@@ -147,7 +149,8 @@ class _Nursery:
             known = self._workers.pop(pid, None)
             if known is not None:
                 os.close(known[1])
-                self._say({"op": "exited", "worker": known[0], "status": status, "max_rss_kb": usage.ru_maxrss})
+                ended = {"op": "exited", "worker": known[0], "status": status, "killed": known[0] in self._killed}
+                self._say({**ended, "max_rss_kb": usage.ru_maxrss})
 
     def _say(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the caller is gone: the next turn sees it

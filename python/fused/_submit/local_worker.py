@@ -23,6 +23,7 @@ from fused._submit.record import (
     ERROR,
     FAILURE,
     PICKLED,
+    PROGRESS,
     RAISED,
     SUCCESS,
     TIMEOUT,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from fused.models.udf import Udf
 
 GROUP = struct.Struct("<qq")  # first index, calls
-PROGRESS = struct.Struct("<dqq")  # when the running call began (monotonic; 0: none), where its stdout and stderr begin
 DONE = b"d"
 _TRACEBACK_CHARACTERS_MAX = 64 << 10
 

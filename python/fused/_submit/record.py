@@ -15,6 +15,7 @@ PENDING, RUNNING, SUCCESS, ERROR, TIMEOUT, CANCELLED = range(len(STATUSES))
 FAILED = (ERROR, TIMEOUT)
 
 ENDED = struct.Struct("<QBdd")  # bytes of the record that follows, status, started (since 1970), seconds
+PROGRESS = struct.Struct("<dqq")  # when the running call began (monotonic; 0: none), where its stdout and stderr begin
 STREAM_BYTES_MAX = 64 << 10  # of one stream of one call: its first and its last half
 _RECORD = struct.Struct("<cII")  # kind of the body, bytes of stdout, bytes of stderr; then stdout, stderr, body
 

@@ -21,7 +21,7 @@ TOGETHER_BYTES_MAX = 16 << 10  # bodies up to here are copied into one piece wit
 HEADER_BYTES_MAX = 64 << 20
 F_ADD_SEALS = 1033
 SEAL_ALL = 0x0002 | 0x0004 | 0x0008 | 0x0001  # shrink, grow, write, seal
-_FD_BYTES = socket.CMSG_SPACE(4 * array.array("i").itemsize)
+_FD_BYTES = socket.CMSG_SPACE(8 * array.array("i").itemsize)
 
 
 def _refuse(value: object) -> Any:
@@ -112,6 +112,12 @@ class Connection:
                 numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
                 self._descriptors.extend(numbers)
         self._unread += self._arrived[:count]
+
+    def descriptors(self) -> list[int]:
+        """Those that came with the frame read last, beside that of its body; they are the caller's to close."""
+        found = list(self._descriptors)
+        self._descriptors.clear()
+        return found
 
     def _map(self, length: int) -> Any:
         if not self._descriptors:

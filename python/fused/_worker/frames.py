@@ -17,12 +17,14 @@ class Kind(IntEnum):
     DESCRIBE = 2
     CALL_REPLY = 3
     LEAVE = 4
+    RUN_GROUP = 5
     READY = 16
     RESULT = 17
     DESCRIBED = 18
     CALL = 19
     IDLE = 20
     LIMITS = 21
+    GROUP_RESULT = 22
 
 
 _KINDS = {kind.value: kind for kind in Kind}  # Kind(number) takes five times as long

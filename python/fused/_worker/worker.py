@@ -1,4 +1,4 @@
-"""The loop of a worker: RUN → RESULT → clean up → IDLE, over the socket on descriptor 3.
+"""The loop of a worker: RUN → RESULT (or RUN_GROUP → GROUP_RESULT) → clean up → IDLE, over the socket on descriptor 3.
 
 Most runs leave nothing to clean up. While others wait, the look then comes first and both frames travel in one write.
 """
@@ -54,9 +54,11 @@ class Worker:
         while True:
             if self.growth.holds_memory and not self.connection.wait(REST_SECONDS):
                 self.growth.give_back()
-            kind, header, _body = self.connection.read()
+            kind, header, body = self.connection.read()
             if kind is Kind.RUN:
                 self._run(header)
+            elif kind is Kind.RUN_GROUP:
+                self._run_group(header, body)
             elif kind is Kind.DESCRIBE:
                 self._describe(header)
             elif kind is Kind.LEAVE:
@@ -79,6 +81,21 @@ class Worker:
             return
         self.connection.send(Kind.RESULT, to_json(header), body)
         del header, body
+        self.runner.after()
+        growth_max = (order.get("limits") or {}).get("worker_growth_bytes")
+        replace = self.fingerprint.restore() or self.runner.must_leave or self.growth.check(grown, growth_max)
+        self.connection.send(Kind.IDLE, to_json({"replace": replace, "runs": self.runs}))
+
+    def _run_group(self, order: dict[str, Any], body: Any) -> None:
+        from .group import run_group
+
+        uses.begin()
+        header = run_group(self.runner, order, body, self.connection.descriptors())
+        del body
+        uses.taken()
+        self.runs += 1
+        grown = self.runner.memory.grown
+        self.connection.send(Kind.GROUP_RESULT, to_json(header))
         self.runner.after()
         growth_max = (order.get("limits") or {}).get("worker_growth_bytes")
         replace = self.fingerprint.restore() or self.runner.must_leave or self.growth.check(grown, growth_max)

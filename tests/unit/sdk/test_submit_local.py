@@ -89,7 +89,7 @@ def until(condition: Any, seconds: float = 30) -> Any:
     [
         ("exit", "ended with code 3 before the call gave a result"),
         ("kill", r"signal 9 \(SIGKILL\)"),
-        ("close", "its process ended"),
+        ("close", "closed descriptors that are not its own"),
     ],
 )
 def test_a_call_that_ends_its_process_fails_alone_and_its_output_stays(how: str, says: str) -> None:
