@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
+#include "jobs/memory_job_store.hpp"
 #include "jobs/scheduler.hpp"
 #include "storage/failing_sync.hpp"
 #include "storage/migrations.hpp"
@@ -183,6 +186,76 @@ TEST_F(JobStoreTest, lists_the_newest_first_by_user_and_state) {
   EXPECT_EQ(*store->remove("j3"), true);
   EXPECT_EQ(*store->remove("j4"), false) << "it is open";
   EXPECT_EQ(ids({"default", "", JobState::failed, 0, 9}), "");
+}
+
+std::string text_of(const Recovered& found) {
+  std::string text = "epoch " + std::to_string(found.epoch);
+  for (const OpenJob& job : found.jobs) {
+    text += "\n" + job.spec.id + " " + std::string(word(job.state)) + " " + std::to_string(job.started_tasks) + " " +
+            std::to_string(job.finished_tasks);
+    for (const UnfinishedTask& task : job.unfinished)
+      text += " " + std::to_string(task.number) + ":" + std::to_string(task.attempts) + ":" +
+              std::to_string(task.function_failures) + ":" + std::to_string(task.platform_failures);
+  }
+  for (const LeftOver& left : found.left_over) text += "\nleft " + std::to_string(left.id) + " of " + left.job_id;
+  return text;
+}
+
+// The simulation trusts the store in memory; this says that the one on disk does the same.
+TEST_F(JobStoreTest, does_what_the_store_of_the_simulation_does) {
+  MemoryJobStore memory;
+  std::mt19937_64 random(6);
+  const auto pick = [&](int below) { return static_cast<int>(random() % static_cast<std::uint64_t>(below)); };
+  const auto row_of = [](const MemoryJobStore::JobRow& job, std::int64_t task) {
+    const auto found = job.tasks.find(task);
+    return found == job.tasks.end() ? MemoryJobStore::TaskRow{} : found->second;
+  };
+  AttemptId serial = 0;
+  int recorded = 0, fenced = 0, lives = 0;
+  for (int i = 0; i < 3'000; ++i) {
+    const std::string id = "j" + std::to_string(pick(12) + i / 100 * 6);
+    const auto known = memory.jobs.find(id);
+    const std::int64_t task = pick(4);
+    const int what = pick(100);
+    if (known == memory.jobs.end()) {
+      ASSERT_TRUE(memory.add(job(id, 3)) && store->add(job(id, 3)));
+    } else if (what < 40 && !is_terminal(known->second.state)) {
+      const auto row = row_of(known->second, task);
+      if (row.attempt != 0 || row.state > TaskState::running) continue;
+      AttemptStart next = start(++serial, id, task, row.attempts + 1);
+      next.job_begins = known->second.state == JobState::pending;
+      ASSERT_TRUE(memory.start({next}) && store->start({next}));
+    } else if (what < 85 && serial > 0) {
+      std::int64_t place = task;
+      AttemptId attempt = 1 + pick(static_cast<int>(serial));
+      for (const auto& [number, row] : known->second.tasks)
+        if (row.attempt != 0 && pick(4) != 0) place = number, attempt = row.attempt;
+      AttemptRecord end = record(attempt, id, pick(2) == 0 ? TaskState::pending : TaskState::done, place);
+      end.function_failures = pick(5);
+      end.platform_failures = pick(5);
+      if (end.task_state == TaskState::done && pick(20) == 0) end.job_state = JobState::done;
+      const bool expected = *memory.record(end);
+      ASSERT_EQ(*store->record(end), expected) << i;
+      ++(expected ? recorded : fenced);
+    } else if (what < 88) {
+      const bool expected = *memory.end_job(id, JobState::canceled, "", WallTime{});
+      ASSERT_EQ(*store->end_job(id, JobState::canceled, "", WallTime{}), expected);
+    } else if (what < 98 && serial > 0) {
+      const AttemptId attempt = 1 + pick(static_cast<int>(serial));
+      memory.gone(attempt);
+      store->gone(attempt);
+    } else {
+      // What is told gone is written with the next transaction: an end before it forgets, which is allowed.
+      ASSERT_TRUE(*store->end_job("nobody", JobState::failed, "", WallTime{}) == false);
+      reopen();
+      ASSERT_EQ(text_of(*store->begin_epoch()), text_of(*memory.begin_epoch())) << i;
+      ++lives;
+    }
+  }
+  EXPECT_EQ(memory.broken, std::vector<std::string>());
+  EXPECT_GT(recorded, 200);
+  EXPECT_GT(fenced, 200);
+  EXPECT_GT(lives, 20);
 }
 
 struct Started : Launcher {

@@ -94,8 +94,9 @@ class MemoryJobStore : public JobStore {
       const auto found = jobs.find(record.job_id);
       if (found == jobs.end() || is_terminal(found->second.state)) return false;
       JobRow& job = found->second;
-      TaskRow& task = job.tasks[record.task];
-      if (task.attempt != record.id) return false;
+      const auto place = job.tasks.find(record.task);
+      if (place == job.tasks.end() || place->second.attempt != record.id) return false;
+      TaskRow& task = place->second;
       task.function_failures = record.function_failures;
       task.platform_failures = record.platform_failures;
       task.state = record.task_state;
