@@ -88,8 +88,8 @@ def plain(value: Any) -> Any:
 def _time(value: Any) -> Any:
     import pandas as pd
 
-    converted = pd.Timestamp(value) if value.dtype.kind == "M" else pd.Timedelta(value)
-    return None if converted is pd.NaT else converted
+    converted: Any = pd.Timestamp(value) if value.dtype.kind == "M" else pd.Timedelta(value)
+    return None if pd.isna(converted) else converted
 
 
 def _series(column: Sequence[Any]) -> Any:

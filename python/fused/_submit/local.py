@@ -52,6 +52,7 @@ GROUP_SECONDS = 0.05
 TICK_SECONDS = 0.02
 TAKE_BACK_SECONDS = 0.05  # a call that runs longer gives what waits behind it to others
 GROW_SECONDS = 0.1
+END_SECONDS = 0.3  # from the end of a worker's socket to the end of its process, if it is one that ends by itself
 CALL_SECONDS_LEAST = 1e-5  # of an estimate: at most 5,000 calls a group
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 READ_BYTES = 1 << 20
@@ -81,6 +82,7 @@ class _Worker:
         self.theirs = Places(theirs.detach(), self.stdout, self.stderr, self.records, shared, self.tokens)
         self.first = self.count = self.taken = self.read_at = 0
         self.group_began = 0.0
+        self.lost_at = 0.0
         self.is_doomed = False  # told to end: gets nothing any more
         self.doom: tuple[int, str] | None = None  # status and message for the call that it is ended for
 
@@ -207,7 +209,8 @@ class LocalRun:
             if key.fileobj is self._control:
                 self._hear()
             elif key.data is not None and self._workers.get(key.data.number) is key.data:
-                self._group_ended(key.data)
+                worker: _Worker = key.data
+                self._group_ended(worker)
             elif key.fileobj == self._wake:
                 os.eventfd_read(self._wake)
                 self._take_more()
@@ -282,7 +285,10 @@ class LocalRun:
             self._add_worker()
 
     def _hear(self) -> None:
-        message = self._control.recv(MESSAGE_BYTES_MAX)
+        try:
+            message = self._control.recv(MESSAGE_BYTES_MAX)
+        except ConnectionResetError:
+            message = b""
         if not message:
             raise FusedError(f"the process {self._nursery} that starts the workers of this pool was ended from outside")
         said = json.loads(message)
@@ -405,8 +411,10 @@ class LocalRun:
             said = b""
         if not said:  # it ended, or its function closed what is not its own; the nursery tells of the end
             worker.is_lost = worker.is_doomed = True
+            worker.lost_at = time.monotonic()
             self._selector.unregister(worker.socket)
-            self._order({"op": "kill", "worker": worker.number})
+            if worker in self._idle:
+                self._idle.remove(worker)
             return
         self._collect(worker)
         if worker.taken:
@@ -455,6 +463,8 @@ class LocalRun:
 
     def _tick(self, now: float) -> None:
         for worker in list(self._workers.values()):
+            if worker.is_lost and now - worker.lost_at > END_SECONDS:  # it lives on, and cannot be reached
+                self._order({"op": "kill", "worker": worker.number})
             if not worker.count:
                 continue
             self._collect(worker)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 TICK_MS = 500  # how often it looks whether its caller lives, and reaps what others left
 MESSAGE_BYTES_MAX = 4_096
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_libc = ctypes.CDLL(None)
 _open_to_nurseries: set[socket.socket] = set()  # the callers' ends: a nursery must not hold those of other pools
 
 
@@ -74,7 +75,7 @@ class _Nursery:
 
     def live(self) -> None:
         os.setsid()  # Ctrl-C in a terminal is for the caller
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
@@ -113,6 +114,7 @@ class _Nursery:
         return True
 
     def _fork(self, number: int, places: Places) -> None:
+        nursery = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
@@ -124,6 +126,9 @@ class _Nursery:
             status = 1
             try:
                 os.setsid()
+                _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # where the nursery itself is killed
+                if os.getppid() != nursery:
+                    os._exit(1)
                 self._control.close()
                 for _, pidfd in self._workers.values():
                     os.close(pidfd)

@@ -192,9 +192,10 @@ def _run_first(call: Call, arguments: Arguments) -> Any:
     from fused._run.run import run
 
     first = arguments.call(0)
+    engine: Any = call.engine
     if call.udf is not None:
-        return run(call.udf, engine=call.engine, parameters=first)
-    return run(call.token, engine=call.engine, parameters=first)
+        return run(call.udf, engine=engine, parameters=first)
+    return run(call.token, engine=engine, parameters=first)
 
 
 Factory = Callable[["CallTable"], Engine]

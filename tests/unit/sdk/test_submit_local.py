@@ -73,6 +73,13 @@ def processes_of(mark: str) -> list[int]:
     return found
 
 
+def _runs(pid: int) -> bool:
+    try:
+        return pid != 0 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def until(condition: Any, seconds: float = 30) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -89,7 +96,7 @@ def until(condition: Any, seconds: float = 30) -> Any:
     [
         ("exit", "ended with code 3 before the call gave a result"),
         ("kill", r"signal 9 \(SIGKILL\)"),
-        ("close", "closed descriptors that are not its own"),
+        ("close", "ended with code 1|closed descriptors that are not its own"),
     ],
 )
 def test_a_call_that_ends_its_process_fails_alone_and_its_output_stays(how: str, says: str) -> None:
@@ -292,9 +299,11 @@ def test_when_the_process_that_starts_workers_is_killed_the_pool_says_so_and_can
     gate = str(tmp_path / "gate")
     pool = pool_of([gate] * 4, waits)
     until(lambda: pool.running())
+    workers = [worker.pid for worker in until(lambda: pool._engine._workers).values()]
     os.kill(pool._engine._nursery, signal.SIGKILL)
     with pytest.raises(fused.errors.FusedError, match="was ended from outside"):
         pool.wait()
+    until(lambda: not any(_runs(pid) for pid in workers))
     Path(gate).touch()
     pool.retry()
     assert pool.results() == [gate] * 4
