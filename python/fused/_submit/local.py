@@ -208,9 +208,10 @@ class LocalRun:
         for key, _ in self._selector.select(self._pause()):
             if key.fileobj is self._control:
                 self._hear()
-            elif key.data is not None and self._workers.get(key.data.number) is key.data:
-                worker: _Worker = key.data
-                self._group_ended(worker)
+            elif key.data is not None:
+                worker: Any = key.data
+                if worker.number in self._workers:
+                    self._group_ended(worker)
             elif key.fileobj == self._wake:
                 os.eventfd_read(self._wake)
                 self._take_more()
