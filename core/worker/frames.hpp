@@ -32,12 +32,12 @@ enum class FrameKind : std::uint8_t {
   leave = 4,       // end after the current run
   run_group = 5,   // header: GroupOrder (ARCHITECTURE.md, "Frames"); body: the calls' arguments
   // worker → server
-  ready = 16,      // header: {"pid", "isolation": [...], "skipped": [...], "python": "3.11.7"}
-  result = 17,     // header: RunResult; body: the encoded value
-  described = 18,  // header: {"udfs": [...]} or {"error": {...}}
-  call = 19,       // header: {"call": n, "method", "target", "headers": {…}}; body: the request's body
-  idle = 20,       // clean again; header: {"replace": null | "why this worker must be replaced", "runs": n}
-  limits = 21,     // in a run, before the function is called; header: what its decorator asks for (own_limits.hpp)
+  ready = 16,         // header: {"pid", "isolation": [...], "skipped": [...], "python": "3.11.7"}
+  result = 17,        // header: RunResult; body: the encoded value
+  described = 18,     // header: {"udfs": [...]} or {"error": {...}}
+  call = 19,          // header: {"call": n, "method", "target", "headers": {…}}; body: the request's body
+  idle = 20,          // clean again; header: {"replace": null | "why this worker must be replaced", "runs": n}
+  limits = 21,        // in a run, before the function is called; header: what its decorator asks for (own_limits.hpp)
   group_result = 22,  // a group has ended; header: {"ended": n, "execution_ms", "error": null | {…}}; body: none
 };
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -37,14 +39,12 @@ def _are_plain(values: list[Any]) -> bool:
 
 
 def _index(pool: JobPool, calls: list[int], drop_index: bool, lengths: list[int]) -> pd.Index[Any]:
-    from fused._submit.job_pool import hashable
-
     repeated = [call for call, length in zip(calls, lengths, strict=True) for _ in range(length)]
     names = list(pool.arguments.columns)
     if drop_index or not names:
         return pd.Index(repeated)
     own = {call: pool.arguments.own(call) for call in calls}
-    levels = {name: {call: hashable(own[call].get(name)) for call in calls} for name in names}
+    levels = {name: {call: _hashable(own[call].get(name)) for call in calls} for name in names}
     columns = [[levels[name][call] for call in repeated] for name in names]
     return pd.Index(columns[0], name=names[0]) if len(names) == 1 else pd.MultiIndex.from_arrays(columns, names=names)
 
@@ -86,3 +86,15 @@ def logs_frame(
     if exception_column is not None:
         frame[exception_column] = pd.Series(errors, index=frame.index, dtype=object)
     return frame
+
+
+def _hashable(value: Any) -> Any:
+    """An argument as it can stand in an index."""
+    try:
+        hash(value)
+    except TypeError:
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and isinstance(value, numpy.ndarray):
+            value = value.tolist()
+        return json.dumps(value, default=repr, ensure_ascii=False)
+    return value

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import ctypes
-import fcntl
 import heapq
 import json
-import mmap
 import os
 import random
 import selectors
-import signal
 import socket
 import threading
 import time
@@ -26,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from fused._submit.call_table import CallTable
 from fused._submit.local_nursery import MESSAGE_BYTES_MAX, forget, start_nursery
-from fused._submit.local_worker import GROUP, Places
+from fused._submit.local_process import Process, end_of_process, give_memory_back, processor_seconds, read_whole
+from fused._submit.local_worker import GROUP
 from fused._submit.record import (
     CANCELLED,
     EMPTY,
@@ -36,7 +33,6 @@ from fused._submit.record import (
     FAILURE,
     PENDING,
     PROGRESS,
-    STREAM_BYTES_MAX,
     TIMEOUT,
     Record,
     cut,
@@ -56,54 +52,8 @@ END_SECONDS = 0.3  # from the end of a worker's socket to the end of its process
 CALL_SECONDS_LEAST = 1e-5  # of an estimate: at most 5,000 calls a group
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 READ_BYTES = 1 << 20
-HELD_BYTES_MAX = 4 << 20  # of one stream of a running call; the middle of what is more is given back to the system
-_PUNCH_HOLE_KEEP_SIZE = 3
 
 _CUT_OFF = "it closed descriptors that are not its own, and its process, which could not be reached any more, was ended"
-
-_libc = ctypes.CDLL(None)
-
-
-class _Worker:
-    """One process, as its caller sees it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.pid = 0
-        self.is_lost = False  # its socket is closed; the end of the process is still to be told
-        self.socket, theirs = socket.socketpair()
-        self.stdout, self.stderr = os.memfd_create("stdout"), os.memfd_create("stderr")
-        self.records, shared = os.memfd_create("records"), os.memfd_create("progress")
-        self.tokens = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        os.ftruncate(shared, mmap.PAGESIZE)
-        self.progress = mmap.mmap(shared, mmap.PAGESIZE)
-        for place in (self.stdout, self.stderr, self.records):
-            _append_only(place)
-        self.theirs = Places(theirs.detach(), self.stdout, self.stderr, self.records, shared, self.tokens)
-        self.first = self.count = self.taken = self.read_at = 0
-        self.group_began = 0.0
-        self.lost_at = 0.0
-        self.is_doomed = False  # told to end: gets nothing any more
-        self.doom: tuple[int, str] | None = None  # status and message for the call that it is ended for
-
-    def sent(self) -> None:
-        os.close(self.theirs.orders)
-        os.close(self.theirs.progress)
-
-    def take_back(self) -> int:
-        """How many calls of the group had not begun; they never will here."""
-        taken = 0
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.eventfd_read(self.tokens)
-                taken += 1
-        return taken
-
-    def close(self) -> None:
-        self.socket.close()
-        self.progress.close()
-        for place in (self.stdout, self.stderr, self.records, self.tokens):
-            os.close(place)
 
 
 class LocalRun:
@@ -128,8 +78,8 @@ class LocalRun:
         self._waiting_calls = 0
         self._later: list[tuple[float, int]] = []  # when, call
         self._tries: dict[int, int] = {}
-        self._workers: dict[int, _Worker] = {}
-        self._idle: list[_Worker] = []
+        self._workers: dict[int, Process] = {}
+        self._idle: list[Process] = []
         self._started = 0
         self._grew = self._ticked = 0.0
         self._processor_seconds = 0.0
@@ -259,7 +209,7 @@ class LocalRun:
     # -- workers ------------------------------------------------------------------------------------------------
 
     def _add_worker(self) -> None:
-        worker = _Worker(self._started)
+        worker = Process(self._started)
         self._started += 1
         socket.send_fds(self._control, [json.dumps({"op": "fork", "worker": worker.number}).encode()], worker.theirs)
         worker.sent()
@@ -277,7 +227,7 @@ class LocalRun:
         passed = now - self._grew
         if passed < GROW_SECONDS:
             return
-        used = sum(_processor_seconds(worker.pid) for worker in self._workers.values())
+        used = sum(processor_seconds(worker.pid) for worker in self._workers.values())
         spent, self._processor_seconds = used - self._processor_seconds, used
         first, self._grew = self._grew == 0.0, now
         if first or spent > passed * len(os.sched_getaffinity(0)) / 2:
@@ -299,7 +249,7 @@ class LocalRun:
         if said["op"] == "forked":
             worker.pid = said["pid"]
         elif said["op"] == "exited":
-            self._lost(worker, _CUT_OFF if said["killed"] else _end_of_process(said["status"]))
+            self._lost(worker, _CUT_OFF if said["killed"] else end_of_process(said["status"]))
         elif said["op"] == "fork_failed":
             self._remove(worker)
             self._put_back(worker, worker.take_back())
@@ -307,7 +257,7 @@ class LocalRun:
             if not self._workers:
                 raise FusedError(f"no process for this pool could be started: {said['message']}")
 
-    def _remove(self, worker: _Worker) -> None:
+    def _remove(self, worker: Process) -> None:
         del self._workers[worker.number]
         if worker in self._idle:
             self._idle.remove(worker)
@@ -318,7 +268,7 @@ class LocalRun:
         with contextlib.suppress(BrokenPipeError):  # the nursery is gone; the next look at its socket says so
             self._control.send(json.dumps(order).encode())
 
-    def _kill(self, worker: _Worker, status: int, message: str) -> None:
+    def _kill(self, worker: Process, status: int, message: str) -> None:
         """Ends the process for the call that it is in, which gets this status."""
         self._put_back(worker, worker.take_back())  # no other call begins there, to be ended instead
         self._collect(worker)
@@ -328,7 +278,7 @@ class LocalRun:
         worker.doom = (status, message)
         self._order({"op": "kill", "worker": worker.number})
 
-    def _lost(self, worker: _Worker, how: str) -> None:
+    def _lost(self, worker: Process, how: str) -> None:
         self._collect(worker)
         self._remove(worker)
         back = worker.take_back()
@@ -343,7 +293,7 @@ class LocalRun:
         if self._cancel is not None and len(self._workers) < wanted:
             self._add_worker()
 
-    def _lose_call(self, worker: _Worker, call: int, status: int, message: str) -> None:
+    def _lose_call(self, worker: Process, call: int, status: int, message: str) -> None:
         began, out_at, err_at = PROGRESS.unpack_from(worker.progress)
         streams = [
             cut(place, at, max(at, os.fstat(place).st_size))
@@ -364,7 +314,7 @@ class LocalRun:
 
     # -- groups -------------------------------------------------------------------------------------------------
 
-    def _give(self, worker: _Worker) -> None:
+    def _give(self, worker: Process) -> None:
         first, count = self._waiting.popleft()
         most = 1 if self._call_seconds is None else max(1, int(GROUP_SECONDS / self._call_seconds))
         take = min(count, most, max(1, self._waiting_calls // (2 * len(self._workers))))
@@ -391,7 +341,7 @@ class LocalRun:
                 self._put_back(worker, worker.take_back())
         return bool(self._waiting)
 
-    def _put_back(self, worker: _Worker, count: int) -> None:
+    def _put_back(self, worker: Process, count: int) -> None:
         """The last ``count`` calls of the worker's group had not begun."""
         if not count:
             return
@@ -405,7 +355,7 @@ class LocalRun:
         self._waiting.appendleft((first, count))
         self._waiting_calls += count
 
-    def _group_ended(self, worker: _Worker) -> None:
+    def _group_ended(self, worker: Process) -> None:
         try:
             said = worker.socket.recv(64)
         except ConnectionResetError:
@@ -426,7 +376,7 @@ class LocalRun:
         if not worker.is_doomed:
             self._idle.append(worker)
 
-    def _collect(self, worker: _Worker) -> None:
+    def _collect(self, worker: Process) -> None:
         """Reads the records that are whole by now."""
         ends: list[tuple[int, float, float, bytes]] = []
         while worker.taken + len(ends) < worker.count:
@@ -445,7 +395,7 @@ class LocalRun:
                 continue
             if needed <= len(data) or os.fstat(worker.records).st_size < worker.read_at + needed:
                 break
-            whole = _read(worker.records, worker.read_at, needed)
+            whole = read_whole(worker.records, worker.read_at, needed)
             length, status, started, seconds = ENDED.unpack_from(whole)
             ends.append((status, started, seconds, whole[ENDED.size :]))
             worker.read_at += needed
@@ -470,8 +420,8 @@ class LocalRun:
                 continue
             self._collect(worker)
             began, out_at, err_at = PROGRESS.unpack_from(worker.progress)
-            _give_memory_back(worker.stdout, out_at)
-            _give_memory_back(worker.stderr, err_at)
+            give_memory_back(worker.stdout, out_at)
+            give_memory_back(worker.stderr, err_at)
             limit = self._wall_seconds
             if limit is not None and began and now - began > limit:
                 self._kill(worker, TIMEOUT, f"it ran longer than its limit of {limit:g} s (wall_seconds) and was ended")
@@ -533,42 +483,3 @@ class LocalRun:
                 if self._table.status[call] == PENDING:
                     self._table.cancel_pending(call)
             self._table.changed.notify_all()
-
-
-def _append_only(place: int) -> None:
-    fcntl.fcntl(place, fcntl.F_SETFL, fcntl.fcntl(place, fcntl.F_GETFL) | os.O_APPEND)
-
-
-def _read(place: int, at: int, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        data += os.pread(place, length - len(data), at + len(data))
-    return bytes(data)
-
-
-def _give_memory_back(place: int, start: int) -> None:
-    """A function prints without end: the middle of it, which nobody will see, is taken out of memory."""
-    end = os.fstat(place).st_size
-    if end - start <= HELD_BYTES_MAX:
-        return
-    half = STREAM_BYTES_MAX // 2
-    hole, length = start + half, end - half - (start + half)
-    _libc.fallocate(place, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_long(hole), ctypes.c_long(length))
-
-
-def _processor_seconds(pid: int) -> float:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
-            words = stat.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _end_of_process(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        with contextlib.suppress(ValueError):
-            return f"its process was ended by signal {number} ({signal.Signals(number).name})"
-        return f"its process was ended by signal {number}"
-    return f"its process ended with code {os.waitstatus_to_exitcode(status)} before the call gave a result"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fused._inside import channel, local_depth
 from fused._run.arguments import Call, resolve_age, resolve_engine, resolve_target
 from fused._submit.arguments import Arguments, read_arguments
-from fused._submit.job_pool import AsyncJobPool, Engine, JobPool
+from fused._submit.async_pool import AsyncJobPool
+from fused._submit.job_pool import Engine, JobPool
 from fused.errors import ConfigurationError, UdfSelfRecursionError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
