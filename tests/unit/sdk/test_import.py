@@ -81,8 +81,8 @@ print(fused.run(f, n="2"))
 def test_all_public_names_exist_and_unknown_ones_are_named() -> None:
     for name in fused.__all__:
         assert getattr(fused, name) is not None
-    with pytest.raises(AttributeError, match=r"has no attribute 'submit'; it has .*run"):
-        _ = fused.submit  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"has no attribute 'submitt'; it has .*run"):
+        _ = fused.submitt  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"fused\.models.*it has .*Schema"):
         _ = fused.models.Nothing  # type: ignore[attr-defined]
 
