@@ -81,15 +81,10 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
 
   a.outbox =
       std::make_unique<HistoryOutbox>(outbox_options(settings, *a.state.data), [&a](std::vector<std::string> paths) {
-        asio::co_spawn(
-            a.io,
-            [&a, paths = std::move(paths)]() -> asio::awaitable<void> {
-              const auto note = [&a, paths] { return a.state.functions().history_sent(paths); };
-              const Status noted = co_await a.state.thread.run(note);
-              if (!noted)
-                spdlog::warn("sent history files are sent once more at the next start: {}", noted.error().message);
-            },
-            asio::detached);
+        a.state.thread.post([&a, paths = std::move(paths)] {
+          if (const Status noted = a.state.functions().history_sent(paths); !noted)
+            spdlog::warn("sent history files are sent once more at the next start: {}", noted.error().message);
+        });
       });
   if (!settings.s3_endpoint.empty()) a.outbox->add(FUSED_TRY(a.state.functions().unsent_history()));
   a.state.functions().set_saved([&a](const std::string& path) { a.outbox->add({path}); });

@@ -19,8 +19,8 @@ boost::asio::awaitable<void> read_all(fused::FrameSocket& frames, std::size_t se
   while (true) {
     const auto frame = co_await frames.read();
     if (!frame) break;
-    seen += fused::kFrameHeadBytes + frame->header.size() + frame->body.view().size();
-    if (frame->body.view().size() > std::size_t(kBodyBytesMax) || seen > sent) std::abort();
+    seen += fused::kFrameHeadBytes + frame->header.size() + frame->body.view.size();
+    if (frame->body.view.size() > std::size_t(kBodyBytesMax) || seen > sent) std::abort();
   }
 }
 

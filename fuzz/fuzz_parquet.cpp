@@ -55,8 +55,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto reader =
         parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(*file), arrow::default_memory_pool());
     must(reader.ok());
-    std::shared_ptr<arrow::Table> table;
-    must((*reader)->ReadTable(&table).ok() && table->num_rows() == frame.rows && table->ValidateFull().ok());
+    const auto table = (*reader)->ReadTable();
+    must(table.ok() && (*table)->num_rows() == frame.rows && (*table)->ValidateFull().ok());
   }
   if (const auto file = fused::result::encode_feather(frame, "")) {
     auto reader = arrow::ipc::RecordBatchFileReader::Open(std::make_shared<arrow::io::BufferReader>(*file));

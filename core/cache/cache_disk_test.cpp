@@ -44,19 +44,7 @@ class CacheDisk : public ::testing::Test {
     options.pause_after_trouble = std::chrono::milliseconds(50);
     return ResultCache::open(io, options, clock);
   }
-  std::string find(ResultCache& cache, const CacheKey& key) {
-    std::optional<std::string> found;
-    asio::co_spawn(
-        io,
-        [&]() -> asio::awaitable<void> {
-          const auto entry = co_await cache.find(key.digest);
-          found = entry ? std::string(entry->body.view) : "(missing)";
-        },
-        asio::detached);
-    io.restart();
-    while (!found) io.run_one_for(std::chrono::seconds(5));
-    return *found;
-  }
+  std::string find(ResultCache& cache, const CacheKey& key) { return found_text(io, cache, key); }
   std::size_t times_said(std::string_view text) {
     spdlog::default_logger()->flush();
     const std::string all = said_.str();

@@ -1,11 +1,14 @@
-// For tests: entries and a clock that can be set.
+// For tests: entries, what is found of them, and a clock that can be set.
 #pragma once
 #include <sodium.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <optional>
 #include <string>
 
 #include "base/clock.hpp"
-#include "cache/entry.hpp"
+#include "cache/result_cache.hpp"
 
 namespace fused {
 
@@ -43,6 +46,19 @@ inline std::shared_ptr<CacheEntry> test_entry(const CacheKey& key, std::string b
   entry->etag = etag_of_check(check_of(body));
   entry->body = Bytes::of(std::move(body));
   return entry;
+}
+
+// The body that `cache` has of `key`, or "(missing)".
+inline std::string found_text(boost::asio::io_context& io, ResultCache& cache, const CacheKey& key) {
+  std::optional<std::string> found;
+  const auto look = [&]() -> boost::asio::awaitable<void> {
+    const auto entry = co_await cache.find(key.digest);
+    found = entry ? std::string(entry->body.view) : "(missing)";
+  };
+  boost::asio::co_spawn(io, look, boost::asio::detached);
+  io.restart();
+  while (!found) io.run_one_for(std::chrono::seconds(5));
+  return *found;
 }
 
 }  // namespace fused

@@ -26,19 +26,7 @@ class ResultCacheTest : public ::testing::Test {
     options.memory_bytes = memory_bytes;
     return ResultCache::open(io, options, clock);
   }
-  std::string find(ResultCache& cache, const CacheKey& key) {
-    std::string found = "(nothing)";
-    asio::co_spawn(
-        io,
-        [&]() -> asio::awaitable<void> {
-          const auto entry = co_await cache.find(key.digest);
-          found = entry ? std::string(entry->body.view) : "(missing)";
-        },
-        asio::detached);
-    io.restart();
-    while (found == "(nothing)") io.run_one_for(std::chrono::seconds(5));
-    return found;
-  }
+  std::string find(ResultCache& cache, const CacheKey& key) { return found_text(io, cache, key); }
 
   TestFolder folder;
   SettableClock clock;

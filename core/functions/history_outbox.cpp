@@ -1,9 +1,7 @@
 #include "functions/history_outbox.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,6 +15,7 @@
 #include <cstring>
 #include <unordered_set>
 
+#include "base/child_process.hpp"
 #include "storage/file_descriptor.hpp"
 
 namespace fused {
@@ -35,33 +34,14 @@ struct Child {
   FileDescriptor socket;
 };
 
-// `argv` with a socket as its standard input and output.
-Child begin(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
+// The sender, with a socket as its standard input and output.
+Result<Child> begin(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
   int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return {};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return fail_errno("socketpair", errno);
   Child child{0, FileDescriptor(pair[0])};
   const FileDescriptor theirs(pair[1]);
-  std::vector<char*> argv, variables;
-  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  for (const auto& variable : environment) variables.push_back(const_cast<char*>(variable.c_str()));
-  argv.push_back(nullptr);
-  variables.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, pair[1], 0);
-  posix_spawn_file_actions_adddup2(&actions, pair[1], 1);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  if (::posix_spawn(&child.pid, argv[0], &actions, &attributes, argv.data(), variables.data()) != 0) child.pid = 0;
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
+  child.pid = FUSED_TRY(start_child(
+      {command.at(0), {command.begin() + 1, command.end()}, environment, {{theirs.get(), 0}, {theirs.get(), 1}}}));
   return child;
 }
 
@@ -161,14 +141,16 @@ void HistoryOutbox::work() {
 
 // The paths that are in the store now. The first failure ends the batch: what follows would most likely fail as well.
 std::vector<std::string> HistoryOutbox::send(const std::vector<std::string>& paths, std::string& trouble) {
-  Child child = begin(options_.sender, options_.environment);
-  if (child.pid == 0) {
-    trouble = "cannot start " + options_.sender.at(0);
+  auto begun = begin(options_.sender, options_.environment);
+  if (!begun) {
+    trouble = begun.error().message;
     return {};
   }
+  Child child = *std::move(begun);
   {
     const std::lock_guard lock(mutex_);
     child_ = child.pid;
+    if (stop_) ::kill(child.pid, SIGKILL);  // close() came before it was known
   }
   std::vector<std::string> done;
   std::string buffer;

@@ -42,7 +42,7 @@ class Positions {
   double x(std::uint32_t position) const { return at(position, 0); }
   double y(std::uint32_t position) const { return at(position, 1); }
   const std::byte* bytes() const { return data_; }  // of the first; whoever owns the memory may change it there
-  bool swapped() const { return swapped_; }          // big endian
+  bool swapped() const { return swapped_; }         // big endian
 
  private:
   const std::byte* data_;

@@ -15,7 +15,7 @@ namespace json = boost::json;
 class Answers : public testing::Test {
  protected:
   json::object ask(json::object question, std::string* body = nullptr) {
-    if (!question.contains("url")) question["url"] = folder_.path();
+    if (!question.contains("url")) question["url"] = folder_.path().string();
     const Answer answer = answerer_.answer(json::serialize(question));
     if (body) *body = answer.body;
     return json::parse(answer.header).as_object();
@@ -25,11 +25,11 @@ class Answers : public testing::Test {
     return header.contains("error") ? std::string(header.at("error").at("message").as_string()) : "none";
   }
   TestFolder folder_;
-  Answerer answerer_{nullptr, folder_.path() + "/mount"};
+  Answerer answerer_{nullptr, folder_.path().string() + "/mount"};
 };
 
 TEST_F(Answers, a_table_is_described) {
-  write_table({}, folder_.path());
+  write_table({}, folder_.path().string());
   const auto info = ask({{"op", "info"}});
   EXPECT_EQ(info.at("rows").as_int64(), 1600);
   EXPECT_EQ(info.at("chunks").to_number<int>(), 4);
@@ -38,7 +38,7 @@ TEST_F(Answers, a_table_is_described) {
 }
 
 TEST_F(Answers, rows_of_a_box_under_a_condition_up_to_a_limit) {
-  write_table({}, folder_.path());
+  write_table({}, folder_.path().string());
   const json::array box{0.0, 0.0, 0.09, 0.09};  // 10 × 10 points
   std::string body;
   EXPECT_EQ(ask({{"op", "rows"}, {"format", "json"}, {"bounds", box}}, &body).at("rows").as_int64(), 100);
@@ -52,7 +52,7 @@ TEST_F(Answers, rows_of_a_box_under_a_condition_up_to_a_limit) {
 }
 
 TEST_F(Answers, a_tile_has_the_rows_of_its_box) {
-  write_table({}, folder_.path());
+  write_table({}, folder_.path().string());
   std::string body;
   // z 9: a tile is 0.7° wide, the grid 0.4°.
   const auto tile = ask({{"op", "tile"}, {"z", 9}, {"x", 256}, {"y", 255}, {"layer", "points"}}, &body);
@@ -66,7 +66,7 @@ TEST_F(Answers, a_tile_has_the_rows_of_its_box) {
 }
 
 TEST_F(Answers, over_many_rows_a_tile_is_thinned_and_without_a_covering_it_shows_chunks) {
-  write_table({.side = 150, .step = 0.001}, folder_.path());  // 22,500 rows in 0.15°
+  write_table({.side = 150, .step = 0.001}, folder_.path().string());  // 22,500 rows in 0.15°
   std::string body;
   const json::object question{{"op", "tile"}, {"z", 4}, {"x", 8}, {"y", 7}, {"layer", "points"}};
   const auto thin = ask(question, &body);
@@ -77,9 +77,9 @@ TEST_F(Answers, over_many_rows_a_tile_is_thinned_and_without_a_covering_it_shows
   question_where["where"] = R"([["name","=","odd"]])";
   EXPECT_EQ(ask(question_where, &body).at("rows").as_int64(), 0);
   TestFolder other;
-  write_table({.side = 150, .step = 0.001, .covering = false}, other.path());
+  write_table({.side = 150, .step = 0.001, .covering = false}, other.path().string());
   auto plain = question;
-  plain["url"] = other.path();
+  plain["url"] = other.path().string();
   EXPECT_EQ(ask(plain, &body).at("content").as_string(), "chunks");
   EXPECT_NE(body.find("chunk_id"), std::string::npos);
 }
@@ -89,7 +89,7 @@ TEST_F(Answers, what_is_no_question_or_no_table_is_an_error) {
   EXPECT_NE(error({{"op", "drop"}}).find("not a question"), std::string::npos);
   EXPECT_NE(error({{"op", "info"}}).find("no _sample"), std::string::npos);
   EXPECT_NE(error({{"op", "info"}, {"url", "/mount/x"}}).find("mount"), std::string::npos);
-  std::ofstream(folder_.path() + "/_sample") << "this is no table";
+  std::ofstream(folder_.path().string() + "/_sample") << "this is no table";
   EXPECT_NE(error({{"op", "info"}}).find("not readable"), std::string::npos);
 }
 

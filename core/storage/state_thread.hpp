@@ -35,6 +35,12 @@ class StateThread {
         boost::asio::use_awaitable, std::move(work));
   }
 
+  // The same for who does not wait. Any thread.
+  template <class F>
+  void post(F work) {
+    boost::asio::post(thread_, std::move(work));
+  }
+
   // Waits for what is queued; nothing may be queued after it. Called at the end, before the stores go.
   void finish() { thread_.join(); }
 

@@ -7,28 +7,13 @@
 #include <parquet/arrow/writer.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "storage/test_folder.hpp"
 #include "table/sample.hpp"
 
 namespace fused {
-
-// A folder of its own, removed with everything in it.
-class TestFolder {
- public:
-  TestFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "table-test-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TestFolder() { std::filesystem::remove_all(path_); }
-  TestFolder(const TestFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline std::string point_wkb(double x, double y) {
   std::string wkb("\1\1\0\0\0", 5);

@@ -289,6 +289,18 @@ RowRanges intersection(const RowRanges& a, const RowRanges& b) {
   return both;
 }
 
+RowRanges ranges_of(std::span<const std::int64_t> rows) {
+  constexpr std::int64_t kGapRowsMax = 64;
+  RowRanges ranges;
+  for (const std::int64_t row : rows) {
+    if (!ranges.empty() && row - ranges.back().end <= kGapRowsMax)
+      ranges.back().end = row + 1;
+    else
+      ranges.push_back({row, row + 1});
+  }
+  return ranges;
+}
+
 RowRanges unite(const RowRanges& a, const RowRanges& b) {
   RowRanges all = a;
   all.insert(all.end(), b.begin(), b.end());

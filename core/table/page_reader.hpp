@@ -22,6 +22,8 @@ using RowRanges = std::vector<RowRange>;  // in order, not empty, not touching
 std::int64_t count_rows(const RowRanges& rows);
 RowRanges intersection(const RowRanges& a, const RowRanges& b);
 RowRanges unite(const RowRanges& a, const RowRanges& b);
+// Rows in their order as ranges; what lies shortly between two is read with them, which costs less than a range.
+RowRanges ranges_of(std::span<const std::int64_t> rows);
 
 // Rows whose pages can hold boxes that meet one of `boxes`, by the page bounds of the covering; all where they are not
 // known.

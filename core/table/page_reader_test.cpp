@@ -12,8 +12,8 @@ namespace {
 class PageReader : public testing::Test {
  protected:
   void SetUp() override {
-    write_table(made_, folder_.path());
-    const auto opened = ParquetFile::open(*locate(folder_.path()), "0.parquet");
+    write_table(made_, folder_.path().string());
+    const auto opened = ParquetFile::open(*locate(folder_.path().string()), "0.parquet");
     ASSERT_TRUE(opened) << opened.error().message;
     file_ = *opened;
   }
@@ -32,6 +32,13 @@ class PageReader : public testing::Test {
   MadeTable made_;
   std::shared_ptr<const ParquetFile> file_;
 };
+
+TEST(RowRanges, JoinWhatLiesShortlyApart) {
+  EXPECT_EQ(ranges_of(std::vector<std::int64_t>{1, 2, 5, 90, 154, 155, 300}),
+            (RowRanges{{1, 6}, {90, 156}, {300, 301}}));
+  EXPECT_EQ(ranges_of(std::vector<std::int64_t>{0, 65, 131}), (RowRanges{{0, 66}, {131, 132}}));
+  EXPECT_TRUE(ranges_of({}).empty());
+}
 
 TEST_F(PageReader, any_ranges_of_rows_are_exactly_those) {
   std::mt19937 random(1);
@@ -67,14 +74,14 @@ TEST_F(PageReader, pages_are_pruned_by_the_covering) {
 }
 
 TEST_F(PageReader, a_damaged_page_is_an_error_that_names_the_file) {
-  const std::string path = folder_.path() + "/0.parquet";
+  const std::string path = folder_.path().string() + "/0.parquet";
   const auto index = file_->index(1);
   ASSERT_FALSE(index->leaves.empty());
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(index->leaves[0].offsets[2]);
   file << std::string(static_cast<std::size_t>(index->leaves[0].bytes[2]), '\xff');
   file.close();
-  const auto opened = ParquetFile::open(*locate(folder_.path()), "0.parquet");
+  const auto opened = ParquetFile::open(*locate(folder_.path().string()), "0.parquet");
   ASSERT_TRUE(opened);
   const int fields[] = {0};
   const auto read = read_rows(**opened, 1, {{110, 120}}, fields, arrow::default_memory_pool(), false);

@@ -78,8 +78,6 @@ Result<std::shared_ptr<arrow::Array>> geometry_of(const arrow::Table& table, con
   return array;
 }
 
-constexpr std::int64_t kGapRowsMax = 64;  // a range less costs more than so many rows
-
 }  // namespace
 
 RowRanges rows_with_boxes_near(const arrow::Table& covering, const ParquetFile& file, const RowRanges& rows,
@@ -87,19 +85,15 @@ RowRanges rows_with_boxes_near(const arrow::Table& covering, const ParquetFile& 
   const auto* said = file.geo().primary_column();
   const auto sides = said ? Covering::of(covering, *said) : std::nullopt;
   if (!sides) return rows;
-  RowRanges near;
+  std::vector<std::int64_t> near;
   std::int64_t at = 0;
   for (const RowRange& range : rows)
     for (std::int64_t row = range.begin; row < range.end; ++row, ++at) {
       if (sides->is_null(at)) continue;
       const Box box = sides->box(at);
-      if (std::ranges::all_of(boxes, [&](const Box& wanted) { return apart(box, wanted); })) continue;
-      if (!near.empty() && row - near.back().end <= kGapRowsMax)
-        near.back().end = row + 1;
-      else
-        near.push_back({row, row + 1});
+      if (std::ranges::any_of(boxes, [&](const Box& wanted) { return !apart(box, wanted); })) near.push_back(row);
     }
-  return intersection(near, rows);
+  return intersection(ranges_of(near), rows);
 }
 
 std::optional<std::vector<Box>> covering_boxes(const arrow::Table& covering, const ParquetFile& file) {

@@ -178,8 +178,7 @@ Status look_at_rows(const ParquetFile& file, int row_group, std::uint32_t part, 
 // Exactly these rows of a row group.
 Result<TablePointer> read_chosen(const ParquetFile& file, int row_group, const Plan& plan,
                                  const std::vector<std::int64_t>& rows, arrow::MemoryPool* pool) {
-  constexpr std::int64_t kGapRowsMax = 64;
-  const RowRanges ranges = ranges_of(rows, kGapRowsMax);
+  const RowRanges ranges = ranges_of(rows);
   auto table = FUSED_TRY(read_rows(file, row_group, ranges, plan.fields, pool, false));
   table = FUSED_ARROW_TRY("columns", FUSED_TRY(hand_on(table, plan.names))->CombineChunks(pool));
   std::vector<std::int64_t> within;

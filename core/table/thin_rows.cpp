@@ -50,15 +50,4 @@ std::vector<Thinner::Chosen> Thinner::take() {
   return chosen;
 }
 
-RowRanges ranges_of(const std::vector<std::int64_t>& rows, std::int64_t gap_max) {
-  RowRanges ranges;
-  for (const std::int64_t row : rows) {
-    if (!ranges.empty() && row - ranges.back().end <= gap_max)
-      ranges.back().end = row + 1;
-    else
-      ranges.push_back({row, row + 1});
-  }
-  return ranges;
-}
-
 }  // namespace fused

@@ -41,7 +41,4 @@ class Thinner {
   std::vector<Row> cells_;
 };
 
-// The rows as ranges; what lies shortly between two is read with them.
-RowRanges ranges_of(const std::vector<std::int64_t>& rows, std::int64_t gap_max);
-
 }  // namespace fused

@@ -60,10 +60,5 @@ TEST(ThinRows, however_many_rows_the_picture_is_bounded_and_the_same) {
   for (std::size_t i = 0; i < first.size(); ++i) EXPECT_EQ(first[i].rows, second[i].rows);
 }
 
-TEST(ThinRows, ranges_join_what_lies_shortly_apart) {
-  EXPECT_EQ(ranges_of({1, 2, 5, 90}, 4), (RowRanges{{1, 6}, {90, 91}}));
-  EXPECT_TRUE(ranges_of({}, 4).empty());
-}
-
 }  // namespace
 }  // namespace fused

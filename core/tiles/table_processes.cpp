@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
-#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -16,6 +15,7 @@
 #include <boost/json/serialize.hpp>
 #include <cstring>
 
+#include "base/child_process.hpp"
 #include "worker/frame_socket.hpp"
 
 namespace fused {
@@ -120,34 +120,13 @@ Result<std::shared_ptr<TableProcesses::Process>> TableProcesses::spawn() {
 
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) return fail_errno("socketpair", errno);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, pair[1], 3);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  std::string program = options_.program.string();
-  std::array<char*, 3> argv{program.data(), order.data(), nullptr};
-  std::vector<char*> environment;
-  for (auto& line : options_.environment) environment.push_back(line.data());
-  environment.push_back(nullptr);
-  pid_t pid = -1;
-  const int failed = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, argv.data(), environment.data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
+  const auto pid = start_child({options_.program.string(), {order}, options_.environment, {{pair[1], 3}}});
   ::close(pair[1]);
-  if (failed != 0) {
+  if (!pid) {
     ::close(pair[0]);
-    return fail(ErrorKind::unavailable, "cannot start '" + program + "': " + std::strerror(failed));
+    return std::unexpected(pid.error());
   }
-  auto process = std::make_shared<Process>(io_, pid, pair[0], nonce, options_.body_bytes_max, generation_);
+  auto process = std::make_shared<Process>(io_, *pid, pair[0], nonce, options_.body_bytes_max, generation_);
   std::erase_if(all_, [](const auto& weak) { return weak.expired(); });
   all_.push_back(process);
   return process;

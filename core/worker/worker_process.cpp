@@ -296,15 +296,19 @@ void WorkerProcess::exited(const WorkerExit& exit) {
   exit_ = exit;
   if (socket_closed_) return lost({});
   // A process that the worker has left behind may hold its socket open: what was sent is read, then it is closed.
-  const auto keep = shared_from_this();
-  asio::co_spawn(
-      io_,
-      [keep]() -> asio::awaitable<void> {
-        asio::steady_timer timer(keep->io_, kExitMessageWait);
-        co_await timer.async_wait(asio::use_awaitable);
-        if (!keep->socket_closed_ && keep->socket_) keep->socket_->close();
-      },
-      asio::detached);
+  soon([](WorkerProcess& worker) {
+    if (!worker.socket_closed_ && worker.socket_) worker.socket_->close();
+  });
+}
+
+// `act`, when a message of zygote or worker that is on its way has had its time.
+void WorkerProcess::soon(void (*act)(WorkerProcess&)) {
+  const auto wait = [keep = shared_from_this(), act]() -> asio::awaitable<void> {
+    asio::steady_timer timer(keep->io_, kExitMessageWait);
+    co_await timer.async_wait(asio::use_awaitable);
+    act(*keep);
+  };
+  asio::co_spawn(io_, wait, asio::detached);
 }
 
 void WorkerProcess::lost(const Error& error) {
@@ -314,16 +318,9 @@ void WorkerProcess::lost(const Error& error) {
     if (error.message != "closed") kill(RunEnd::crashed, "the worker left the protocol (" + error.message + ")");
     if (!exit_) {
       // The zygote says how it ended; where that message never comes, the run must end all the same.
-      const auto keep = shared_from_this();
-      asio::co_spawn(
-          io_,
-          [keep]() -> asio::awaitable<void> {
-            asio::steady_timer timer(keep->io_, kExitMessageWait);
-            co_await timer.async_wait(asio::use_awaitable);
-            if (!keep->exit_) keep->exited({keep->number_, keep->pid_, 0, 0});
-          },
-          asio::detached);
-      return;
+      return soon([](WorkerProcess& worker) {
+        if (!worker.exit_) worker.exited({worker.number_, worker.pid_, 0, 0});
+      });
     }
   }
   if (state_ == WorkerState::dead) return;

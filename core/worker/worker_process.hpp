@@ -74,6 +74,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   void take_call(Frame frame);
   void finish(RunReply reply);
   void lost(const Error& error);
+  void soon(void (*act)(WorkerProcess&));
   RunReply end_reply() const;
 
   boost::asio::io_context& io_;

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,6 +16,8 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstring>
+
+#include "base/child_process.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -52,39 +53,18 @@ Status Zygote::start() {
 Status Zygote::spawn() {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) return fail_errno("socketpair", errno);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, pair[1], 3);  // dup2 clears close-on-exec, also where pair[1] is 3
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  sigset_t all;
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);  // Ctrl-C in the terminal reaches the server alone, which then drains
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-
   // -I would drop PYTHONPATH, which an in-tree build needs; -s keeps the user's own packages out.
-  std::array<std::string, 4> words{options_.python, "-s", "-m", "fused._worker.zygote"};
-  std::array<char*, 5> argv{words[0].data(), words[1].data(), words[2].data(), words[3].data(), nullptr};
-  std::vector<char*> environment;
-  for (auto& line : options_.environment) environment.push_back(line.data());
-  environment.push_back(nullptr);
-  const int error =
-      ::posix_spawn(&pid_, options_.python.c_str(), &actions, &attributes, argv.data(), environment.data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
+  const auto child =
+      start_child({options_.python, {"-s", "-m", "fused._worker.zygote"}, options_.environment, {{pair[1], 3}}});
   ::close(pair[1]);
-  if (error != 0) {
+  if (!child) {
     ::close(pair[0]);
     pid_ = -1;
-    return fail(ErrorKind::internal,
-                "cannot start the Python interpreter '" + options_.python + "': " + std::strerror(error) +
-                    "; set --python to the interpreter of the environment that has fused installed");
+    return fail(ErrorKind::internal, "the Python interpreter: " + child.error().message +
+                                         "; set --python to the interpreter of the environment that has fused "
+                                         "installed");
   }
+  pid_ = *child;
   control_ = asio::generic::seq_packet_protocol::socket(io_, {AF_UNIX, 0}, pair[0]);
   control_.non_blocking(true);
   ready_ = false;

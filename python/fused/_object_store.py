@@ -44,8 +44,12 @@ def object_store(attempts: int = 3) -> Any:
     return fs.S3FileSystem(**settings)
 
 
-def put(system: Any, name: str, content: bytes, content_type: str) -> None:
-    """The whole object or none; its bucket is made where it is missing."""
+def put_file(system: Any, name: str, path: str | Path, content_type: str) -> None:
+    """The whole file as an object or none; its bucket is made where it is missing. The file is mapped, not read."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as file:
+        content = file.read_buffer()
     try:
         _write(system, name, content, content_type)
     except OSError as error:
@@ -55,6 +59,6 @@ def put(system: Any, name: str, content: bytes, content_type: str) -> None:
         _write(system, name, content, content_type)
 
 
-def _write(system: Any, name: str, content: bytes, content_type: str) -> None:
+def _write(system: Any, name: str, content: Any, content_type: str) -> None:
     with system.open_output_stream(name, metadata={"Content-Type": content_type}) as target:
         target.write(content)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
-from fused._object_store import object_store, put
+from fused._object_store import object_store, put_file
 
 ATTEMPTS = 2  # the server tries again later
 
@@ -24,7 +23,7 @@ def main() -> None:
         error = None
         try:
             system = system or object_store(ATTEMPTS)
-            put(system, order["object"], Path(order["file"]).read_bytes(), "application/json")
+            put_file(system, order["object"], order["file"], "application/json")
         except Exception as failure:  # whatever it is, the server has to know it
             error = f"{type(failure).__name__}: {failure}"[:400]
         print(json.dumps({"error": error}), flush=True)

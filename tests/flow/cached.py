@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import requests
 
-from tests.conftest import Server
+from tests.conftest import Server, need_server, start_server, stop_server
 from tests.flow.calls import ROUTE, body_of, headers_of
 
 DAYS = ("--cache-max-age", "90d")
+
+
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that keeps results as the product does by default; other tests run without."""
+    need_server()
+    running = start_server(tmp_path_factory.mktemp("cached") / "data", *DAYS)
+    yield running
+    stop_server(running)
 
 
 def counting(name: str, rest: str = "return n", arguments: str = "n: int = 1") -> str:

@@ -16,17 +16,13 @@ import pytest
 import requests
 
 from tests.conftest import Server, need_server, start_server, stop_server
-from tests.flow.cached import DAYS, counting, get, post, save, state, times
+from tests.flow.cached import DAYS, counting, get, post, save, serve, state, times
 from tests.flow.calls import headers_of, metadata_of, poll, run, start
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the product's own default."""
-    need_server()
-    running = start_server(tmp_path_factory.mktemp("cached") / "data", *DAYS)
-    yield running
-    stop_server(running)
+    yield from serve(tmp_path_factory)
 
 
 def test_asked_twice_it_runs_once_and_the_answer_is_the_first_ones(server: Server) -> None:

@@ -11,18 +11,14 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import Server, need_server, start_server, stop_server
-from tests.flow.cached import DAYS, counting, get, save, state, times
+from tests.conftest import Server
+from tests.flow.cached import counting, get, save, serve, state, times
 from tests.flow.calls import metadata_of, run
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the product's own default."""
-    need_server()
-    running = start_server(tmp_path_factory.mktemp("cached") / "data", *DAYS)
-    yield running
-    stop_server(running)
+    yield from serve(tmp_path_factory)
 
 
 def test_sdk_and_command_forget_a_function_and_a_tile(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ import fused
 from fused.tables import verify
 from tests.conftest import free_port
 from tests.ingest.conftest import same_rows
-from tests.ingest.object_store import Gate, ObjectStore, address
+from tests.ingest.gate import Gate, address
+from tests.object_store import ObjectStore
 
 
 def names(url: str) -> list[str]:
@@ -24,7 +25,7 @@ def names(url: str) -> list[str]:
 def test_a_table_is_written_replaced_and_read_as_input(
     store: ObjectStore, source: Path, frame: gpd.GeoDataFrame, tmp_path: Path
 ) -> None:
-    table = address(store.port, "table")
+    table = address(store.ports["s3"], "table")
     result = fused.ingest(source, table).run_local()
     assert "secret" not in repr(result)
     first = names(table)
@@ -42,13 +43,12 @@ def test_a_table_is_written_replaced_and_read_as_input(
 
 def test_an_endpoint_that_does_not_answer_is_an_error(source: Path) -> None:
     closed = f"s3://key:secret@bucket/t?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1"
-    with pytest.raises((OSError, ValueError)) as refused:
+    with pytest.raises(OSError, match="Could not connect to server"):
         fused.ingest(source, closed).run_local()
-    assert str(refused.value).strip()
 
 
 def test_reads_of_a_table_there(store: ObjectStore, source: Path, frame: gpd.GeoDataFrame) -> None:
-    table = address(store.port, "reads")
+    table = address(store.ports["s3"], "reads")
     fused.ingest(source, table).run_local()
     box = (0, 0, 12, 40)
     wanted = sorted(frame[frame.intersects(shapely.box(*box))].id)
@@ -76,9 +76,9 @@ def test_a_server_that_begins_to_refuse_leaves_the_old_table_or_the_new_one(
     store: ObjectStore, source: Path, frame: gpd.GeoDataFrame, stage: str
 ) -> None:
     key = "refused " + str(list(REFUSED).index(stage))
-    plain = address(store.port, key.replace(" ", "-"))
+    plain = address(store.ports["s3"], key.replace(" ", "-"))
     fused.ingest(source, plain, load_columns=["id"]).run_local()
-    gate = Gate(store.port, REFUSED[stage])
+    gate = Gate(store.ports["s3"], REFUSED[stage])
     try:
         guarded = address(gate.port, key.replace(" ", "-"))
         with pytest.raises((OSError, ValueError)) as refused:
@@ -104,8 +104,8 @@ def test_a_first_table_that_is_refused_leaves_none_and_can_be_made_later(store: 
         count += data[:5] in (b"PUT /", b"POST ") and b".parquet" in data[:400]
         return count >= 3
 
-    plain = address(store.port, "first")
-    gate = Gate(store.port, third_upload)
+    plain = address(store.ports["s3"], "first")
+    gate = Gate(store.ports["s3"], third_upload)
     try:
         guarded = address(gate.port, "first")
         with pytest.raises((OSError, ValueError)):

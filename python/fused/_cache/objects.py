@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused import _object_store
@@ -79,7 +78,7 @@ def send(call: Call) -> None:
     if name is None:
         return
     try:
-        _object_store.put(_system(), name, Path(call.path).read_bytes(), "application/octet-stream")
+        _object_store.put_file(_system(), name, call.path, "application/octet-stream")
     except Exception as error:
         _failed("take an entry", error)
 

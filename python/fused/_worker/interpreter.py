@@ -47,7 +47,7 @@ class InterpreterState:
         self._handler_count = len(_HANDLERS)
 
     @staticmethod
-    def _watched_lists() -> tuple[list[Any], ...]:
+    def _watched_lists() -> tuple[Any, ...]:
         return (
             sys.path,
             sys.meta_path,

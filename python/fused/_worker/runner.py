@@ -396,6 +396,6 @@ class PeakMemory:
         self._base = _native.peak_memory()
 
     def peak(self) -> int:
-        highest = _native.peak_memory()
+        highest: int = _native.peak_memory()
         self.grown = max(0, highest - self._base)
         return highest

@@ -95,7 +95,7 @@ class Streams:
     def flush(self) -> None:
         """Everything that Python has buffered goes to the descriptors, also what a replaced ``sys.stdout`` holds."""
         out, err = self.stdout, self.stderr
-        streams = [out, err]
+        streams: list[Any] = [out, err]
         if sys.stdout is not out or sys.stderr is not err:
             streams = list({id(s): s for s in (out, err, sys.stdout, sys.stderr)}.values())
         for stream in streams:

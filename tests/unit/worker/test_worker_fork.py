@@ -59,11 +59,16 @@ def test_arrow_blas_gdal_and_proj_work_in_a_fork(worker: TestWorker) -> None:
 
 def test_they_work_in_a_fork_of_a_zygote_that_has_served_many(zygote: TestZygote) -> None:
     forks = 1_000 if os.environ.get("FUSED_TEST_TENTH", "1") == "1" else 10_000
+    before: list[TestWorker] = []
     for number in range(forks):
         served = zygote.worker()
         if number % 100 == 0:
             assert served.run("def udf():\n    return 1\n").value == 1
         served.close()
+        before.append(served)
+        if len(before) > 4:  # so that one ends while the next begins
+            before.pop(0).ended()
+    for served in before:
         served.ended()
     print(f"{forks} forks served")
     worker = zygote.worker()
