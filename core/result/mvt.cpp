@@ -146,7 +146,7 @@ Result<std::string> encode_mvt(const Frame& frame, TileId tile, const Geos* geos
     attributes.push_back(FUSED_TRY(Attribute::make(column, static_cast<std::uint32_t>(keys.size()))));
     keys.push_back(column.name);
   }
-  const TileGrid grid(tile, options.extent, options.buffer, geos);
+  const TileGrid grid(tile, options.extent, options.buffer, options.tolerance, geos);
   const Ids ids(frame);
   Values values;
   std::string layer_bytes, feature_bytes, message, scratch;

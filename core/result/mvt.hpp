@@ -11,7 +11,8 @@ namespace fused::result {
 struct MvtOptions {
   std::string layer = "udf";
   int extent = 4096;
-  int buffer = 128;  // in units of the extent, on each side
+  int buffer = 128;      // in units of the extent, on each side
+  double tolerance = 0;  // in units of the extent: how far a line may stray from where it was
 };
 
 // The primary geometry must be in degrees (EPSG:4326). Features outside the tile and its buffer, and those that shrink

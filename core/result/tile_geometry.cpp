@@ -6,17 +6,16 @@
 #include <numbers>
 
 #include "geo/wkb.hpp"
+#include "result/simplify.hpp"
 
 namespace fused::result {
 namespace {
 
-struct Point {
-  double x, y;
-};
-using Path = std::vector<Point>;
+using Point = PathPoint;
 using Ring = std::vector<GridPoint>;
 using Polygon = std::vector<Ring>;  // outer ring first; not closed
 
+constexpr double kHullTolerances = 8;
 constexpr std::size_t kOwnCheckPoints = 64;  // up to here the quadratic check is faster than GEOS
 
 struct Window {
@@ -153,10 +152,15 @@ std::int64_t twice_area(const Ring& ring) {
   return sum;
 }
 
-Ring place_ring(Path ring, const Window& window) {
+std::int64_t cross(const GridPoint& o, const GridPoint& a, const GridPoint& b) {
+  return std::int64_t{a.x - o.x} * (b.y - o.y) - std::int64_t{a.y - o.y} * (b.x - o.x);
+}
+
+Ring place_ring(Path ring, const Window& window, double tolerance) {
   if (ring.size() > 1 && ring.front().x == ring.back().x && ring.front().y == ring.back().y) ring.pop_back();
   Ring out;
-  for (const Point& point : clip_ring(std::move(ring), window)) push_distinct(out, round_to_grid(point));
+  for (const Point& point : simplified(clip_ring(std::move(ring), window), tolerance, true))
+    push_distinct(out, round_to_grid(point));
   while (out.size() > 1 && out.front() == out.back()) out.pop_back();
   if (out.size() < 3 || twice_area(out) == 0) out.clear();
   return out;
@@ -219,10 +223,55 @@ class PolygonReader final : public GeometrySink {
   bool in_polygon_ = false;
 };
 
-std::vector<Polygon> made_valid(std::vector<Polygon> polygons, const Geos* geos) {
-  if (polygons.size() == 1 && polygons[0].size() == 1 && polygons[0][0].size() <= kOwnCheckPoints &&
-      ring_is_simple(polygons[0][0]))
-    return polygons;
+// Of several parts and of holes those stay that are larger than a square of the tolerance; at least the largest part.
+void drop_specks(std::vector<Polygon>& polygons, double tolerance) {
+  if (tolerance <= 0) return;
+  const auto size = [](const Ring& ring) { return std::abs(static_cast<double>(twice_area(ring))) / 2; };
+  const auto speck = [&](const Ring& ring) { return size(ring) < tolerance * tolerance; };
+  for (Polygon& polygon : polygons)
+    polygon.erase(std::remove_if(polygon.begin() + 1, polygon.end(), speck), polygon.end());
+  if (polygons.size() < 2) return;
+  std::ranges::iter_swap(polygons.begin(), std::ranges::max_element(polygons, {}, [&](const Polygon& polygon) {
+                           return size(polygon.front());
+                         }));
+  polygons.erase(std::remove_if(polygons.begin() + 1, polygons.end(),
+                                [&](const Polygon& polygon) { return speck(polygon.front()); }),
+                 polygons.end());
+}
+
+bool fits_in(const Ring& ring, double width) {
+  const auto [left, right] = std::ranges::minmax_element(ring, {}, &GridPoint::x);
+  const auto [low, high] = std::ranges::minmax_element(ring, {}, &GridPoint::y);
+  return right->x - left->x <= width && high->y - low->y <= width;
+}
+
+// The convex hull (Andrew's monotone chain), without points on its edges.
+Ring hull_of(Ring points) {
+  std::ranges::sort(points, {}, [](const GridPoint& p) { return std::pair(p.x, p.y); });
+  Ring hull;
+  for (int half = 0; half < 2; ++half) {
+    const std::size_t first = hull.size();
+    for (const GridPoint& p : points) {
+      while (hull.size() >= first + 2 && cross(hull[hull.size() - 2], hull.back(), p) <= 0) hull.pop_back();
+      hull.push_back(p);
+    }
+    hull.pop_back();  // the other half begins with it
+    std::ranges::reverse(points);
+  }
+  return hull;
+}
+
+// Where rows are drawn coarsely anyway, one ring of two pixels that crosses itself on the grid becomes its hull: GEOS
+// would take most of the tile's time for a shape that nobody sees.
+std::vector<Polygon> made_valid(std::vector<Polygon> polygons, double tolerance, const Geos* geos) {
+  if (polygons.size() == 1 && polygons[0].size() == 1) {
+    Ring& ring = polygons[0][0];
+    if (ring.size() <= kOwnCheckPoints && ring_is_simple(ring)) return polygons;
+    if (tolerance > 0 && fits_in(ring, kHullTolerances * tolerance)) {
+      ring = hull_of(std::move(ring));
+      return polygons;
+    }
+  }
   if (geos == nullptr) return {};
   const std::string wkb = to_wkb(polygons);
   if (geos->is_valid(wkb)) return polygons;
@@ -271,10 +320,6 @@ void add_polygons(std::vector<TileGeometry>& out, const std::vector<Polygon>& po
   if (!commands.out.empty()) out.push_back({MvtType::polygon, std::move(commands.out)});
 }
 
-std::int64_t cross(const GridPoint& o, const GridPoint& a, const GridPoint& b) {
-  return std::int64_t{a.x - o.x} * (b.y - o.y) - std::int64_t{a.y - o.y} * (b.x - o.x);
-}
-
 bool between(const GridPoint& a, const GridPoint& b, const GridPoint& p) {
   return p.x >= std::min(a.x, b.x) && p.x <= std::max(a.x, b.x) && p.y >= std::min(a.y, b.y) &&
          p.y <= std::max(a.y, b.y);
@@ -311,8 +356,8 @@ bool ring_is_simple(const std::vector<GridPoint>& ring) {
   return true;
 }
 
-TileGrid::TileGrid(TileId tile, int extent, int buffer, const Geos* geos)
-    : tile_(tile), extent_(extent), buffer_(buffer), geos_(geos) {}
+TileGrid::TileGrid(TileId tile, int extent, int buffer, double tolerance, const Geos* geos)
+    : tile_(tile), extent_(extent), buffer_(buffer), tolerance_(tolerance), geos_(geos) {}
 
 std::vector<TileGeometry> TileGrid::place(std::string_view wkb) const {
   Collector collector(tile_, extent_);
@@ -329,8 +374,8 @@ std::vector<TileGeometry> TileGrid::place(std::string_view wkb) const {
     out.push_back({MvtType::point, std::move(commands.out)});
   }
   Commands lines;
-  for (const Path& line : collector.lines)
-    for (const Ring& piece : place_line(line, window)) {
+  for (Path& line : collector.lines)
+    for (const Ring& piece : place_line(simplified(std::move(line), tolerance_, false), window)) {
       lines.move_to(piece.data(), 1);
       lines.line_to(piece.data() + 1, piece.size() - 1);
     }
@@ -341,13 +386,14 @@ std::vector<TileGeometry> TileGrid::place(std::string_view wkb) const {
     if (rings.empty() || rings.front().empty() || outside(rings.front(), window)) continue;
     Polygon polygon;
     for (Path& path : rings) {
-      Ring ring = place_ring(std::move(path), window);
+      Ring ring = place_ring(std::move(path), window, tolerance_);
       if (ring.empty() && polygon.empty()) break;
       if (!ring.empty()) polygon.push_back(std::move(ring));
     }
     if (!polygon.empty()) polygons.push_back(std::move(polygon));
   }
-  if (!polygons.empty()) add_polygons(out, made_valid(std::move(polygons), geos_));
+  drop_specks(polygons, tolerance_);
+  if (!polygons.empty()) add_polygons(out, made_valid(std::move(polygons), tolerance_, geos_));
   return out;
 }
 

@@ -24,14 +24,16 @@ struct TileGeometry {
 
 class TileGrid {
  public:
+  // Lines and rings are drawn with as few points as stay within `tolerance` (units of the grid; 0: all points).
   // `geos` may be null; then polygons that are not valid after rounding are left out.
-  TileGrid(TileId tile, int extent, int buffer, const Geos* geos);
+  TileGrid(TileId tile, int extent, int buffer, double tolerance, const Geos* geos);
   // Nothing for what lies outside or shrinks to nothing. Positions must be degrees; the WKB must be readable.
   std::vector<TileGeometry> place(std::string_view wkb) const;
 
  private:
   TileId tile_;
   int extent_, buffer_;
+  double tolerance_;
   const Geos* geos_;
 };
 
