@@ -158,8 +158,9 @@ Result<CronFields> cron_of_lists(const CronLists& lists) {
   FUSED_CHECK(take_list(kDayOfMonth, lists.day_of_month, fields.day_of_month));
   FUSED_CHECK(take_list(kMonth, lists.month, fields.month));
   FUSED_CHECK(take_list(kDayOfWeek, lists.day_of_week, fields.day_of_week));
-  fields.any_day_of_month = lists.day_of_month.empty();
-  fields.any_day_of_week = lists.day_of_week.empty();
+  // The official client writes every day out where none was chosen.
+  fields.any_day_of_month = lists.day_of_month.empty() || fields.day_of_month.count() == 31;
+  fields.any_day_of_week = lists.day_of_week.empty() || fields.day_of_week.all();
   return fields;
 }
 
@@ -171,6 +172,16 @@ CronLists lists_of(const CronFields& fields) {
   if (lists.month.size() == 12) lists.month.clear();
   if (fields.day_of_week.all()) lists.day_of_week.clear();
   return lists;
+}
+
+std::string text_of(const CronLists& lists) {
+  const auto field = [](const std::vector<int>& values) {
+    std::string text;
+    for (const int value : values) text += (text.empty() ? "" : ",") + std::to_string(value);
+    return text.empty() ? std::string("*") : text;
+  };
+  return field(lists.minute) + ' ' + field(lists.hour) + ' ' + field(lists.day_of_month) + ' ' + field(lists.month) +
+         ' ' + field(lists.day_of_week);
 }
 
 Result<cctz::time_zone> find_time_zone(const std::string& name) {

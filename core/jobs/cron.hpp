@@ -32,6 +32,7 @@ struct CronLists {
   std::vector<int> minute, hour, day_of_month, month, day_of_week;
 };
 Result<CronFields> cron_of_lists(const CronLists& lists);
+std::string text_of(const CronLists& lists);   // "5 1,2 * * *", which parse_cron reads
 CronLists lists_of(const CronFields& fields);  // an unrestricted field is an empty list, minute never is
 
 // "Europe/Zurich", "UTC"; invalid_argument for a name that the system's zone files do not have.

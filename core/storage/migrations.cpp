@@ -7,7 +7,7 @@ namespace fused {
 namespace {
 
 // Times are seconds since 1970 (UTC) as whole numbers; token hashes are SHA-256 in hex; NULL expiry is "never".
-constexpr std::array<const char*, 8> kSteps{// 1: who there is
+constexpr std::array<const char*, 9> kSteps{// 1: who there is
                                             R"sql(
 CREATE TABLE organisation (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
@@ -111,6 +111,26 @@ CREATE INDEX schedule_due ON schedule(due_ms) WHERE enabled = 1;
 CREATE TABLE schedule_run (
   schedule_id TEXT NOT NULL REFERENCES schedule(id) ON DELETE CASCADE, due_ms INTEGER NOT NULL, job_id TEXT,
   note TEXT NOT NULL DEFAULT '', PRIMARY KEY (schedule_id, due_ms)) STRICT, WITHOUT ROWID;
+)sql",
+                                            // 9: what follows a run of a schedule, and the end of a job: its row comes
+                                            // with that end, so that no kill lies between them
+                                            R"sql(
+ALTER TABLE schedule_run ADD COLUMN phase INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE schedule_run ADD COLUMN failure_job_id TEXT;
+CREATE INDEX schedule_run_open ON schedule_run(phase) WHERE phase <> 1;
+CREATE TABLE job_hook (
+  job_id TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, number INTEGER NOT NULL, kind TEXT NOT NULL,
+  target TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'failed')),
+  tries INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
+  function_job_id TEXT NOT NULL DEFAULT '', PRIMARY KEY (job_id, number)) STRICT, WITHOUT ROWID;
+CREATE INDEX job_hook_waiting ON job_hook(next_ms) WHERE state = 'waiting';
+CREATE TRIGGER job_hook_at_end AFTER UPDATE OF state ON job
+WHEN NEW.state IN ('done', 'failed', 'canceled') AND OLD.state IN ('pending', 'running')
+  AND instr(NEW.options_json, '"hooks":[{') > 0
+BEGIN
+  -- Stands for all of them until they are read from the options (jobs/hook_store.cpp).
+  INSERT OR IGNORE INTO job_hook (job_id, number, kind, target, state) VALUES (NEW.id, -1, 'all', '', 'waiting');
+END;
 )sql"};
 
 }  // namespace
