@@ -20,6 +20,8 @@ from urllib.error import URLError
 
 import pytest
 
+from tests.counts import show
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / "python"
 SERVER = PYTHON / "fused" / "bin" / "fused-server"
@@ -130,3 +132,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = start_server(tmp_path_factory.mktemp("server") / "data")
     yield running
     stop_server(running)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    show(terminalreporter)

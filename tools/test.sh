@@ -4,22 +4,24 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
-export FUSED_TEST_TENTH=1
-if [ "${FUSED_TEST_LONG:-}" = 1 ]; then export FUSED_TEST_TENTH=0; else echo "make test runs a tenth of each long count and 5 s of each fuzz target; make test-long runs them whole"; fi
+if [ "${FUSED_TEST_LONG:-}" != 1 ]; then echo "make test runs a tenth of each long count and 5 s of each fuzz target; make test-long runs them whole"; fi
 
 section() { printf '\n== %s (after %d min %02d s)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 section "C++ unit tests"
-for program in build/release/*_test; do
-  [ -x "$program" ] || continue
-  "$program" --gtest_brief=1 >"build/$(basename "$program").log" 2>&1 && tail -1 "build/$(basename "$program").log" || { cat "build/$(basename "$program").log"; echo "FAILED: $program"; failed=1; }
-done
+run_program() {  # what it counted, and its last line; all of it where it failed
+  local log
+  log="build/$(basename "$1").log"
+  if "$1" --gtest_brief=1 >"$log" 2>&1; then grep -hE "^[0-9,]+ (seeds|kills)" "$log"; echo "$(basename "$1") $(tail -1 "$log")"; else cat "$log"; echo "FAILED: $1"; return 1; fi
+}
+export -f run_program
+find build/release -maxdepth 1 -name '*_test' -executable | sort | xargs -P "$(nproc)" -I{} bash -c 'run_program {}' || failed=1
 
 section "layout"
 bash tools/check.sh layout || failed=1
 
 section "Python tests"
-.venv/bin/python -m pytest -q --durations=15 tests --ignore=tests/conformance --ignore=tests/tidy || failed=1
+.venv/bin/python -m pytest -q -n 2 --dist loadfile --durations=15 tests --ignore=tests/conformance --ignore=tests/tidy || failed=1
 
 section "official clients"
 bash tests/conformance/run.sh || failed=1

@@ -9,6 +9,7 @@ jobs=${JOBS:-$((($(nproc) + 1) / 2))}
 rooms=$(ls core/*/*_test.cpp | cut -d/ -f2 | sort -u)
 threaded="base storage auth functions logs worker run http"
 failed=0
+mkdir -p build
 
 # What is found ends the program with a stack. The zygote, a Python process, is neither instrumented nor waited for.
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1:abort_on_error=0

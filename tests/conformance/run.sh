@@ -52,14 +52,22 @@ export FUSED_CONFORMANCE_URL="$url" FUSED_CONFORMANCE_TOKEN="$token" FUSED_CONFO
 serve short --limit-wall-ms 1500
 export FUSED_CONFORMANCE_SHORT_URL="$url" FUSED_CONFORMANCE_SHORT_TOKEN="$token"
 
-failed=0 sum=""
-for version in "${versions[@]}"; do
-  mkdir -p "$work/home-$version"
+run_version() {
+  mkdir -p "$work/home-$1"
   # -I: neither this checkout nor a PYTHONPATH may stand before the installed client.
-  env -u PYTHONPATH -u FUSED_BASE_URL HOME="$work/home-$version" PYTHONWARNINGS=ignore \
-    "$here/.venv-$version/bin/python" -I -m pytest -p no:cacheprovider --rootdir "$here" --confcutdir "$here" \
-    -c /dev/null --import-mode=importlib -q -rs --timeout 120 "$@" "$here" | tee "$work/$version.out"
-  [ "${PIPESTATUS[0]}" = 0 ] || failed=1
+  env -u PYTHONPATH -u FUSED_BASE_URL HOME="$work/home-$1" PYTHONWARNINGS=ignore \
+    "$here/.venv-$1/bin/python" -I -m pytest -p no:cacheprovider --rootdir "$here" --confcutdir "$here" \
+    -c /dev/null --import-mode=importlib -q -rs --timeout 120 "${@:2}" "$here" >"$work/$1.out" 2>&1
+}
+failed=0 sum="" clients=()
+for version in "${versions[@]}"; do
+  run_version "$version" "$@" &
+  clients+=($!)
+done
+for at in "${!versions[@]}"; do
+  version="${versions[$at]}"
+  wait "${clients[$at]}" || failed=1
+  cat "$work/$version.out"
   sum+="client $version: $(grep -E '(passed|failed|error).* in [0-9.]+s' "$work/$version.out" | tail -1)"$'\n'
 done
 for name in usual short; do

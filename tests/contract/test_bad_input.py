@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Server
 from tests.contract.conftest import People, ask, check_error
+from tests.counts import tell
 
 JSON = {"Content-Type": "application/json"}
 RUN = "/server/v1/realtime/local/api/v1/run/udf"
@@ -153,7 +154,7 @@ def test_memory_stays_flat_under_what_is_refused(server: Server, people: People)
                 pass
         ask(server, "GET", "/health?a=" + "x" * (11 * MEBIBYTE))
     grown = resident_bytes(server) - before
-    print(f"resident memory grew by {grown / MEBIBYTE:.1f} MiB over 3 × (125 MiB body, 11 MiB URL)")
+    tell(f"resident memory grew by {grown / MEBIBYTE:.1f} MiB over 3 × (125 MiB body, 11 MiB URL)")
     assert grown < 160 * MEBIBYTE, grown
 
 

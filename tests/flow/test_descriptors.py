@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from tests.conftest import Server, need_server, start_server, stop_server
+from tests.counts import tell
 from tests.flow.calls import headers_of, run
 
 FREE = 20
@@ -55,7 +56,7 @@ def test_it_serves_again_after_descriptors_ran_out(tmp_path: Path) -> None:
             before = cpu_seconds(server.pid)
             time.sleep(2)
             used = cpu_seconds(server.pid) - before
-            print(f"{used:.2f} s of processor time in 2 s without a descriptor, {shortages(server)} lines on the log")
+            tell(f"{used:.2f} s of processor time in 2 s without a descriptor, {shortages(server)} lines on the log")
             assert used < 1, "it tries again and again"
             assert shortages(server) < 5
             # Who has a connection is served meanwhile.

@@ -20,6 +20,7 @@ from typing import Any
 import requests
 
 from tests.conftest import Server, need_server, start_server
+from tests.counts import tell
 
 KILLS = 500 if os.environ.get("FUSED_TEST_LONG") else 50
 WRITERS = 3
@@ -295,8 +296,8 @@ def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
             revived.process.kill()
             revived.process.wait()
     restarts.sort()
-    print(
-        f"\n{KILLS} kills: {sum(ledger.acknowledged for ledger in ledgers)} acknowledged changes and {runs} answered "
+    tell(
+        f"{KILLS} kills: {sum(ledger.acknowledged for ledger in ledgers)} acknowledged changes and {runs} answered "
         f"runs, 0 lost; {files} history files whole; ready after a kill: median {restarts[len(restarts) // 2]:.2f} s, "
         f"slowest {restarts[-1]:.2f} s"
     )

@@ -36,7 +36,15 @@ def test_names_ids_tokens_and_revisions_load_the_same_function() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["no_such_name", "owner@localhost/none", "team/none", str(uuid.uuid4()), "fsh_" + "a" * 20, "UDF_Public"]
+    "source",
+    [
+        "no_such_name",
+        "owner@localhost/none",
+        "team/none",
+        "5d0c11d4-6f43-4b0e-8e3c-52c7ff0a4a0b",
+        "fsh_" + "a" * 20,
+        "UDF_Public",
+    ],
 )
 def test_what_the_server_does_not_have_is_not_found(source: str) -> None:
     with pytest.raises(NotFoundError) as raised:

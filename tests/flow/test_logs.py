@@ -16,6 +16,7 @@ import requests
 from fused import load
 from fused.models import UdfJobStepConfig
 from tests.conftest import Server, need_server, start_server, stop_server
+from tests.counts import tell
 
 FILES = ("metadata.json", "udf.json", "stdout.log", "stderr.log")
 APPEARS_SECONDS = 1.0
@@ -245,7 +246,7 @@ def test_every_answered_run_has_its_folder_after_kill_9(own_server: list[Server]
         folder = folder_of(server, run_id)
         assert sorted(file.name for file in folder.iterdir()) == sorted(FILES)
         assert len(folders_of(server, run_id)) == 1, "replay makes no second folder"
-    print(f"3 kills, {len(answered)} answered runs, all have their folder")
+    tell(f"3 kills, {len(answered)} answered runs, all have their folder")
 
 
 def test_a_closed_server_leaves_an_empty_journal(own_server: list[Server], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.conftest import Server, need_server, start_server, stop_server
+from tests.counts import tell
 from tests.flow.calls import ROUTE, body_of, headers_of, metadata_of, poll, run, start
 
 
@@ -241,7 +242,7 @@ def test_finished_results_take_a_bounded_memory(tmp_path: Path) -> None:
             assert reply.status_code == 200
             ids.append(run_id)
             most = max(most, shared_mib())
-        print(f"30 results of 12 MiB: at most {most} MiB of them mapped at once")
+        tell(f"30 results of 12 MiB: at most {most} MiB of them mapped at once")
         assert 100 < most <= 256 + 2 * 12
         assert poll(server, ids[-1]).status_code == 200, "the newest are answered again"
         gone = poll(server, ids[0])

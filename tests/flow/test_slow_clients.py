@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import Server, need_server, start_server, stop_server
+from tests.counts import tell
 
 LONG = os.environ.get("FUSED_TEST_LONG") == "1"
 CLIENTS = 5_000 if LONG else 500
@@ -137,7 +138,7 @@ async def be_slow(server: Server) -> None:
     times = normal.seconds()
     crowd.stop.set()
     await asyncio.gather(*slow, return_exceptions=True)
-    print(
+    tell(
         f"{most} slow clients at once, {crowd.put_out} put out within {took:.0f} s; a normal one waited "
         f"{times[len(times) // 2] * 1e3:.0f} ms, at worst {times[-1] * 1e3:.0f} ms ({len(times)} asked); "
         f"the server grew by {grown / MEBIBYTE:.0f} MiB"

@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from tests.conftest import SERVER, Server, need_server, start_server, stop_server
+from tests.counts import tell
 from tests.flow.calls import headers_of
 
 MEBIBYTE = 1 << 20
@@ -83,7 +84,7 @@ def test_memory_is_flat_while_sixteen_clients_send_sixty_mebibytes_each(server: 
     grown = resident_bytes(server.pid) - before
     for thread in threads:
         thread.join(120)
-    print(f"{16 * 59} MiB are held for 16 clients; the server grew by {grown / MEBIBYTE:.1f} MiB")
+    tell(f"{16 * 59} MiB are held for 16 clients; the server grew by {grown / MEBIBYTE:.1f} MiB")
     assert grown < 48 * MEBIBYTE, "16 clients, at most 1.5 MiB each, and what the allocator keeps"
     assert len(replies) == 16
     for reply in replies:

@@ -17,9 +17,10 @@ import pytest
 
 import fused
 from tests.conftest import PYTHON
+from tests.counts import tell
 from tests.ingest.data import polygons
 
-KILLS = int(os.environ.get("FUSED_TEST_KILLS", "20"))  # 200 in the long run
+KILLS = 200 if os.environ.get("FUSED_TEST_LONG") else 20
 PROGRAM = """
 import sys, fused
 print("begun", flush=True)
@@ -78,6 +79,7 @@ def test_a_killed_ingest_leaves_the_old_table_or_the_new_one(
         tree = tree_of(table)
         assert tree == {} or tree in wanted, sorted(tree)
         seen.add("none" if tree == {} else str(wanted.index(tree)))
+    tell(f"{KILLS // 2} kills over two tables, never a mixture: {len(seen)} kinds of end")
     assert start(inputs[0], table, row_memory).wait() == 0
     assert tree_of(table) == wanted[0]
     assert not (tmp_path / ".table.ingest").exists()

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.counts import tell
+
 from .conftest import Sandbox, needs_tmp_as_scratch
 
 SECRET = "canary-7d1f3a"
@@ -75,7 +77,7 @@ value = {"found": found, "seen": seen}
 """
     )
     value = sandbox.value(code, extra={"secret": SECRET, "places": places})
-    print(f"canaries planted: {len(places)}; files read inside: {value['seen']}; found: {len(value['found'])}")
+    tell(f"canaries planted: {len(places)}; files read inside: {value['seen']}; found: {len(value['found'])}")
     assert value["found"] == []
 
 

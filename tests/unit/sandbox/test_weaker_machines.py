@@ -8,6 +8,8 @@ import errno
 
 import pytest
 
+from tests.counts import tell
+
 from .conftest import Sandbox
 
 STEPS = ["user_namespace", "pid_namespace", "ipc_namespace", "mount_namespace", "private_root", "descriptors", "limits",
@@ -19,7 +21,7 @@ def test_the_report_names_every_step_once(sandbox: Sandbox) -> None:
     named = [*report["isolation"], *(one["step"] for one in report["skipped"])]
     assert sorted(named) == sorted(STEPS)
     assert all(one["why"] for one in report["skipped"])
-    print(f"{sandbox.uid=}: in force {len(report['isolation'])}, skipped {[one['step'] for one in report['skipped']]}")
+    tell(f"{sandbox.uid=}: in force {len(report['isolation'])}, skipped {[one['step'] for one in report['skipped']]}")
 
 
 @pytest.mark.parametrize("without", [[step] for step in ("user_namespace", "pid_namespace", "ipc_namespace", "mount_namespace",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from worker_harness import TestWorker, TestZygote
 
+from tests.counts import tell
+
 DRAW = (
     "import os, random, uuid, tempfile, numpy\ndef udf():\n"
     "    return [random.random(), float(numpy.random.rand()), "
@@ -58,7 +60,7 @@ def test_arrow_blas_gdal_and_proj_work_in_a_fork(worker: TestWorker) -> None:
 
 
 def test_they_work_in_a_fork_of_a_zygote_that_has_served_many(zygote: TestZygote) -> None:
-    forks = 1_000 if os.environ.get("FUSED_TEST_TENTH", "1") == "1" else 10_000
+    forks = 10_000 if os.environ.get("FUSED_TEST_LONG") else 1_000
     before: list[TestWorker] = []
     for number in range(forks):
         served = zygote.worker()
@@ -70,7 +72,7 @@ def test_they_work_in_a_fork_of_a_zygote_that_has_served_many(zygote: TestZygote
             before.pop(0).ended()
     for served in before:
         served.ended()
-    print(f"{forks} forks served")
+    tell(f"{forks} forks served")
     worker = zygote.worker()
     result = worker.run(WORK)
     assert (result.value, result.replace) == (EXPECTED, None)
@@ -80,7 +82,7 @@ def test_they_work_in_a_fork_of_a_zygote_that_has_served_many(zygote: TestZygote
 def test_they_work_behind_the_sandbox_too_and_the_worker_stays_clean(zygote: TestZygote) -> None:
     worker = zygote.worker("auto")
     skipped = [f"{step['step']}: {step['why']}" for step in worker.ready["skipped"]]
-    print(f"{len(skipped)} steps of the sandbox cannot be tested here: {'; '.join(skipped) or 'none'}")
+    tell(f"{len(skipped)} steps of the sandbox cannot be tested here: {'; '.join(skipped) or 'none'}")
     for _ in range(3):
         result = worker.run(WORK)
         assert result.value == EXPECTED
@@ -148,7 +150,7 @@ def test_memory_of_zygote_and_two_workers(tmp_path: Path) -> None:
         for _ in range(20):
             assert worker.run(code, formats=["parquet"]).outcome == "ok"
     total = sum(_proportional_mib(pid) for pid in (zygote.process.pid, *(worker.pid for worker in workers)))
-    print(f"zygote and two warm workers: {total:.0f} MiB PSS")
+    tell(f"zygote and two warm workers: {total:.0f} MiB PSS")
     assert total <= 240  # 255 with the server
     for worker in workers:
         worker.close()
