@@ -1,4 +1,4 @@
-"""``fused.api``: the server's records: who is signed in, saved functions, share tokens, jobs."""
+"""``fused.api``: the server's records: who is signed in, saved functions, share tokens, jobs, schedules."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fused._jobs.by_id import (
     job_wait_for_job,
     job_wait_for_results,
 )
+from fused._jobs.schedule import schedule_list, schedule_udf
 from fused._options import options
 from fused._people import add_user, api_tokens, change_user, create_api_token, revoke_api_token, users
 from fused._transport import call_json
@@ -47,6 +48,8 @@ __all__ = [
     "job_wait_for_results",
     "logout",
     "revoke_api_token",
+    "schedule_list",
+    "schedule_udf",
     "team_info",
     "users",
     "whoami",

@@ -27,3 +27,7 @@ class FusedVersionWarning(FusedWarning):
 
 class FusedInProgressWarning(FusedWarning):
     """What was asked for is not final yet: the job goes on."""
+
+
+class FusedPathWarning(FusedWarning):
+    """A path of this machine goes into a job that runs on another."""

@@ -19,6 +19,8 @@ Write a Python function, run it, serve it.
   fused udf push hello.py                save it on the server
   fused token create hello               an address that anybody may open
   fused logs --last                      what the newest run printed, and why it failed
+  fused jobs ls                          what runs in the background
+  fused schedule add hello "0 6 * * *"   every morning
 
 `fused COMMAND --help` shows each with examples.
 """
@@ -57,8 +59,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where in this program an error arose")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     verbs.add_parser("serve", help="start the server (`fused serve --help` shows its settings)", add_help=False)
-    from fused._cli import cache, ingest, login, logs, replay, run, table, token, udf, user
+    from fused._cli import cache, ingest, jobs, login, logs, replay, run, schedule, table, token, udf, user
 
-    for module in (run, udf, token, user, login, logs, replay, cache, ingest, table):
+    for module in (run, udf, token, user, login, logs, replay, cache, ingest, table, jobs, schedule):
         module.add_parser(verbs)
     return parser

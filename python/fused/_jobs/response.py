@@ -97,7 +97,7 @@ class RunResponse:
     def print_logs(self, since_ms: int | None = None, file: TextIO | None = None) -> None:
         """Prints its lines with their times; to ``file`` where given."""
         for line in self.get_logs(since_ms):
-            print(_text(line), file=file)
+            print(line_text(line), file=file)
 
     def tail_logs(
         self,
@@ -131,7 +131,7 @@ class RunResponse:
                 print(f"… {len(new) - SAMPLE_LINES} lines more (sample_logs=False prints them) …")
                 new = new[-SAMPLE_LINES:]
             for line in new:
-                print(_text(line))
+                print(line_text(line))
             sys.stdout.flush()
             if self.status not in _OPEN and not failures:
                 return
@@ -202,7 +202,8 @@ def _known(value: Any) -> dict[str, Any]:
     return {name: item for name, item in dict(value).items() if name in known}
 
 
-def _text(line: Mapping[str, Any]) -> str:
+def line_text(line: Mapping[str, Any]) -> str:
+    """A line of the log with its time, for people."""
     milliseconds = int(line["timestamp"])
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds // 1000))
     return f"{when}.{milliseconds % 1000:03d} {str(line['message']).rstrip()}"

@@ -12,6 +12,7 @@ from typing import Any
 from fused._duration import parse_duration
 from fused._inside import channel, local_depth
 from fused._options import FORMATS, options
+from fused.errors import ConfigurationError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
 from fused.warnings import FusedDeprecationWarning, FusedIgnoredWarning
@@ -40,6 +41,7 @@ class Call:
     formats: str | None = None
     whole_response: bool = False
     ignore_unknown: bool = False
+    batch: dict[str, Any] | None = None  # as a job: its instance_type and disk_size_gb
 
     @property
     def label(self) -> str:
@@ -178,6 +180,33 @@ def resolve_tile(call: Call, kind: str | None, x: Any, y: Any, z: Any) -> None:
             warnings.warn(f"{name}={value!r} is ignored: {why}", FusedIgnoredWarning, stacklevel=4)
 
 
+_BATCH_KINDS = re.compile(r"(small|medium|large|agent|[a-z][0-9][a-z]?\.[0-9a-z]+|[a-z][0-9]-[a-z]+-[0-9]+)\Z")
+
+
+def batch_kind(call: Call, engine: str | None, instance_type: str | None) -> str | None:
+    """The instance type, where the call asks for a job instead of a run at once: as ``instance_type``, as ``engine``,
+    or in the function's decorator. Which there are the server knows. ``ValueError`` for a contradiction.
+    """
+    kind = None if instance_type == "realtime" else instance_type
+    if kind is None and engine is not None and _BATCH_KINDS.match(engine):
+        kind = engine
+    if kind is None and engine is None and instance_type is None and call.udf is not None and not local_depth():
+        stated = call.udf.instance_type or call.udf.engine
+        kind = stated if stated is not None and _BATCH_KINDS.match(stated) else None
+    if kind is None:
+        return None
+    if engine in ("local", "realtime"):
+        raise ValueError(
+            f"instance_type={kind!r} asks for a job on the server, engine={engine!r} for a run now: give one"
+        )
+    if not server_is_known():
+        raise ConfigurationError(
+            f"instance_type={kind!r} asks for a job, and no server is known: set fused.options.base_url or "
+            "FUSED_BASE_URL"
+        )
+    return kind
+
+
 def resolve_engine(call: Call, engine: str | None, instance_type: str | None, disk_size_gb: int | None) -> None:
     """Where it runs. ``ValueError`` for an engine that is unknown or an instance that only a batch job could have."""
     if engine is None and call.udf is not None and call.udf.engine in ("local", "remote", "realtime"):
@@ -190,14 +219,10 @@ def resolve_engine(call: Call, engine: str | None, instance_type: str | None, di
         engine = "remote"
     if engine not in ("local", "remote"):
         raise ValueError(f"engine={engine!r} is unknown; engines are 'remote' and 'local'")
-    if instance_type not in (None, "realtime"):
-        raise ValueError(
-            f"instance_type={instance_type!r} asks for a batch job; this runs at once, on instance_type='realtime' "
-            "only. Give the function the memory and time it needs by the server's limits (`fused serve --help`)"
-        )
     if disk_size_gb is not None:
         raise ValueError(
-            "disk_size_gb is for batch jobs; a run at once has the server's scratch limit (`fused serve --help`)"
+            "disk_size_gb is for jobs (instance_type='small'); a run at once has the server's scratch limit "
+            "(`fused serve --help`)"
         )
     if instance_type is not None and engine == "local":
         raise ValueError("instance_type='realtime' and engine='local' contradict each other: give one")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from fused._run.arguments import (
     Call,
+    batch_kind,
     resolve_age,
     resolve_engine,
     resolve_formats,
@@ -48,7 +49,9 @@ def run(
     when a server is known. ``max_retry``: how often a function that failed is tried again. ``cache_max_age``: how old
     a stored result may be; ``cache=False``: none. ``parameters`` win over ``kw_parameters``. ``_return_response``,
     ``_include_log``: the whole ``UdfEvaluationResult`` instead of the value, also after a failure of the function.
-    Newer names are taken too: ``cache``, ``instance_type`` (only ``"realtime"``), ``disk_size_gb``, ``_format``,
+    ``instance_type="small"`` (or another but ``"realtime"``; also as ``engine``): runs as a job, without the limits of
+    a run at once, and waits for it; the job goes on when this process ends. ``disk_size_gb``: of that job.
+    Newer names are taken too: ``cache``, ``_format``,
     ``_ignore_unknown_arguments``; each is an ordinary parameter when a function given as an object declares it (for a
     name or token give it in ``parameters``).
 
@@ -78,7 +81,7 @@ def _resolve(
     y: Any,
     z: Any,
     engine: str | None,
-    kind: str | None,
+    type_: str | None,
     max_retry: int,
     cache_max_age: str | None,
     parameters: dict[str, Any] | None,
@@ -88,7 +91,11 @@ def _resolve(
     resolve_target(call, udf, args, keywords)
     newer = {name: _take(call, keywords, name) for name in ("cache", "cache_reset", "instance_type", "disk_size_gb")}
     call.ignore_unknown = bool(keywords.pop("_ignore_unknown_arguments", False))
-    resolve_engine(call, engine, newer["instance_type"], newer["disk_size_gb"])
+    kind = batch_kind(call, engine, newer["instance_type"])
+    if kind is None:
+        resolve_engine(call, engine, newer["instance_type"], newer["disk_size_gb"])
+    else:
+        call.engine, call.batch = "remote", {"instance_type": kind, "disk_size_gb": newer["disk_size_gb"]}
     resolve_age(call, cache_max_age, newer["cache"], newer["cache_reset"])
     resolve_formats(call, keywords)
     if isinstance(max_retry, bool) or not isinstance(max_retry, int) or max_retry < 0:
@@ -96,7 +103,7 @@ def _resolve(
     call.max_retry = max_retry
     if parameters is not None and not isinstance(parameters, dict):
         raise TypeError(f"parameters is a dictionary of names and values, not {parameters!r}")
-    resolve_tile(call, kind, x, y, z)
+    resolve_tile(call, type_, x, y, z)
     call.parameters |= {**keywords, **(parameters or {})}
     if call.udf is not None:
         call.parameters = call.known_parameters(call.udf, call.parameters)
@@ -109,6 +116,10 @@ def _take(call: Call, keywords: dict[str, Any], name: str) -> Any:
 
 
 def _execute(call: Call) -> Any:
+    if call.batch is not None:
+        from fused._jobs.run import run_as_job
+
+        return run_as_job(call)
     if call.items is None:
         return _with_retries(call, call.parameters)
     return [_with_retries(call, {**item, **call.parameters}) for item in call.items]

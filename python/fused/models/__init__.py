@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fused.models.ingest import JobStepConfig as JobStepConfig
     from fused.models.ingest import NonGeospatialPartitionJobStepConfig as NonGeospatialPartitionJobStepConfig
     from fused.models.ingest import PartitionJobStepConfig as PartitionJobStepConfig
+    from fused.models.job import JobConfig as JobConfig
     from fused.models.schema import Field as Field
     from fused.models.schema import Schema as Schema
     from fused.models.step import UdfJobStepConfig as UdfJobStepConfig
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOME = {
     "GDALOpenConfig": "fused.models.ingest",
     "GeospatialPartitionJobStepConfig": "fused.models.ingest",
+    "JobConfig": "fused.models.job",
     "JobStepConfig": "fused.models.ingest",
     "NonGeospatialPartitionJobStepConfig": "fused.models.ingest",
     "PartitionJobStepConfig": "fused.models.ingest",

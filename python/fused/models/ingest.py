@@ -14,6 +14,7 @@ from fused.models.schema import Schema
 
 if TYPE_CHECKING:
     from fused._ingest.result import IngestResult
+    from fused._jobs.response import RunResponse
 
 PartitioningMethod = Literal["area", "length", "coords", "rows"]
 
@@ -83,6 +84,48 @@ class PartitionJobStepConfig(JobStepConfig):
     partitioning_maximum_per_chunk: int | float | None = None
     overwrite: bool = False
 
+    def run_remote(
+        self,
+        output_table: str | None = None,
+        instance_type: str | None = None,
+        region: str | None = None,
+        disk_size_gb: int | None = None,
+        additional_env: Sequence[str] | None = None,
+        image_name: str | None = None,
+        ignore_no_udf: bool = False,
+        ignore_no_output: bool = False,
+        validate_imports: bool | None = None,
+        validate_inputs: bool = True,
+        overwrite: bool | None = None,
+        **options: Any,
+    ) -> RunResponse:
+        """Makes the table in a job on the server and returns at once: a ``RunResponse`` to watch it by.
+
+        ``output_table``: where the table goes, instead of ``output``. The other parameters: ``JobConfig.run_remote``;
+        ``options`` are its newer ones (``name``, ``send_status_email``, ``n_processes``, ``priority``, ``max_retry``,
+        ``on_finish``).
+        """
+        from fused.models.job import JobConfig
+
+        step = self if output_table is None else replace(self, output=str(output_table))
+        return JobConfig([step]).run_remote(
+            instance_type,
+            region,
+            disk_size_gb,
+            additional_env,
+            image_name,
+            ignore_no_udf,
+            ignore_no_output,
+            validate_imports,
+            validate_inputs,
+            overwrite,
+            **options,
+        )
+
+    def run_batch(self, instance_type: str | None = None, **options: Any) -> RunResponse:
+        """``run_remote`` by its newer name."""
+        return self.run_remote(None, instance_type, **options)
+
 
 @dataclass
 class NonGeospatialPartitionJobStepConfig(PartitionJobStepConfig):
@@ -144,15 +187,6 @@ class GeospatialPartitionJobStepConfig(PartitionJobStepConfig):
         if overwrite is not None:
             chosen = replace(chosen, overwrite=overwrite)
         return run_ingest(chosen, **settings)
-
-    def run_remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Starts a batch job. This server has none yet: ``run_local()`` does the same work in this process."""
-        raise NotImplementedError(
-            "run_remote starts a batch job, which this server does not offer; run_local() does the same work in this "
-            "process, also within a function that runs on a server"
-        )
-
-    run_batch = run_remote
 
     def set_output(
         self, output: str | None = None, output_metadata: str | None = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fused._run.evaluation import UdfEvaluationResult
 from fused.models.udf import Udf
+
+if TYPE_CHECKING:
+    from fused._jobs.response import RunResponse
 
 
 @dataclass(repr=False)
@@ -31,6 +34,60 @@ class UdfJobStepConfig:
         from fused._run.run import run
 
         return run(self, **kwargs)
+
+    def run_remote(
+        self,
+        output_table: str | None = None,
+        instance_type: str | None = None,
+        region: str | None = None,
+        disk_size_gb: int | None = None,
+        additional_env: Sequence[str] | None = None,
+        image_name: str | None = None,
+        ignore_no_udf: bool = False,
+        ignore_no_output: bool = False,
+        validate_imports: bool | None = None,
+        validate_inputs: bool = True,
+        overwrite: bool | None = None,
+        **options: Any,
+    ) -> RunResponse:
+        """Runs as a job on the server: one task, or one for each item of ``arg_list``. Returns at once.
+
+        ``output_table``: what the tasks return, tables all, becomes one table there, in a step more.
+        ``instance_type``, ``region``, ``disk_size_gb``: as the function's decorator says where they are not given. The
+        other parameters: ``JobConfig.run_remote``; ``options`` are its newer ones (``name``, ``send_status_email``,
+        ``n_processes``, ``cache_max_age``, ``priority``, ``max_retry``, ``on_finish``).
+        """
+        from fused.models.job import JobConfig
+
+        config = JobConfig([self])
+        if output_table is not None:
+            from fused._jobs.output_table import with_output
+
+            config = with_output(self, str(output_table), bool(overwrite))
+            overwrite = None
+        udf = self.udf
+        if udf is not None:
+            stated = udf.instance_type or (udf.engine if udf.engine not in ("local", "remote", "realtime") else None)
+            instance_type = instance_type or (None if stated == "realtime" else stated)
+            region = region or udf.region
+            disk_size_gb = udf.disk_size_gb if disk_size_gb is None else disk_size_gb
+        return config.run_remote(
+            instance_type,
+            region,
+            disk_size_gb,
+            additional_env,
+            image_name,
+            ignore_no_udf,
+            ignore_no_output,
+            validate_imports,
+            validate_inputs,
+            overwrite,
+            **options,
+        )
+
+    def run_batch(self, instance_type: str | None = None, **options: Any) -> RunResponse:
+        """``run_remote`` by its newer name."""
+        return self.run_remote(None, instance_type, **options)
 
     def run_local(self, validate_output: bool = False, **kwargs: Any) -> UdfEvaluationResult:
         """Runs once in this process, with these parameters beneath ``kwargs``; gives value, output and schema."""
@@ -69,11 +126,11 @@ class UdfJobStepConfig:
 
         return {
             "type": self.type,
-            "name": self.name or self._udf().name,
+            "name": self.name or (None if self.udf is None else self.udf.name),
             "metadata": self.metadata,
             "ignore_chunk_error": self.ignore_chunk_error,
             "n_processes": self.n_processes,
-            "udf": self._udf().to_json(),
+            "udf": None if self.udf is None else self.udf.to_json(),
             "input": None if self.input is None else [encode_parameters(item) for item in self.input],
         }
 
@@ -106,28 +163,12 @@ class UdfJobStepConfig:
         return step_html(self)
 
 
-def arguments_of_list(arg_list: Any, udf: Udf) -> list[dict[str, Any]]:
+def arguments_of_list(arg_list: Any, udf: Udf, shared: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """``arg_list`` as dictionaries: a list of values for the first parameter, a list of dictionaries, or a DataFrame.
 
-    A dictionary whose keys are all parameters is a set of arguments; any other is a value for the first parameter.
+    As ``fused.submit`` reads it, with its errors. ``shared``: what every call is given beside its own.
     """
-    if hasattr(arg_list, "to_dict") and hasattr(arg_list, "columns"):
-        udf.check_names({str(name): None for name in arg_list.columns})
-        rows = [{str(key): value for key, value in row.items()} for row in arg_list.to_dict(orient="records")]
-        if not rows:
-            raise ValueError("arg_list is empty: there is nothing to run")
-        return rows
-    if isinstance(arg_list, str | bytes | Mapping) or not isinstance(arg_list, Iterable):
-        raise TypeError(f"arg_list is a list of values, a list of dictionaries or a DataFrame, not {arg_list!r}")
-    described = udf.described
-    items = []
-    for item in arg_list:
-        if isinstance(item, Mapping) and (described.takes_any_keyword or set(item) <= set(described.parameters)):
-            items.append(dict(item))
-        elif not described.parameters:
-            raise ValueError(f"{udf.name!r} has no parameters, so {item!r} of arg_list cannot be given to it")
-        else:
-            items.append({described.parameters[0]: item})
-    if not items:
-        raise ValueError("arg_list is empty: there is nothing to run")
-    return items
+    from fused._submit.arguments import read_arguments
+
+    arguments = read_arguments(arg_list, udf, udf.name, {**udf.parameters, **(shared or {})})
+    return [arguments.own(index) for index in range(arguments.count)]

@@ -24,6 +24,7 @@ from fused.models.schema import Schema
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from fused._jobs.schedule import Schedule
     from fused._revisions import Revision
     from fused._run.evaluation import UdfEvaluationResult
     from fused._submit.job_pool import JobPool
@@ -191,7 +192,7 @@ class Udf:
             from fused._run.run import run
 
             return run(self, parameters=parameters)
-        items = None if arg_list is None else arguments_of_list(arg_list, self)
+        items = None if arg_list is None else arguments_of_list(arg_list, self, parameters)
         return UdfJobStepConfig(udf=self.set_parameters(parameters), input=items)
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -359,6 +360,39 @@ class Udf:
         from fused._saved import access_tokens
 
         return access_tokens(self)
+
+    def schedule(
+        self,
+        minute: int | Sequence[int] | str | None = None,
+        hour: int | Sequence[int] | None = None,
+        day_of_month: int | Sequence[int] | None = None,
+        month: int | Sequence[int] | None = None,
+        day_of_week: int | Sequence[int] | None = None,
+        udf_args: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        enabled: bool = True,
+        _create_udf: bool = True,
+        **kwargs: Any,
+    ) -> Schedule:
+        """Runs as a job again and again: ``udf.schedule(0, 6)`` at six, ``udf.schedule("*/15 * * * mon-fri")``.
+
+        The saved function is run; where this one is not saved, or was changed, it is saved first (``_create_udf``). A
+        schedule that it has already is changed. ``day_of_week``: 0 is Sunday. ``udf_args``: its arguments, or a list of
+        them, a task for each. ``kwargs``: ``cron``, ``time_zone`` ("UTC"), ``overlap`` ("skip", "queue",
+        "cancel_running": what happens while the last one still runs), ``catch_up`` ("none", "last", "all": of times
+        that the server missed), ``jitter`` ("5m"), ``on_failure`` (a saved function), ``instance_type``, ``name``,
+        ``description`` (docs/guides/schedules.md).
+        """
+        from fused._jobs.schedule import schedule_udf
+
+        return schedule_udf(
+            self, minute, hour, day_of_month, month, day_of_week, udf_args, enabled, _create_udf, **kwargs
+        )
+
+    def get_schedule(self) -> list[Schedule]:
+        """The schedules of this saved function."""
+        from fused._jobs.schedule import schedules_of
+
+        return schedules_of(self)
 
     # -- in files ---------------------------------------------------------------------------------------------------
 

@@ -135,7 +135,10 @@ def test_arg_list_takes_values_dictionaries_and_tables() -> None:
     assert hello(arg_list=[1, 2]).input == [{"n": 1}, {"n": 2}]
     assert hello(arg_list=[{"n": 1, "tag": "a"}]).input == [{"n": 1, "tag": "a"}]
     assert hello(arg_list=pd.DataFrame({"n": [1, 2]})).input == [{"n": 1}, {"n": 2}]
-    assert hello(arg_list=[{"unknown": 1}]).input == [{"n": {"unknown": 1}}], "a value for the first parameter"
+    with pytest.raises(TypeError, match="no parameter 'unknown'; its parameters are: n, tag"):
+        hello(arg_list=[{"unknown": 1}])
+    with pytest.raises(TypeError, match="generator"):
+        hello(arg_list=(n for n in range(3)))
     with pytest.raises(ValueError, match="empty"):
         hello(arg_list=[])
     with pytest.raises(TypeError, match="list of values"):
