@@ -188,52 +188,53 @@ def test_far_out_rows_are_thinned_and_without_boxes_the_chunks_are_shown(tables:
 
 
 def coasts(count: int, seed: int) -> gpd.GeoDataFrame:
-    """Ragged rings of 5 to 400 corners, from 100 m to 2° wide; every fourth with a hole, every fifth in two parts."""
+    """Ragged rings of 5 to 400 corners, from 100 m to 2° wide; some with a hole, every fifth in two parts."""
     random = np.random.default_rng(seed)
 
     def ring(x: float, y: float, width: float, corners: int) -> shapely.Polygon:
-        angles = np.sort(random.uniform(0, 2 * np.pi, corners))
+        angles = (np.arange(corners) + random.uniform(0, 0.8, corners)) * 2 * np.pi / corners
         radius = width * random.uniform(0.8, 1, corners)
-        return shapely.Polygon(np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1)).buffer(0)
+        return shapely.Polygon(np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1))
 
     shapes = []
     for i in range(count):
         x, y = random.uniform(0, 20), random.uniform(40, 55)
         width, corners = 10 ** random.uniform(-3, 0), int(random.integers(5, 400 if i % 40 == 0 else 30))
         shape = ring(x, y, width, corners)
-        if i % 4 == 0:
-            shape = shape.difference(ring(x, y, width / 4, 8))
+        if i % 40 == 4:
+            shape = shape.buffer(0).difference(ring(x, y, width / 4, 8).buffer(0))
         if i % 5 == 0:
-            shape = shape.union(ring(x + 3 * width, y, width / 2, 9))
+            shape = shape.union(ring(x + 3 * width, y, width / 2, 9)) if shape.is_valid else shape.buffer(0)
         shapes.append(shape)
     return gpd.GeoDataFrame({"id": np.arange(count)}, geometry=shapes, crs=4326)
 
 
 def test_thinned_tiles_hold_valid_polygons_that_are_where_they_were(tables: Tables) -> None:
-    frame = write_table(coasts(25_000, seed=11), tables.server.data / "mount" / "coasts", files=2, chunks=10)
+    frame = write_table(coasts(24_000, seed=11), tables.server.data / "mount" / "coasts", files=2, chunks=10)
     assert tables.call("POST", "", json={"name": "coasts", "url": "/mount/coasts"}).status_code == 201
-    true = frame.set_index("id").geometry
+    true = frame.set_index("id").geometry.to_crs(3857)
     checked = 0
     for z, x, y in [(2, 2, 1), (4, 8, 5)]:
         reply = tables.get(f"/coasts/tiles/{z}/{x}/{y}.mvt")
         assert reply.headers["x-fused-tile"] == "thinned"
         layer = mapbox_vector_tile.decode(reply.content, default_options={"y_coord_down": True})["coasts"]
         world = 2 * np.pi * 6378137 / 2**z
-        for feature in layer["features"]:
+        for feature in layer["features"][:1_000]:
             drawn = shapely.geometry.shape(feature["geometry"])
             assert drawn.is_valid and drawn.area > 0, shapely.is_valid_reason(drawn)
-            mercator = gpd.GeoSeries([true[feature["properties"]["id"]]], crs=4326).to_crs(3857).iloc[0]
             there = shapely.affinity.affine_transform(
-                mercator, [4096 / world, 0, 0, -4096 / world, (2 ** (z - 1) - x) * 4096, (2 ** (z - 1) - y) * 4096]
+                true[feature["properties"]["id"]],
+                [4096 / world, 0, 0, -4096 / world, (2 ** (z - 1) - x) * 4096, (2 ** (z - 1) - y) * 4096],
             )
             if there.area < 1 or not shapely.box(0, 0, 4096, 4096).covers(there):
                 continue
             # A pixel is 16: what is larger strays by a quarter of one and rounding, what is smaller may be its hull.
-            west, north, east, south = there.bounds
+            largest = max(getattr(there, "geoms", [there]), key=lambda part: part.area)
+            west, north, east, south = largest.bounds
             most = 8 if max(east - west, south - north) > 40 else 34
             assert there.buffer(most).covers(drawn)
             # Teeth thinner than the grid fall away; the body stays.
-            body = max(getattr(there, "geoms", [there]), key=lambda part: part.area).buffer(-1)
+            body = largest.buffer(-1)
             assert drawn.buffer(most).intersection(body).area >= 0.99 * body.area
             checked += 1
     assert checked > 1_000
