@@ -127,7 +127,7 @@ def test_a_required_parameter_that_a_call_lacks_is_named_with_the_call() -> None
         ({"max_retry": -1}, ValueError, "max_retry=-1"),
         ({"n_processes_per_worker": 0}, ValueError, "n_processes_per_worker=0"),
         ({"execution_type": "fast"}, ValueError, "execution_type='fast'"),
-        ({"instance_type": "small", "engine": "remote"}, ValueError, "run_remote"),
+        ({"instance_type": "small", "engine": "local"}, ValueError, "asks for a job"),
         ({"collect": "yes"}, ValueError, "collect='yes'"),
         ({"k": 1}, TypeError, "no parameter 'k'"),
     ],
