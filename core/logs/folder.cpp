@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -14,6 +15,7 @@ namespace fused {
 namespace {
 
 constexpr std::string_view kMetadata = "metadata.json", kCode = "udf.json", kOut = "stdout.log", kErr = "stderr.log";
+constexpr std::string_view kCalls = "calls.parquet";  // of a batch, beside these
 constexpr std::int64_t kBlockBytes = 4'096;
 constexpr int kSameNameMax = 1'000;  // then a random name behind the id
 
@@ -66,6 +68,24 @@ const JournalCode& lost_code() {
   static const JournalCode lost{0, "lost", "", "", "# the code of this run was in a damaged part of the log journal\n",
                                 ""};
   return lost;
+}
+
+// The table of a batch's calls gets a second name in the folder; where that is another file system, a copy. The first
+// name goes when the folder is in place. A file that is gone (its folder was made and removed) is passed over.
+Result<std::int64_t> link_calls(const std::string& source, int aside, const std::string& path) {
+  struct stat info{};
+  if (::stat(source.c_str(), &info) != 0) return 0;
+  if (::linkat(AT_FDCWD, source.c_str(), aside, path.c_str(), 0) == 0) return info.st_size;
+  if (errno != EXDEV && errno != EPERM && errno != EMLINK) return folder_error("cannot link a table of calls", errno);
+  const FileDescriptor from(::open(source.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor to(::openat(aside, path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
+  if (!from || !to) return folder_error("cannot copy a table of calls", errno);
+  for (std::int64_t left = info.st_size; left > 0;) {
+    const ssize_t done = ::sendfile(to.get(), from.get(), nullptr, static_cast<std::size_t>(left));
+    if (done <= 0) return folder_error("cannot copy a table of calls", done < 0 ? errno : EIO);
+    left -= done;
+  }
+  return info.st_size;
 }
 
 bool is_taken(int error) { return error == ENOTEMPTY || error == EEXIST || error == ENOTDIR; }
@@ -194,9 +214,18 @@ Result<WrittenFolder> FolderWriter::write(const JournalRun& run, const JournalCo
   }
   const std::string name = reuse ? reuse->name : tree_.fresh_name();
   auto use = reuse ? fill_old(name, contents) : fill_new(name, contents);
+  const std::string& calls = run.record.calls_file;
+  if (use && !calls.empty()) {
+    const auto size = link_calls(calls, tree_.aside(), name + "/" + std::string(kCalls));
+    if (size)
+      count_file(*use, static_cast<std::size_t>(*size));
+    else
+      use = std::unexpected(size.error());
+  }
   auto written = use ? put_in_place(name, contents) : std::unexpected(use.error());
   if (!written || written->already_there) tree_.remove(name);
   if (written && !written->already_there) written->use = *use;
+  if (written && !calls.empty()) ::unlink(calls.c_str());
   return written;
 }
 

@@ -56,6 +56,8 @@ enum class Tag : std::uint16_t {
   environment,
   files_json,
   functions_json,
+  batch_json,
+  calls_file,
   code_key = 64,
   code_name,
   code_entrypoint,
@@ -203,6 +205,8 @@ void encode_run(std::string& out, const JournalKey& key, const RunRecord& record
   if (record.files_json.size() <= kLoggedFilesBytesMax) append_field(out, Tag::files_json, record.files_json);
   if (record.functions_json.size() <= kLoggedFilesBytesMax)
     append_field(out, Tag::functions_json, record.functions_json);
+  if (!record.batch_json.empty()) append_field(out, Tag::batch_json, record.batch_json);
+  if (!record.calls_file.empty()) append_field(out, Tag::calls_file, record.calls_file);
   append_field(out, Tag::peak_memory_bytes, record.peak_memory_bytes);
   append_field(out, Tag::format, record.format);
   append_field(out, Tag::result_bytes, record.result_bytes);
@@ -282,6 +286,8 @@ Result<JournalRun> decode_run(std::string_view payload) {
       case Tag::environment: record.environment = bytes; break;
       case Tag::files_json: record.files_json = bytes; break;
       case Tag::functions_json: record.functions_json = bytes; break;
+      case Tag::batch_json: record.batch_json = bytes; break;
+      case Tag::calls_file: record.calls_file = bytes; break;
       case Tag::peak_memory_bytes: read_number(bytes, record.peak_memory_bytes); break;
       case Tag::format: record.format = bytes; break;
       case Tag::result_bytes: read_number(bytes, record.result_bytes); break;

@@ -85,6 +85,7 @@ std::string metadata_json(const JournalRun& run) {
   json.text_or_null("environment", record.environment);
   if (!record.files_json.empty()) json.foreign("files", record.files_json, boost::json::kind::array);
   if (!record.functions_json.empty()) json.foreign("functions", record.functions_json, boost::json::kind::array);
+  if (!record.batch_json.empty()) json.foreign("batch", record.batch_json, boost::json::kind::object);
   json.number("peak_memory_bytes", record.peak_memory_bytes);
   json.text_or_null("error_class", record.error_class);
   json.text_or_null("error_message", record.error_message);

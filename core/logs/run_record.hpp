@@ -32,6 +32,8 @@ struct RunRecord {
   std::string environment;     // digest of interpreter and packages, hexadecimal; "" where nobody looked
   std::string files_json;      // a JSON array of {"path","size","mtime_ns"}: what it said it read; "": nothing
   std::string functions_json;  // a JSON array of {"id","revision"}: saved functions that it loaded or ran; "": none
+  std::string batch_json;      // of a batch: a JSON object, how many calls there were and how they ended; else ""
+  std::string calls_file;      // of a batch: the table of its calls, which becomes calls.parquet of its folder; else ""
   std::string error_class;     // of a failed run
   std::string error_message;
   std::shared_ptr<const std::string> code;

@@ -9,10 +9,12 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <charconv>
 #include <csignal>
 #include <filesystem>
 #include <iostream>
 
+#include "reader/calls_table.hpp"
 #include "reader/serve.hpp"
 #include "sandbox/sandbox.hpp"
 
@@ -48,9 +50,18 @@ int read_tables(const fused::SandboxSpec& spec, std::uint64_t nonce) {
   return served ? 0 : stop(served.error().message);
 }
 
+// fused-table calls BYTES: descriptor 3 has the results of a batch, 4 becomes its calls.parquet.
+int write_calls(std::string_view bytes) {
+  std::uint64_t size = 0;
+  if (std::from_chars(bytes.data(), bytes.data() + bytes.size(), size).ec != std::errc{}) return stop("calls BYTES");
+  const auto written = fused::reader::write_calls_table(3, size, 4);
+  return written ? 0 : stop(written.error().message);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
+  if (count == 3 && std::string_view(arguments[1]) == "calls") return write_calls(arguments[2]);
   if (count != 2) return stop("the server starts this program; see docs/reference/tables.md");
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   boost::system::error_code error;

@@ -1,6 +1,7 @@
 // The result cache in front of the runs: docs/decisions/0004-result-cache.md. One thread.
 #pragma once
 #include <boost/json/object.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -20,6 +21,17 @@ struct CachedRunsOptions {
   std::int64_t max_age_seconds = kCacheMaxAgeDefault;  // where neither call nor function say one
 };
 
+// What is kept of earlier batches of the same function, format and arguments for all calls.
+struct KeptBatch {
+  bool on = false;  // are results kept
+  CacheKey key;
+  bool sees_caller = false;
+  std::int64_t max_age_seconds = 0;
+  std::int64_t oldest_ms = 0;  // a call's result that was made before is too old
+  std::uint64_t generation = 0;
+  SharedCacheEntry entry;  // null: nothing, or what it used has changed
+};
+
 class CachedRuns {
  public:
   // All outlive it. It becomes the front of `runs`: whoever calls RunService::run comes by here.
@@ -33,6 +45,15 @@ class CachedRuns {
   boost::asio::awaitable<Result<boost::json::object>> explain(RunRequest request);
   // A handler that also notes what running functions load.
   NestedHandler noting(NestedHandler inner);
+
+  // From here to keep_batch, which must follow, what the calls use is noted.
+  boost::asio::awaitable<KeptBatch> begin_batch(const RunRequest& request);
+  void note_batch(const std::string& run_id, const RunUses& uses);
+  // `pack` gives the entry's bytes, made at that time (ms since 1970), empty where they are too many; null where there
+  // is nothing to keep. "" where it was kept, else why not.
+  boost::asio::awaitable<std::string> keep_batch(const RunRequest& request, KeptBatch kept,
+                                                 std::function<boost::asio::awaitable<Bytes>(std::int64_t)> pack,
+                                                 double cost_seconds);
 
   // Drops the results of a function, or of one of its tiles. Runs that go on are not stored.
   void forget(std::string_view organisation, std::string_view owner_id, std::string_view function,

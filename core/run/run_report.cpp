@@ -159,13 +159,6 @@ std::string sha256_of(const json::object& header) {
   return digest.size() == 64 && std::ranges::all_of(digest, is_digit) ? digest : std::string();
 }
 
-std::string headers_json(const FunctionSource& function) {
-  json::array headers;
-  for (const auto& header : function.headers)
-    headers.push_back(json::object{{"module_name", header.module_name}, {"source_code", header.source_code}});
-  return json::serialize(headers);
-}
-
 RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcome& outcome, std::int64_t peak) {
   RunRecord record;
   record.request_id = request.folder_id.empty() ? request.run_id : request.folder_id;
@@ -195,6 +188,13 @@ RunRecord record_of(const RunRequest& request, WallTime started, const RunOutcom
 }
 
 }  // namespace
+
+std::string headers_json(const FunctionSource& function) {
+  json::array headers;
+  for (const auto& header : function.headers)
+    headers.push_back(json::object{{"module_name", header.module_name}, {"source_code", header.source_code}});
+  return json::serialize(headers);
+}
 
 RunReport make_report(const RunRequest& request, RunReply& reply, const CapturedStream& out, const CapturedStream& err,
                       WallTime started, double seconds) {

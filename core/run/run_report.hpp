@@ -12,6 +12,9 @@ struct RunReport {
   RunRecord record;
 };
 
+// The function's header modules as they stand in udf.json.
+std::string headers_json(const FunctionSource& function);
+
 // `seconds`: from the order to its end, queue included; a worker that reports its own time overrides it.
 RunReport make_report(const RunRequest& request, RunReply& reply, const CapturedStream& out, const CapturedStream& err,
                       WallTime started, double seconds);

@@ -72,6 +72,9 @@ class RunService {
   // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
   boost::asio::awaitable<Result<RunOutcome>> execute(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                      RunBegun begun);
+  // Runs a group of calls of a batch, in front of which no cache stands and of which no record is kept here.
+  boost::asio::awaitable<Result<RunReply>> execute_group(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                         std::shared_ptr<CallGroup> group);
   const RunFigures& figures() const { return figures_; }
 
  private:

@@ -18,6 +18,40 @@ namespace {
 
 constexpr std::size_t kReadChunk = 64 << 10;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+constexpr std::size_t kDescriptorsMax = 8;  // with one frame; connection.py makes room for as many
+
+ssize_t send_descriptors(int socket, std::string_view bytes, const std::vector<FileDescriptor>& descriptors) {
+  iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kDescriptorsMax)] = {};
+  const std::size_t count = std::min(descriptors.size(), kDescriptorsMax);
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+  cmsghdr* head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof(int) * count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const int descriptor = descriptors[i].get();
+    std::memcpy(CMSG_DATA(head) + i * sizeof(int), &descriptor, sizeof(int));
+  }
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+Result<FileDescriptor> sealed_memory(std::string_view bytes) {
+  FileDescriptor memory(::memfd_create("fused-body", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memory) return fail_errno("memfd_create", errno);
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(memory.get(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail_errno("write to a memory file", errno);
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  if (::fcntl(memory.get(), F_ADD_SEALS, kSeals) != 0) return fail_errno("fcntl(F_ADD_SEALS)", errno);
+  return memory;
+}
 
 }  // namespace
 
@@ -130,11 +164,16 @@ asio::awaitable<Result<Frame>> FrameSocket::read() {
   co_return frame;
 }
 
-asio::awaitable<Status> FrameSocket::send_all(std::string_view bytes) {
+asio::awaitable<Status> FrameSocket::send_all(const Unsent& unsent) {
+  std::string_view bytes = unsent.bytes;
+  bool with_descriptors = !unsent.descriptors.empty();
   while (!bytes.empty()) {
-    const ssize_t count = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t count =
+        with_descriptors ? send_descriptors(socket_.native_handle(), bytes, unsent.descriptors)
+                         : ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(count));
+      with_descriptors = false;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       boost::system::error_code error;
       co_await socket_.async_wait(asio::socket_base::wait_write, asio::redirect_error(asio::use_awaitable, error));
@@ -146,18 +185,37 @@ asio::awaitable<Status> FrameSocket::send_all(std::string_view bytes) {
   co_return Status{};
 }
 
-asio::awaitable<Status> FrameSocket::write(FrameKind kind, std::string header, std::string_view body) {
+asio::awaitable<Status> FrameSocket::write(FrameKind kind, std::string header, std::string_view body,
+                                           std::span<const int> descriptors) {
   FrameHead head{kind, 0, static_cast<std::uint32_t>(header.size()), static_cast<std::uint32_t>(body.size()), nonce_};
+  std::vector<FileDescriptor> travelling;
+  if (!descriptors.empty() && body.size() > kFrameInlineBodyMax) {
+    auto memory = sealed_memory(body);
+    if (!memory) co_return std::unexpected(memory.error());
+    travelling.push_back(*std::move(memory));
+    head.flags = kFrameBodyInMemfd;
+    body = {};
+  }
+  for (const int descriptor : descriptors) {
+    travelling.emplace_back(::fcntl(descriptor, F_DUPFD_CLOEXEC, 3));
+    if (!travelling.back()) co_return fail_errno("fcntl(F_DUPFD_CLOEXEC)", errno);
+  }
   std::string bytes = encode_frame_head(head);
   bytes.reserve(bytes.size() + header.size() + body.size());
   bytes += header;
   bytes += body;
-  unsent_ += bytes;
+  unsent_bytes_ += bytes.size();
+  if (!travelling.empty() || unsent_.empty())
+    unsent_.push_back({std::move(bytes), std::move(travelling)});
+  else
+    unsent_.back().bytes += bytes;
   if (sending_) co_return Status{};  // the coroutine that is sending takes it along, in order
   sending_ = true;
   Status sent;
   while (sent && !unsent_.empty()) {
-    const std::string now = std::exchange(unsent_, {});
+    const Unsent now = std::move(unsent_.front());
+    unsent_.pop_front();
+    unsent_bytes_ -= now.bytes.size();
     sent = co_await send_all(now);
   }
   sending_ = false;

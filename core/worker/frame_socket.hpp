@@ -4,10 +4,14 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <cstdint>
+#include <deque>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "storage/file_descriptor.hpp"
 #include "worker/frames.hpp"
 
 namespace fused {
@@ -25,16 +29,22 @@ class FrameSocket {
 
   // The next frame; an Error when the peer closed ("closed"), or sent what is not a frame. One reader at a time.
   boost::asio::awaitable<Result<Frame>> read();
-  // Whole frames, in call order; several coroutines may call it.
-  boost::asio::awaitable<Status> write(FrameKind kind, std::string header, std::string_view body = {});
+  // Whole frames, in call order; several coroutines may call it. With the first byte come `descriptors`, which stay the
+  // caller's; a large body travels in a memory file where any come, as on the worker's side.
+  boost::asio::awaitable<Status> write(FrameKind kind, std::string header, std::string_view body = {},
+                                       std::span<const int> descriptors = {});
   void close();
-  std::size_t unsent_bytes() const { return unsent_.size(); }  // beside what is being sent
+  std::size_t unsent_bytes() const { return unsent_bytes_; }  // beside what is being sent
 
  private:
   boost::asio::awaitable<Status> fill(std::size_t bytes);  // until `buffer_` holds so many unread bytes
   Result<std::size_t> receive_some(char* to, std::size_t bytes);
   Result<Bytes> map_memfd(std::uint32_t length);
-  boost::asio::awaitable<Status> send_all(std::string_view bytes);
+  struct Unsent {
+    std::string bytes;
+    std::vector<FileDescriptor> descriptors;  // with the first of them
+  };
+  boost::asio::awaitable<Status> send_all(const Unsent& unsent);
 
   boost::asio::local::stream_protocol::socket socket_;
   std::uint64_t nonce_;
@@ -43,7 +53,8 @@ class FrameSocket {
   std::size_t begin_ = 0;  // unread bytes are buffer_[begin_, end_)
   std::size_t end_ = 0;
   int received_memfd_ = -1;
-  std::string unsent_;  // what a slow worker has not taken yet, in order
+  std::deque<Unsent> unsent_;  // what a slow worker has not taken yet, in order
+  std::size_t unsent_bytes_ = 0;
   bool sending_ = false;
 };
 

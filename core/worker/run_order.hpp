@@ -3,14 +3,19 @@
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "base/clock.hpp"
 #include "base/settings.hpp"
 #include "worker/frames.hpp"
 
 namespace fused {
+
+struct CallGroup;  // call_group.hpp
 
 struct RunOrder {
   std::string function_hash;              // a worker that has compiled it gets `udf_known`, another `udf_full`
@@ -21,6 +26,10 @@ struct RunOrder {
   std::string caller;                     // who shares the queue fairly
   bool fresh = false;                     // a worker that has run nothing and is thrown away
   bool nested = false;                    // asked by a running function: never refused by the queue's length
+  // A task of a job: a worker of its own beside the slots, forked with these limits and ended with it. The scheduler of
+  // jobs has given it a share of the machine; no queue, and `run` returns when no process of it is left.
+  std::optional<RunLimits> beside;
+  std::shared_ptr<CallGroup> group = nullptr;  // where the run is a group of calls
 };
 
 // Upon it a worker's fault handler writes the Python lines of all its threads to stderr: SIGRTMIN + 7 (worker/setup.py
@@ -57,6 +66,9 @@ struct RunWatcher {
   virtual void output(int stream, std::string_view bytes) = 0;  // 1: stdout, 2: stderr
   // The function has asked for less than the server's limits; called at most once, before the function is.
   virtual void limited(const RunLimits&) {}
+  // Since when the wall limit counts, where that is later than the order's start: for a group of calls.
+  virtual SteadyTime counts_since() { return {}; }
+  virtual void ending() {}  // the run is about to be ended for a limit
   // Must call `answer(header, body)` once, later or at once; the run may have ended by then.
   virtual void call(NestedCall call, std::function<void(std::string header, std::string_view body)> answer) = 0;
 };

@@ -18,6 +18,7 @@
 #include <cstring>
 
 #include "sandbox/group_usage.hpp"
+#include "worker/call_group.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -118,7 +119,8 @@ void WorkerProcess::handle(Frame frame) {
       events_.ready();
       return;
     case FrameKind::result:
-      if (current_ && state_ == WorkerState::busy) {
+    case FrameKind::group_result:
+      if (current_ && state_ == WorkerState::busy && in_group_ == (frame.kind == FrameKind::group_result)) {
         RunReply reply;
         reply.header = parse_object(frame.header);
         reply.body = std::move(frame.body);
@@ -209,7 +211,17 @@ asio::awaitable<RunReply> WorkerProcess::run(const RunOrder& order, RunWatcher& 
   limited_ = false;
   watcher.started(number_, pid_);
   const bool known = !known_functions_.insert(order.function_hash).second;
-  const auto sent = co_await socket_->write(FrameKind::run, run_header(order, known, others_wait));
+  in_group_ = order.group != nullptr;
+  Status sent;
+  if (in_group_) {
+    const CallGroup::Given given = order.group->give();
+    std::string header = run_header(order, known, false);
+    header.back() = ',';
+    header += "\"calls\":" + std::to_string(given.calls) + '}';
+    sent = co_await socket_->write(FrameKind::run_group, std::move(header), given.body, given.descriptors);
+  } else {
+    sent = co_await socket_->write(FrameKind::run, run_header(order, known, others_wait));
+  }
   if (!sent && !done.is_set()) kill(RunEnd::crashed, "the worker took no order: " + sent.error().message);
   RunReply reply = co_await done.wait();
   current_ = nullptr;

@@ -92,7 +92,8 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   int runs_ = 0;
   int open_calls_ = 0;  // of the current run
   std::size_t open_call_bytes_ = 0;
-  bool limited_ = false;  // the current run has said its own limits
+  bool limited_ = false;   // the current run has said its own limits
+  bool in_group_ = false;  // the current run is a group of calls
   SteadyTime busy_since_{};
   RunWatcher* watcher_ = nullptr;  // of the current run
   Completion<RunReply>* current_ = nullptr;

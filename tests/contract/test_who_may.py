@@ -30,12 +30,14 @@ def filled(row: Row, people: People, share: str) -> str:
         "collection": "default",
         "client_id": "local",
         "run_id": "00000000-0000-4000-8000-000000000000",
+        "batch_id": "00000000-0000-4000-8000-000000000000",
         "z": "1",
         "x": "0",
         "y": "0",
         "revision": "0",
         "token_id": "0",
         "asset": "map.js",
+        "job_id": people.job_id,
     }
     path = row.pattern
     for name, value in values.items():
@@ -85,7 +87,8 @@ OWN = {
     "index_page", "metrics", "list_own_functions", "list_team_functions", "list_public_functions", "code_proxy",
     "get_collection", "list_own_collections", "list_own_collections_lite", "list_team_collections",
     "list_team_collections_lite", "list_share_tokens", "list_all_share_tokens", "who_am_i", "list_instances",
-    "list_available_instances", "get_environment", "get_environment_token", "list_users", "list_tables",
+    "list_available_instances", "get_environment", "get_environment_token", "list_users", "list_tables", "list_jobs",
+    "list_own_jobs", "list_own_cronjobs", "list_cronjobs_of_function", "list_schedules",
 }  # fmt: skip
 
 

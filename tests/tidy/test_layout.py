@@ -15,7 +15,7 @@ LAYERS = [
     {"auth", "functions", "cache", "worker", "result", "logs"},
     {"table"},
     {"run", "ingest"},
-    {"tiles", "jobs"},
+    {"tiles", "jobs", "batch"},
     {"http", "native", "reader"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

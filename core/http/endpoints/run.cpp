@@ -139,7 +139,8 @@ bool is_text_of(const FunctionSource& saved, const FunctionSource& sent) {
   return saved.code == sent.code && std::ranges::equal(saved.headers, sent.headers, same);
 }
 
-// {"step_config": "<JSON>", "format": "…", "profile": false}, or 1.14.2's form with dtype_out_*.
+}  // namespace
+
 Result<RunRequest> ad_hoc_request(const RunParts& parts, const Request& request) {
   RunRequest run;
   run.actor = request.actor;
@@ -178,6 +179,8 @@ Result<RunRequest> ad_hoc_request(const RunParts& parts, const Request& request)
   run.function = std::make_shared<const FunctionSource>(std::move(config.function));
   return run;
 }
+
+namespace {
 
 Result<RunRequest> named_request(const Request& request, SharedFunction function, Actor actor) {
   RunRequest run;

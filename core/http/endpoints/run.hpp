@@ -79,6 +79,10 @@ struct RunRevision {
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
 
+// What an ad hoc request asks for: {"step_config": "<JSON>", "format": "…", "profile": false}, or 1.14.2's form with
+// dtype_out_*.
+Result<RunRequest> ad_hoc_request(const RunParts& parts, const Request& request);
+
 // Splits "file.png" into name and extension; {y} of a tile as well ("3.mvt").
 std::pair<std::string, std::string> split_extension(std::string_view leaf);
 

@@ -164,7 +164,7 @@ class CallByCall:
             error = raised
         seconds = time.perf_counter() - clock
         status = SUCCESS if error is None else TIMEOUT if isinstance(error, UdfTimeoutError) else ERROR
-        record = pack(_record(result, error))
+        record = _record(result, error)
         with self._table.changed:
             if self._table.status[index] != RUNNING:
                 return  # cancelled
@@ -184,13 +184,18 @@ class CallByCall:
         heapq.heappush(self._later, (time.monotonic() + pause, index))
 
 
-def _record(result: UdfEvaluationResult | None, error: BaseException | None) -> Record:
+def _record(result: UdfEvaluationResult | None, error: BaseException | None) -> bytes:
     out = b"" if result is None else result.stdout.encode("utf-8", "replace")
     err = b"" if result is None else result.stderr.encode("utf-8", "replace")
     if error is None:
         assert result is not None
         kind = result.original_headers.get("content-type", "").partition(";")[0].strip().lower()
-        return Record(WIRE, out, err, kind.encode() + b"\0" + (result.original_content or b""))
+        return pack(Record(WIRE, out, err, kind.encode() + b"\0" + (result.original_content or b"")))
+    return failure_record(error, out, err)
+
+
+def failure_record(error: BaseException, out: bytes = b"", err: bytes = b"") -> bytes:
+    """What a call left that failed here, with its exception where that can be packed."""
     told = {
         "class": getattr(error, "child_exception_class", None) or type(error).__name__,
         "message": str(error),
@@ -203,5 +208,5 @@ def _record(result: UdfEvaluationResult | None, error: BaseException | None) -> 
         whole = pickle.dumps(error.with_traceback(None), pickle.HIGHEST_PROTOCOL)
         pickle.loads(whole)
     except Exception:
-        return Record(FAILURE, out, err, text)
-    return Record(RAISED, out, err, LENGTH.pack(len(text)) + text + whole)
+        return pack(Record(FAILURE, out, err, text))
+    return pack(Record(RAISED, out, err, LENGTH.pack(len(text)) + text + whole))

@@ -29,7 +29,7 @@ class Spill:
         self._file: IO[bytes] | None = None
         self._end = 0
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes | memoryview) -> int:
         """Keeps ``data`` and gives its position; ``OSError`` when the disk is full."""
         at = self._end
         if self._file is None and at + len(data) <= self._max:
@@ -134,6 +134,39 @@ class CallTable:
         self.status[here] = statuses
         for status in set(statuses):
             self.counts[status] += statuses.count(status)
+
+    def finish_many(
+        self,
+        calls: np.ndarray,
+        statuses: np.ndarray,
+        started: np.ndarray,
+        seconds: np.ndarray,
+        attempts: np.ndarray,
+        lengths: np.ndarray,
+        records: bytes | memoryview,
+    ) -> None:
+        """``finish`` for any calls, each with the number of times that it was tried; ``records`` joins theirs."""
+        at = self._spill.append(records)
+        whole = lengths.astype(np.int64)
+        self._length[calls] = whole
+        self._at[calls] = at + np.cumsum(whole) - whole
+        self.started[calls] = np.where(started > 0, started, np.nan)
+        self.seconds[calls] = np.where(started > 0, seconds, np.nan)
+        self.attempts[calls] += attempts
+        before = np.bincount(self.status[calls], minlength=len(STATUSES))
+        self.status[calls] = statuses
+        after = np.bincount(statuses, minlength=len(STATUSES))
+        self.counts = [int(n) for n in self.counts - before + after]
+
+    def show_running(self, first: int, count: int, is_running: bool) -> None:
+        """Of these calls those that wait run, or the other way round."""
+        here = self.status[first : first + count]
+        before, after = (PENDING, RUNNING) if is_running else (RUNNING, PENDING)
+        chosen = here == before
+        moved = int(np.count_nonzero(chosen))
+        here[chosen] = after
+        self.counts[before] -= moved
+        self.counts[after] += moved
 
     def cancel_pending(self, call: int | None = None) -> None:
         """This call, or all that wait, are cancelled; they share one record, which is empty."""

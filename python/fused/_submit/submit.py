@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fused._inside import channel, local_depth
-from fused._run.arguments import Call, resolve_age, resolve_engine, resolve_target
+from fused._run.arguments import Call, batch_kind, resolve_age, resolve_engine, resolve_target
 from fused._submit.arguments import Arguments, read_arguments
 from fused._submit.async_pool import AsyncJobPool
 from fused._submit.job_pool import Engine, JobPool
@@ -90,7 +90,8 @@ def submit(
     Newer keywords, unless the function has a parameter of that name: ``collect=True`` (waits and returns
     ``pool.collect()``, with ``ignore_exceptions``, ``flatten`` and ``drop_index``), ``cache=False``,
     ``cache_max_age``, ``run_cache_max_age`` (how old a stored result of a call may be), ``execution_type``
-    (``"async_loop"``: an ``AsyncJobPool``), ``instance_type="realtime"``; ``n_processes_per_worker`` and
+    (``"async_loop"``: an ``AsyncJobPool``), ``instance_type`` (``"realtime"``, or as
+    ``"small"``: the calls are tasks of a job, which goes on when this process ends); ``n_processes_per_worker`` and
     ``worker_concurrency`` are accepted: how many calls a worker is given at once is chosen by how long they take.
 
     Raises ``ValueError`` for an empty list, for values where the function has no parameter to take them, and for
@@ -105,7 +106,9 @@ def submit(
     workers = _workers(max_workers, call.engine)
     kind = AsyncJobPool if newer.execution_type == "async_loop" else JobPool
     factory = _local(call, arguments, workers, max_workers is None, max_retry)
-    if call.engine == "remote":
+    if call.batch is not None:
+        factory = _as_job(call, arguments, max_workers, max_retry)
+    elif call.engine == "remote":
         factory = _remote(call, arguments, workers, max_retry)
     pool = kind(call.udf, call.label, arguments, factory)
     if wait_on_results:
@@ -132,11 +135,12 @@ def _resolve(
 
         call.udf, call.name = load(call.name), None
     newer = _Newer.take(call.udf, keywords)
-    if newer.instance_type not in (None, "realtime"):
-        raise ValueError(
-            f"instance_type={newer.instance_type!r} asks for a batch job; that is udf(arg_list=…).run_remote("
-            f"instance_type={newer.instance_type!r}). fused.submit runs at once, on instance_type='realtime'"
-        )
+    kind = batch_kind(call, engine, newer.instance_type)
+    if kind is not None:
+        if call.udf is None:
+            raise ValueError("a share token runs at once, on its server; a job needs the function: fused.load(…)")
+        call.engine, call.batch = "remote", {"instance_type": kind, "disk_size_gb": newer.disk_size_gb}
+        engine, newer.instance_type, newer.disk_size_gb = "remote", None, None
     resolve_engine(call, engine, newer.instance_type, newer.disk_size_gb)
     for flag in ("collect", "ignore_exceptions", "flatten", "drop_index"):
         if not isinstance(getattr(newer, flag), bool):
@@ -234,10 +238,14 @@ def _remote(call: Call, arguments: Arguments, workers: int, max_retry: int) -> F
             "fused.submit has no server to run on: set fused.options.base_url or FUSED_BASE_URL, or run here with "
             f"engine='local' (on {os.cpu_count()} cores)"
         )
+    from fused._submit.batch import BatchRun
     from fused._submit.call_by_call import CallByCall
 
+    # A share token runs as its owner's; who opens a batch runs as himself.
+    kind = BatchRun if call.udf is not None else CallByCall
+
     def factory(table: CallTable) -> Engine:
-        return CallByCall(
+        return kind(
             call,
             arguments,
             table,
@@ -245,6 +253,19 @@ def _remote(call: Call, arguments: Arguments, workers: int, max_retry: int) -> F
             max_retry=int(max_retry),
             retries_failures=max_retry is not RETRIES,
         )
+
+    return factory
+
+
+def _as_job(call: Call, arguments: Arguments, max_workers: int | None, max_retry: int) -> Factory:
+    from fused._submit.jobs import JobRun
+
+    batch = call.batch or {}
+
+    def factory(table: CallTable) -> Engine:
+        # The server tries platform failures again by itself; the default is no wish for those of the function.
+        wanted = None if max_retry is RETRIES else int(max_retry)
+        return JobRun(call, arguments, table, max_workers=max_workers, max_retry=wanted, **batch)
 
     return factory
 

@@ -17,13 +17,18 @@ from typing import Any, NamedTuple
 
 from fused._submit.record import ENDED, ERROR, FAILURE, PROGRESS, SUCCESS, WIRE, Record, cut, pack
 
-from . import channel, context_state
+from . import channel, context_state, uses
 from .channel import Channel
 from .connection import from_json
+from .formats.values import dumps
 from .headers import forget_lines
 from .own_limits import OwnLimits
 from .runner import Runner, _call_in_context, _Run
 
+# Values whose format depends on their type and on what was asked for, not on what they hold: where one was sent as JSON,
+# the next is too, without looking at every format again.
+BY_TYPE_ALONE = frozenset({int, float, bool, list})
+QUICK_BYTES_MAX = 64 << 10
 _ERROR_TYPES = {
     "not_serialisable": "serialization_error",
     "no_format": "serialization_error",
@@ -82,6 +87,7 @@ class _Group:
         self._run = _Run(runner, order, self._context)
         self._me = os.getpid()
         self._progress = mmap.mmap(places.progress, mmap.PAGESIZE)
+        self._as_json: set[type] = set()
 
     def go(self) -> dict[str, Any]:
         runner = self._runner
@@ -167,8 +173,20 @@ class _Group:
                 own = self._rows[number]
             else:
                 own = {name: values[number] for name, values in self._columns}
-            positional, named = function.binder.bind((), {**self._shared, **own}, self._beneath, None)
-            header, body = run._encode(_call_in_context(function, positional, named))
+            if self._shared:
+                own = {**self._shared, **own}
+            positional, named = function.binder.bind((), own, self._beneath, None)
+            value = _call_in_context(function, positional, named)
+            kind = type(value)
+            if kind in self._as_json:
+                quick = dumps(value)
+                if len(quick) <= QUICK_BYTES_MAX:
+                    return SUCCESS, WIRE, b"application/json\0" + quick
+            header, body = run._encode(value)
+            if header.get("response_headers") or header.get("status", 200) != 200:
+                uses.not_stored("it returned a Response of its own")
+            if kind in BY_TYPE_ALONE and header.get("content_type") == "application/json":
+                self._as_json.add(kind)
         except BaseException as error:
             header, body = run._failed(error)
         if header["outcome"] == "ok":

@@ -92,7 +92,7 @@ class Worker:
         uses.begin()
         header = run_group(self.runner, order, body, self.connection.descriptors())
         del body
-        uses.taken()
+        header["uses"] = uses.taken()
         self.runs += 1
         grown = self.runner.memory.grown
         self.connection.send(Kind.GROUP_RESULT, to_json(header))
