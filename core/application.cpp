@@ -10,9 +10,13 @@
 #include <fstream>
 #include <iostream>
 
+#include "application_hooks.hpp"
+#include "application_jobs.hpp"
 #include "application_parts.hpp"
+#include "application_schedules.hpp"
 #include "application_tables.hpp"
 #include "base/log.hpp"
+#include "http/endpoints/batches.hpp"
 #include "http/endpoints/cache.hpp"
 #include "http/routes.hpp"
 #include "run/run_order_json.hpp"
@@ -36,7 +40,12 @@ struct Application::Everything {
   std::unique_ptr<CachedRuns> cached;
   CacheParts cache_parts;
   std::unique_ptr<RunRegistry> registry;
+  std::unique_ptr<BatchService> batches;
+  std::unique_ptr<Jobs> jobs;
+  std::unique_ptr<Schedules> schedules;
+  std::unique_ptr<Hooks> hooks;
   RunParts run_parts;
+  BatchParts batch_parts;
   StateParts state_parts;
   Sessions sessions{clock};
   prometheus::Registry metrics;
@@ -64,6 +73,12 @@ std::string Application::routes_text() {
   parts.state = &state_parts;
   TableParts table_parts;
   parts.tables = &table_parts;
+  BatchParts batch_parts;
+  parts.batches = &batch_parts;
+  JobParts job_parts;
+  parts.jobs = &job_parts;
+  ScheduleParts schedule_parts;
+  parts.schedules = &schedule_parts;
   return print_routes(all_routes(parts));
 }
 
@@ -111,6 +126,9 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
                  .functions = function_finder(a.state),
                  .limits = settings.limits};
 
+  a.batches = std::make_unique<BatchService>(io, *a.runs, a.cached.get(), *a.log, batch_options(settings, *a.state.data));
+  a.batch_parts = {a.batches.get(), &a.run_parts};
+
   // Who answers.
   a.parts.settings = &a.settings;
   a.parts.clock = &a.clock;
@@ -118,6 +136,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.spool_folder = a.state.data->path();
   a.parts.run = &a.run_parts;
   a.parts.cache = &a.cache_parts;
+  a.parts.batches = &a.batch_parts;
   a.parts.metrics = &a.metrics;
   a.state_parts = {.functions = &a.state.functions(),
                    .shares = &*a.state.shares,
@@ -128,15 +147,26 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.tables = FUSED_TRY(Tables::open(io, a.state, settings, pool_options(settings, *a.state.data), a.clock));
   a.parts.tables = &a.tables->parts;
   a.parts.sessions = &a.sessions;
+  a.jobs = FUSED_TRY(Jobs::open(io, a.state, settings, *a.runs, *a.outbox, a.clock));
+  a.parts.jobs = &a.jobs->parts;
+  a.schedules = FUSED_TRY(Schedules::open(io, a.state, *a.jobs->service, a.clock));
+  a.parts.schedules = &a.schedules->parts;
+  a.hooks = std::make_unique<Hooks>(io, a.state, *a.jobs->service, a.jobs->parts, settings, a.clock);
   fill_state_parts(a.parts, a.state);
   a.parts.figures = [&a] {
     ServerFigures figures = figures_of(a.state, *a.pool, *a.runs, *a.log);
     figures.cache = a.cache->figures();
     figures.history = a.outbox->figures();
     figures.tables = a.tables->service->figures();
+    figures.jobs = a.jobs->service->figures();
     return figures;
   };
-  a.parts.health = [&a] { return health_of(a.parts.figures()); };
+  a.parts.health = [&a] {
+    const ServerFigures figures = a.parts.figures();
+    boost::json::object health = health_of(figures);
+    health["jobs"] = health_of(figures.jobs);
+    return health;
+  };
   a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
   a.runs->set_nested_handler(a.cached->noting(nested_handler(*a.dispatcher)));
   a.server = std::make_unique<Server>(io, *a.dispatcher);
@@ -178,8 +208,14 @@ void Application::begin_stop() {
   asio::co_spawn(
       a.io,
       [&a]() -> asio::awaitable<void> {
+        a.schedules->stop();
+        a.hooks->stop();
+        a.jobs->service->drain();
+        a.batches->stop("the server is stopping");
         co_await a.server->drain(std::chrono::seconds(a.settings.drain_seconds));
+        co_await a.batches->finish();
         if (a.folder) a.folder->stop();
+        a.jobs->service->stop();
         a.registry->stop();
         a.pool->stop();
         a.tables->service->stop();

@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <cstdlib>
 #include <fstream>
@@ -233,19 +234,34 @@ NestedHandler nested_handler(Dispatcher& dispatcher) {
   };
 }
 
-HistoryOutboxOptions outbox_options(const Settings& settings, const DataFolder& data) {
-  HistoryOutboxOptions options{.endpoint = settings.s3_endpoint,
-                               .data = std::filesystem::absolute(data.path()),
-                               .sender = {settings.python, "-m", "fused._send_objects"},
-                               .environment = {}};
+namespace {
+
+// Of our own Python beside the server: our environment, with these instead of what it says.
+std::vector<std::string> environment_with(const std::vector<std::pair<std::string, std::string>>& variables) {
+  std::vector<std::string> lines;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string_view text = *variable;
-    if (!text.starts_with("PYTHONPATH=") && !text.starts_with("AWS_ENDPOINT_URL="))
-      options.environment.emplace_back(text);
+    const std::string_view line = *variable;
+    const auto is_given = [&](const auto& each) { return line.starts_with(each.first + '='); };
+    if (!line.starts_with("PYTHONPATH=") && std::ranges::none_of(variables, is_given)) lines.emplace_back(line);
   }
-  options.environment.push_back("PYTHONPATH=" + program_folder().parent_path().parent_path().string());
-  options.environment.push_back("AWS_ENDPOINT_URL=" + settings.s3_endpoint);
-  return options;
+  lines.push_back("PYTHONPATH=" + program_folder().parent_path().parent_path().string());
+  for (const auto& [name, value] : variables) lines.push_back(name + '=' + value);
+  return lines;
+}
+
+}  // namespace
+
+HistoryOutboxOptions outbox_options(const Settings& settings, const DataFolder& data) {
+  return {.endpoint = settings.s3_endpoint,
+          .data = std::filesystem::absolute(data.path()),
+          .sender = {settings.python, "-m", "fused._send_objects"},
+          .environment = environment_with({{"AWS_ENDPOINT_URL", settings.s3_endpoint}})};
+}
+
+HookOutboxOptions hook_options(const Settings& settings) {
+  return {.sender = {settings.python, "-m", "fused._send_hooks"},
+          .environment =
+              environment_with({{"FUSED_SMTP_URL", settings.smtp_url}, {"FUSED_SMTP_FROM", settings.smtp_from}})};
 }
 
 ServerFigures figures_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log) {
@@ -259,6 +275,7 @@ ServerFigures figures_of(const State& state, const Pool& pool, const RunService&
           .cache = {},
           .history = {},
           .tables = {},
+          .jobs = {},
           .disk_free_bytes = static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize),
           .disk_size_bytes = static_cast<std::int64_t>(disk.f_blocks * disk.f_frsize),
           .disk_free_inodes = static_cast<std::int64_t>(disk.f_favail)};
@@ -341,6 +358,13 @@ UseCheck use_check(State& state) {
             const SharedSaved found = state.functions().by_id(id);
             return found ? std::optional(found->revision) : std::nullopt;
           }};
+}
+
+BatchServiceOptions batch_options(const Settings& settings, const DataFolder& data) {
+  std::error_code error;
+  return {.data = std::filesystem::absolute(data.path()),
+          .calls_table = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "fused-table",
+          .workers = settings.workers};
 }
 
 std::filesystem::path web_folder() { return program_folder().parent_path() / "web"; }

@@ -10,6 +10,7 @@
 #include "auth/people.hpp"
 #include "auth/run_tokens.hpp"
 #include "auth/share_tokens.hpp"
+#include "batch/batch_service.hpp"
 #include "functions/function_store.hpp"
 #include "functions/history_outbox.hpp"
 #include "http/dispatcher.hpp"
@@ -19,6 +20,7 @@
 #include "http/server.hpp"
 #include "http/server_metrics.hpp"
 #include "http/sessions.hpp"
+#include "jobs/hook_outbox.hpp"
 #include "logs/run_log.hpp"
 #include "run/cached_run.hpp"
 #include "run/run_registry.hpp"
@@ -54,12 +56,14 @@ FunctionFinder function_finder(State& state);
 void fill_state_parts(Parts& parts, State& state);
 NestedHandler nested_handler(Dispatcher& dispatcher);
 HistoryOutboxOptions outbox_options(const Settings& settings, const DataFolder& data);
+HookOutboxOptions hook_options(const Settings& settings);
 // Without those of cache and history.
 ServerFigures figures_of(const State& state, const Pool& pool, const RunService& runs, const RunLog& log);
 boost::json::object health_of(const ServerFigures& figures);
 ResultCacheOptions cache_options(const Settings& settings, const DataFolder& data);
 EnvironmentDigest environment_of(const Settings& settings, const Clock& clock);
 UseCheck use_check(State& state);
+BatchServiceOptions batch_options(const Settings& settings, const DataFolder& data);
 // Where the installed page files lie: fused/web beside fused/bin.
 std::filesystem::path web_folder();
 

@@ -180,6 +180,41 @@ void add_limits(CLI::App& app, RunLimits& l) {
   size("--limit-files-made", l.files_made, kFilesMadeMin, "Files in scratch at one time", "FUSED_LIMIT_FILES_MADE");
 }
 
+void add_jobs(CLI::App& app, Settings& s) {
+  const char* group = "Jobs";
+  app.add_option("--job-cores", s.job_cores, "Tasks of jobs at the same time, beside --workers; 0: one per core")
+      ->envname("FUSED_JOB_CORES")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--job-memory-bytes", s.job_memory_bytes,
+                 "Memory that the tasks of all jobs may take together; 0: half of the machine's")
+      ->envname("FUSED_JOB_MEMORY_BYTES")
+      ->transform(kSize)
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--job-lease-ms", s.job_lease_ms,
+                 "A task whose process gives no sign of life for so long is given up and started again")
+      ->envname("FUSED_JOB_LEASE_MS")
+      ->check(CLI::Range(500, 86'400'000))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--smtp-url", s.smtp_url,
+                 "Mail server that tells of the ends of jobs: smtp://[USER:PASSWORD@]HOST[:PORT] (STARTTLS where it is "
+                 "offered) or smtps://; with a password better in the environment or the file")
+      ->envname("FUSED_SMTP_URL")
+      ->type_name("URL")
+      ->group(group);
+  app.add_option("--smtp-from", s.smtp_from, "Who writes that mail; default: fused@ and this machine's name")
+      ->envname("FUSED_SMTP_FROM")
+      ->type_name("MAILBOX")
+      ->group(group);
+  app.add_flag("--strict-instances", s.strict_instances,
+               "Refuse a job whose instance type has more than this machine; without it the job gets what there is")
+      ->envname("FUSED_STRICT_INSTANCES")
+      ->group(group);
+}
+
 void add_cache(CLI::App& app, Settings& s) {
   const char* group = "Result cache";
   app.add_option_function<std::string>(
@@ -314,6 +349,7 @@ std::variant<Command, int> read_command(int argc, char** argv) {
   add_server(app, command.settings);
   add_workers(app, command.settings);
   add_limits(app, command.settings.limits);
+  add_jobs(app, command.settings);
   add_cache(app, command.settings);
   add_logs(app, command.settings);
   const auto refuse = [](const Error& error) {

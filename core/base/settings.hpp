@@ -49,9 +49,15 @@ struct Settings {
   std::int64_t cache_max_age_seconds = 90 * 86'400;  // of results, where neither call nor function say one; 0: none
   std::int64_t cache_bytes_max = 10LL << 30;         // of disk
   std::int64_t cache_memory_bytes = 128 << 20;
-  int log_retention_days = 90;  // run folders
-  double log_disk_share = 0.1;  // of the disk's bytes or inodes, whichever is reached first
-  std::string python;           // interpreter of the workers; empty: the one of the environment
+  int log_retention_days = 90;        // run folders
+  double log_disk_share = 0.1;        // of the disk's bytes or inodes, whichever is reached first
+  int job_cores = 0;                  // of all jobs together; 0: all of the machine
+  std::int64_t job_memory_bytes = 0;  // of all jobs together; 0: half of the machine's
+  int job_lease_ms = 30'000;          // a task without a sign of life for so long is started again
+  std::string smtp_url;               // mail server for the ends of jobs: smtp[s]://[user:password@]host[:port]
+  std::string smtp_from;              // who writes; "": fused@ and the machine's name
+  bool strict_instances = false;      // an instance type that the machine is too small for is refused, not cut
+  std::string python;                 // interpreter of the workers; empty: the one of the environment
 };
 
 }  // namespace fused

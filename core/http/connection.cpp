@@ -77,8 +77,9 @@ asio::awaitable<bool> Connection::serve_one() {
                       std::chrono::duration<double>(dispatcher.parts().clock->steady() - request_.received).count());
     co_return false;
   }
-  const bool keep = parser_.keep_alive() && !context_.draining && !ended_;
-  const bool sent = co_await write(reply, keep);
+  const bool keep = parser_.keep_alive() && !context_.draining && !ended_ && !reply.next_piece;
+  bool sent = co_await write(reply, keep);
+  if (sent && reply.next_piece && request_.method != Method::head) sent = co_await write_pieces(reply);
   const std::chrono::duration<double> took = dispatcher.parts().clock->steady() - request_.received;
   dispatcher.record(request_, admission, reply.status, reply.body.view.size(), took.count());
   co_return sent&& keep;
@@ -193,6 +194,18 @@ asio::awaitable<bool> Connection::write(const Reply& reply, bool keep_alive) {
   co_return co_await send(head_, bodiless ? std::string_view{} : reply.body.view);
 }
 
+asio::awaitable<bool> Connection::write_pieces(const Reply& reply) {
+  in_pieces_ = true;
+  for (;;) {
+    enter(Phase::handler);
+    const std::string piece = co_await reply.next_piece();
+    if (piece.empty()) co_return true;
+    if (closed_) co_return false;
+    enter(Phase::write);
+    if (!co_await send(piece, {})) co_return false;
+  }
+}
+
 void Connection::say_and_close(const Reply& reply) {
   if (closed_) return;
   write_reply_head(
@@ -267,7 +280,7 @@ void Connection::drain() {
 }
 
 void Connection::abandon() {
-  if (phase_ == Phase::handler)
+  if (phase_ == Phase::handler && !in_pieces_)
     say_and_close(
         Reply::error({ErrorKind::unavailable, "the server is stopping and this did not end in time; try again", {}},
                      request_.request_id));

@@ -51,6 +51,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<void> refuse(Reply reply);
   boost::asio::awaitable<void> linger();
   boost::asio::awaitable<bool> write(const Reply& reply, bool keep_alive);
+  boost::asio::awaitable<bool> write_pieces(const Reply& reply);
   boost::asio::awaitable<bool> send(std::string_view head, std::string_view body);
 
   void enter(Phase phase);
@@ -84,6 +85,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool ended_ = false;  // the peer has sent all it will
   bool expired_ = false;
   bool closed_ = false;
+  bool in_pieces_ = false;  // the head is sent, pieces of the body come
 
   std::function<void()> gone_;  // Request::on_disconnect's
   bool reading_ = false;        // in the background, while a handler runs

@@ -49,6 +49,9 @@ struct Reply {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;
   Bytes body;
+  // Where the body comes in pieces, behind `body`: each as soon as it is there, "" is the end. The connection is closed
+  // behind it.
+  std::function<boost::asio::awaitable<std::string>()> next_piece;
 
   Reply& with(std::string name, std::string value) {
     headers.emplace_back(std::move(name), std::move(value));

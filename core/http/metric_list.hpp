@@ -106,6 +106,17 @@ inline constexpr MetricName kTableReads{"fused_table_reads_total", counter, "Rea
 inline constexpr MetricName kTableTileBytes{"fused_table_tile_cache_bytes", gauge, "Bytes of tiles kept in memory"};
 inline constexpr MetricName kTableProcesses{"fused_table_processes_started_total", counter,
                                             "Processes that read tables, started so far"};
+inline constexpr MetricName kJobsOpen{"fused_jobs_open", gauge, "Jobs that are pending or running"};
+inline constexpr MetricName kJobsSubmitted{"fused_jobs_submitted_total", counter, "Jobs taken"};
+inline constexpr MetricName kJobs{"fused_jobs_total", counter, "Jobs that ended, by how: done, failed, canceled"};
+inline constexpr MetricName kJobTasksRunning{"fused_job_tasks_running", gauge,
+                                             "Tasks of jobs whose processes are there"};
+inline constexpr MetricName kJobTasks{
+    "fused_job_attempts_total", counter,
+    "Attempts at tasks, by what became of them: recorded, late (turned away), lost (no sign of life)"};
+inline constexpr MetricName kJobMemory{"fused_job_memory_bytes", gauge, "Memory given to tasks of jobs that run"};
+inline constexpr MetricName kJobLines{"fused_job_log_lines_total", counter,
+                                      "Lines of the logs of jobs, by outcome: kept or dropped"};
 
 }  // namespace metric
 }  // namespace fused

@@ -122,7 +122,7 @@ void write_reply_head(const Reply& reply, const ReplyFrame& frame, std::string& 
     out.append("connection: close\r\n");
   else if (frame.say_keep_alive)
     out.append("connection: keep-alive\r\n");
-  if (status != 204 && status != 304) {
+  if (status != 204 && status != 304 && !reply.next_piece) {
     out.append("content-length: ");
     append_number(out, reply.body.view.size());
     out.append("\r\n");

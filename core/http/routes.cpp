@@ -1,9 +1,12 @@
 #include "http/routes.hpp"
 
+#include "http/endpoints/batches.hpp"
 #include "http/endpoints/cache.hpp"
 #include "http/endpoints/health.hpp"
+#include "http/endpoints/jobs.hpp"
 #include "http/endpoints/pages.hpp"
 #include "http/endpoints/run_routes.hpp"
+#include "http/endpoints/schedules.hpp"
 #include "http/endpoints/state_routes.hpp"
 #include "http/endpoints/table_routes.hpp"
 
@@ -30,6 +33,9 @@ std::vector<Route> all_routes(Parts& parts) {
   if (parts.state) add(state_routes(*parts.state));
   if (parts.tables) add(table_routes(*parts.tables));
   if (parts.cache) add(cache_routes(*parts.cache));
+  if (parts.jobs) add(job_routes(*parts.jobs));
+  if (parts.batches) add(batch_routes(*parts.batches));
+  if (parts.schedules) add(schedule_routes(*parts.schedules));
   return rows;
 }
 

@@ -81,6 +81,20 @@ void add_cache(Families& all, const ResultCacheFigures& cache) {
   all.add(metric::kCacheTrouble, cache.trouble.empty() ? 0 : 1);
 }
 
+void add_jobs(Families& all, const JobFigures& jobs) {
+  all.add(metric::kJobsOpen, jobs.scheduler.open_jobs);
+  all.add(metric::kJobs, "end",
+          {{"done", number(jobs.done)}, {"failed", number(jobs.failed)}, {"canceled", number(jobs.canceled)}});
+  all.add(metric::kJobsSubmitted, jobs.submitted);
+  all.add(metric::kJobTasksRunning, jobs.scheduler.processes);
+  all.add(metric::kJobTasks, "outcome",
+          {{"recorded", number(jobs.scheduler.recorded)},
+           {"late", number(jobs.scheduler.fenced)},
+           {"lost", number(jobs.scheduler.lost)}});
+  all.add(metric::kJobMemory, jobs.scheduler.in_use.memory_bytes);
+  all.add(metric::kJobLines, "outcome", {{"kept", number(jobs.log.lines)}, {"dropped", number(jobs.log.dropped)}});
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
@@ -108,6 +122,7 @@ std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
   all.add(metric::kTableReads, "result", {{"ok", number(f.tables.reads)}, {"failed", number(f.tables.reads_failed)}});
   all.add(metric::kTableTileBytes, f.tables.cache_bytes);
   all.add(metric::kTableProcesses, f.tables.processes_started);
+  add_jobs(all, f.jobs);
   all.add(metric::kHistoryBacklog, f.history.backlog);
   all.add(metric::kHistorySent, f.history.sent);
   return all.take();

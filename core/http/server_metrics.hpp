@@ -8,6 +8,7 @@
 
 #include "cache/result_cache.hpp"
 #include "functions/history_outbox.hpp"
+#include "jobs/job_figures.hpp"
 #include "logs/run_log.hpp"
 #include "run/run_service.hpp"
 #include "tiles/table_service.hpp"
@@ -24,6 +25,7 @@ struct ServerFigures {
   ResultCacheFigures cache;
   HistoryOutboxFigures history;
   TableFigures tables;
+  JobFigures jobs;
   std::int64_t disk_free_bytes = 0, disk_size_bytes = 0, disk_free_inodes = 0;
 };
 

@@ -104,6 +104,9 @@ Status SqliteJobStore::add(const JobSpec& job) {
         "options_json, submitted_ms, total_tasks, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
         {job.id, job.organisation, job.user_id, job.name, job.instance_type, job.priority, plan_json(job),
          job.config_path, job.options_json, ms(job.submitted_at), job.total_tasks()}));
+    // The file goes to a real object store with those of the history.
+    if (!job.config_path.empty())
+      FUSED_CHECK(database_.run("INSERT OR IGNORE INTO history_outbox (path) VALUES (?)", {job.config_path}));
     return {};
   });
 }

@@ -45,9 +45,14 @@ RunConversation::RunConversation(asio::io_context& io, const RunRequest& request
       ticket_(std::move(ticket)),
       nested_(nested) {}
 
-void RunConversation::started(int, std::int64_t) {}
+void RunConversation::started(int, std::int64_t pid) {
+  if (on_started) on_started(pid);
+}
 
-void RunConversation::output(int stream, std::string_view bytes) { (stream == 1 ? out : err).feed(bytes); }
+void RunConversation::output(int stream, std::string_view bytes) {
+  (stream == 1 ? out : err).feed(bytes);
+  if (on_output) on_output(stream, bytes);
+}
 
 void RunConversation::call(NestedCall call, std::function<void(std::string, std::string_view)> answer) {
   NestedRequest request{

@@ -26,6 +26,9 @@ class RunConversation : public RunWatcher, public std::enable_shared_from_this<R
   CapturedStream out;
   CapturedStream err;
   std::string log_dir;  // of the run, as functions see it
+  // May be empty.
+  std::function<void(int stream, std::string_view bytes)> on_output;
+  std::function<void(std::int64_t pid)> on_started;
 
  private:
   boost::asio::io_context& io_;

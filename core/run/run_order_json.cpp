@@ -1,5 +1,6 @@
 #include "run/run_order_json.hpp"
 
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include "logs/json_text.hpp"
@@ -71,6 +72,20 @@ void format_members(std::string& out, const WantedFormat& format) {
   }
 }
 
+void job_members(std::string& out, const TaskOfJob& job) {
+  out += ",\"batch\":true,\"task\":" + std::to_string(job.task) + ",\"attempt\":" + std::to_string(job.attempt) +
+         ",\"submitted_ms\":" + std::to_string(job.submitted_ms);
+  member(out, "job_id", job.job_id);
+  out += ",\"environment\":{";
+  for (std::size_t i = 0; i < job.environment.size(); ++i) {
+    if (i) out += ',';
+    append_json_string(out, job.environment[i].first);
+    out += ':';
+    append_json_string(out, job.environment[i].second);
+  }
+  out += '}';
+}
+
 void context_member(std::string& out, const RunRequest& r, const RunFrameContext& context) {
   out += ",\"context\":{\"user_email\":";
   append_json_string(out, r.actor.email);
@@ -91,6 +106,7 @@ void context_member(std::string& out, const RunRequest& r, const RunFrameContext
   member(out, "run_token", context.run_token);
   member(out, "cache_secret", context.cache_secret);
   member(out, "base_url", context.base_url);
+  if (r.job) job_members(out, *r.job);
   out += '}';
 }
 
@@ -111,6 +127,7 @@ RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   order.caller = r.caller;
   order.fresh = r.fresh;
   order.nested = r.nested;
+  if (r.job) order.beside = r.limits;
 
   std::string& out = order.rest;
   out.reserve(768);
@@ -120,6 +137,7 @@ RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   pairs(out, r.query);
   out += ",\"typed\":";
   out += r.typed.empty() ? "{}" : boost::json::serialize(r.typed);
+  if (r.job && !r.job->item_json.empty()) out += ",\"item\":" + r.job->item_json;
   if (r.tile)
     out += ",\"tile\":[" + std::to_string(r.tile->z) + ',' + std::to_string(r.tile->x) + ',' +
            std::to_string(r.tile->y) + ']';
@@ -140,6 +158,14 @@ std::string parameters_json(const RunRequest& r) {
   boost::json::object all = r.function->parameters;
   for (const auto& [name, value] : r.query) all[name] = value;
   for (const auto& item : r.typed) all[item.key()] = item.value();
+  if (r.job && !r.job->item_json.empty()) {
+    boost::system::error_code error;
+    boost::json::value item = boost::json::parse(r.job->item_json, error);  // our own writing
+    if (item.is_object())
+      for (auto& part : item.get_object()) all[part.key()] = std::move(part.value());
+    else
+      all["item"] = std::move(item);
+  }
   if (r.tile) {
     all["z"] = r.tile->z;
     all["x"] = r.tile->x;

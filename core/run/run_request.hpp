@@ -31,6 +31,18 @@ struct WantedFormat {
   std::optional<DtypeOut> dtype_out;
 };
 
+// What makes a run a task of a job (docs/decisions/0010-jobs.md).
+struct TaskOfJob {
+  std::string job_id;
+  std::int64_t task = 0;
+  int attempt = 1;
+  std::int64_t submitted_ms = 0;  // the job
+  // One item of the step's input as JSON: by names where it is an object whose keys are the function's parameters, else
+  // its first parameter. "": none.
+  std::string item_json;
+  std::vector<std::pair<std::string, std::string>> environment;  // variables of the function's process
+};
+
 struct RunRequest {
   SharedFunction function;
   std::vector<std::pair<std::string, std::string>> query;  // parameters as text, reserved names removed, in order
@@ -52,6 +64,7 @@ struct RunRequest {
   CacheWish cache;
   bool not_from_cache = false;  // a share token that says cache: false
   RunLimits limits;
+  std::optional<TaskOfJob> job;
 };
 
 // Names in a query string that are never parameters (client-protocol.md §2.2, §9 (5)).

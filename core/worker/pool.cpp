@@ -41,25 +41,25 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
               {.ready = [this] { refill(); },
                .forked =
                    [this](int worker, pid_t pid) {
-                     if (const auto w = workers_.find(worker); w != workers_.end()) w->second->forked(pid);
+                     if (const SharedWorker found = find(worker)) found->forked(pid);
                    },
                .fork_failed =
                    [this](int worker, const std::string& message) {
                      spdlog::error("a worker could not be forked: {}", message);
-                     if (const auto w = workers_.find(worker); w != workers_.end())
-                       w->second->exited({worker, 0, 0, 0});
+                     if (const SharedWorker found = find(worker)) found->exited({worker, 0, 0, 0});
                    },
                .exited =
                    [this](const WorkerExit& exit) {
-                     if (const auto w = workers_.find(exit.worker); w != workers_.end()) w->second->exited(exit);
+                     if (const SharedWorker found = find(exit.worker)) found->exited(exit);
                    },
                .lost =
                    [this](const std::string& why) {
                      // Its workers end with it, by their parent-death signal; those being forked never come.
                      spdlog::warn("{} and its workers with it", why);
-                     for (const auto& [number, worker] : workers_)
-                       worker->kill(RunEnd::crashed,
-                                    "the process that workers are forked from ended, and the function's with it");
+                     for (const auto* all : {&workers_, &beside_})
+                       for (const auto& [number, worker] : *all)
+                         worker->kill(RunEnd::crashed,
+                                      "the process that workers are forked from ended, and the function's with it");
                    }}),
       watch_([this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
       tick_(io) {}
@@ -76,7 +76,8 @@ void Pool::stop() {
   tick_.cancel();
   while (Waiting* waiting = queue_.pop(false)) waiting->turn.set(false);
   for (auto* waiter : blank_waiters_) waiter->cancel();
-  for (const auto& [number, worker] : workers_) worker->kill(RunEnd::cancelled, "the server is stopping");
+  for (const auto* all : {&workers_, &beside_})
+    for (const auto& [number, worker] : *all) worker->kill(RunEnd::cancelled, "the server is stopping");
   zygote_.stop();
   cleaner_.join();
 }
@@ -92,6 +93,7 @@ bool Pool::may_start(bool nested) const {
 asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher) {
   ticket.pool_ = this;
   if (stopping_) co_return fail(ErrorKind::unavailable, "the server is stopping");
+  if (order.beside) co_return co_await run_beside(order, ticket, watcher);
   if (!may_start(order.nested) || (!order.nested && queue_.length() > 0)) {
     if (!order.nested && !queue_.admits(order.caller, std::chrono::steady_clock::now())) {
       ++refused_;
@@ -117,7 +119,7 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     if (order.fresh) throw_away_.insert(worker->number());
     const std::uint64_t number_of_run = next_run_++;
     Running& running = running_[worker->number()] = {
-        number_of_run, std::chrono::steady_clock::now(), false, &watcher, {options_.limits, {}}};
+        number_of_run, std::chrono::steady_clock::now(), false, &watcher, options_.limits, {options_.limits, {}}};
     if (!std::exchange(ticking_, true)) asio::co_spawn(io_, look_after_runs(), asio::detached);
     reply = co_await worker->run(order, watcher, queue_.length() > 0);
     if (running.watched) reply.peak_memory_bytes = std::max(reply.peak_memory_bytes, watch_.end(worker->number()));
@@ -205,7 +207,6 @@ void Pool::refill() {
 
 void Pool::fork_one() {
   const int number = next_number_++;
-  const std::uint64_t nonce = new_nonce();
   WorkerEvents events{.ready =
                           [this, number] {
                             const bool first = std::exchange(isolation_, workers_.at(number)->report()).empty();
@@ -215,21 +216,31 @@ void Pool::fork_one() {
                       .clean = [this, number](const std::string& why) { on_clean(number, why); },
                       .dead = [this, number] { on_dead(number); },
                       .limits = [this, number](const boost::json::object& asked) { on_limits(number, asked); }};
-  const auto worker =
-      std::make_shared<WorkerProcess>(io_, number, nonce, options_.limits.result_bytes, std::move(events));
-  auto ends = worker->open();
-  boost::json::object sandbox = options_.sandbox;
+  const auto worker = fork(number, options_.sandbox, options_.limits.result_bytes, std::move(events));
+  if (!worker) {
+    spdlog::error("{}", worker.error().message);
+    return;
+  }
+  workers_.emplace(number, *worker);
+}
+
+Result<Pool::SharedWorker> Pool::fork(int number, boost::json::object sandbox, std::int64_t result_bytes,
+                                      WorkerEvents events) {
+  const std::uint64_t nonce = new_nonce();
+  auto worker = std::make_shared<WorkerProcess>(io_, number, nonce, result_bytes, std::move(events));
+  const WorkerProcess::Ends ends = FUSED_TRY(worker->open());
   sandbox["scratch"] = scratch_of(number).string();
   std::error_code made;
   std::filesystem::create_directory(scratch_of(number), made);
-  Status ordered = ends ? zygote_.fork_worker(number, nonce, sandbox, ends->socket, ends->out, ends->err)
-                        : Status(std::unexpected(ends.error()));
-  if (!ordered) {
-    spdlog::error("{}", ordered.error().message);
-    return;
-  }
-  workers_.emplace(number, worker);
+  FUSED_CHECK(zygote_.fork_worker(number, nonce, sandbox, ends.socket, ends.out, ends.err));
   ++forked_;
+  return worker;
+}
+
+Pool::SharedWorker Pool::find(int number) const {
+  for (const auto* all : {&workers_, &beside_})
+    if (const auto found = all->find(number); found != all->end()) return found->second;
+  return nullptr;
 }
 
 void Pool::on_clean(int number, const std::string& why) {
@@ -263,12 +274,16 @@ void Pool::replace(const SharedWorker& worker) {
   refill();
 }
 
-void Pool::on_dead(int number) {
-  // A function may have left a hundred thousand files; the event loop does not wait for them.
+// A function may have left a hundred thousand files; the event loop does not wait for them.
+void Pool::clean_up(int number) {
   asio::post(cleaner_, [scratch = scratch_of(number)] {
     std::error_code ignored;
     std::filesystem::remove_all(scratch, ignored);
   });
+}
+
+void Pool::on_dead(int number) {
+  clean_up(number);
   const auto found = workers_.find(number);
   if (found == workers_.end()) return;
   const bool unborn = found->second->report().empty();
@@ -298,15 +313,17 @@ asio::awaitable<void> Pool::look_after_runs() {
     co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, error));
     const auto now = std::chrono::steady_clock::now();
     for (auto& [number, running] : running_) {
-      const auto found = workers_.find(number);
-      if (found == workers_.end()) continue;
+      const SharedWorker found = find(number);
+      if (!found) continue;
       if (!running.watched && now - running.since >= kTick) {
         running.watched = true;
-        watch_.begin(number, running.run, found->second->pid(), scratch_of(number), running.own.limits);
+        watch_.begin(number, running.run, found->pid(), scratch_of(number), running.own.limits);
       }
-      if (now - running.since >= std::chrono::milliseconds(running.own.limits.wall_ms))
-        found->second->end_run(RunEnd::timeout, "the function ran longer than its limit of " +
-                                                    seconds_text(running.own.limits.wall_ms) + " s");
+      const SteadyTime since = std::max(running.since, running.watcher->counts_since());
+      if (now - since < std::chrono::milliseconds(running.own.limits.wall_ms)) continue;
+      running.watcher->ending();
+      found->end_run(RunEnd::timeout,
+                       "the function ran longer than its limit of " + seconds_text(running.own.limits.wall_ms) + " s");
     }
   }
   ticking_ = false;
@@ -314,16 +331,17 @@ asio::awaitable<void> Pool::look_after_runs() {
 
 void Pool::on_excess(const Excess& excess) {
   const auto running = running_.find(excess.worker);
-  const auto worker = workers_.find(excess.worker);
-  if (running == running_.end() || worker == workers_.end() || running->second.run != excess.run) return;
-  worker->second->end_run(excess.end, excess.message);
+  const SharedWorker worker = find(excess.worker);
+  if (running == running_.end() || !worker || running->second.run != excess.run) return;
+  running->second.watcher->ending();
+  worker->end_run(excess.end, excess.message);
 }
 
 void Pool::on_limits(int number, const boost::json::object& asked) {
   const auto found = running_.find(number);
   if (found == running_.end()) return;
   Running& running = found->second;
-  running.own = own_limits(options_.limits, asked);
+  running.own = own_limits(running.of_server, asked);
   if (running.watched) watch_.lower(number, running.own.limits);
   running.watcher->limited(running.own.limits);
 }
@@ -363,6 +381,7 @@ asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::str
 PoolFigures Pool::figures() const {
   PoolFigures figures{.workers = options_.workers,
                       .alive = static_cast<int>(workers_.size()),
+                      .beside = static_cast<int>(beside_.size()),
                       .queued = queue_.length(),
                       .forked = forked_,
                       .lost = lost_,
@@ -396,7 +415,7 @@ void RunTicket::begin_nested() {
 }
 
 void RunTicket::end_nested() {
-  if (--nested_ > 0 || has_slot_ || !worker_) return;
+  if (--nested_ > 0 || has_slot_ || beside_ || !worker_) return;
   has_slot_ = true;  // may go over the number of slots for a moment: the parent cannot be asked to wait
   ++pool_->slots_used_;
 }

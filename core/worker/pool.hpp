@@ -38,6 +38,7 @@ struct PoolFigures {
   int alive = 0;
   int busy = 0;
   int blank = 0;
+  int beside = 0;  // of jobs, beside the slots
   std::size_t queued = 0;
   std::uint64_t forked = 0;
   std::uint64_t lost = 0;
@@ -53,6 +54,9 @@ class RunTicket {
   void end_nested();
   bool is_cancelled() const { return cancelled_.has_value(); }
   std::function<void()> on_cancel;  // of one that waits for somebody else's run
+  // The process that runs it, to be looked at from outside; 0 while there is none.
+  pid_t pid() const { return worker_ && worker_->pid() > 1 ? worker_->pid() : 0; }
+  std::int64_t memory_bytes() const;  // of all its processes, at the last look of the watch
 
  private:
   friend class Pool;
@@ -63,6 +67,7 @@ class RunTicket {
   std::optional<std::pair<RunEnd, std::string>> cancelled_;
   int nested_ = 0;
   bool has_slot_ = false;
+  bool beside_ = false;  // needs no slot
 };
 
 class Pool {
@@ -82,6 +87,17 @@ class Pool {
  private:
   friend class RunTicket;
   using SharedWorker = std::shared_ptr<WorkerProcess>;
+
+  // Of a run beside the slots.
+  struct Beside {
+    Completion<bool> ready;  // false: it ended before
+    Completion<bool> gone;
+  };
+  boost::asio::awaitable<Result<RunReply>> run_beside(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher);
+  Result<SharedWorker> fork_beside(const RunLimits& limits, const std::shared_ptr<Beside>& told);
+  Result<SharedWorker> fork(int number, boost::json::object sandbox, std::int64_t result_bytes, WorkerEvents events);
+  void clean_up(int number);
+  SharedWorker find(int number) const;  // null where there is none
 
   bool may_start(bool nested) const;
   boost::asio::awaitable<Result<SharedWorker>> take_worker(const RunOrder& order, RunTicket& ticket);
@@ -114,11 +130,13 @@ class Pool {
     SteadyTime since{};
     bool watched = false;
     RunWatcher* watcher = nullptr;
+    RunLimits of_server;
     OwnLimits own;
   };
-  std::unordered_map<int, Running> running_;  // by worker number
-  std::unordered_set<int> throw_away_;        // fresh runs: replaced after it
-  std::unordered_set<int> slot_of_cleaning_;  // workers whose run is over and whose slot is not free yet
+  std::unordered_map<int, Running> running_;      // by worker number
+  std::unordered_map<int, SharedWorker> beside_;  // those of jobs: not in workers_, for nobody else
+  std::unordered_set<int> throw_away_;            // fresh runs: replaced after it
+  std::unordered_set<int> slot_of_cleaning_;      // workers whose run is over and whose slot is not free yet
   int slots_used_ = 0;
   int next_number_ = 1;
   std::uint64_t next_run_ = 1;

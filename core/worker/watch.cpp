@@ -26,6 +26,7 @@ struct Watch::Watched {
   GroupWatch group;
   std::atomic<std::int64_t> peak_bytes = 0;  // written by the watch thread alone
   bool reported = false;
+  std::atomic<std::int64_t> now_bytes = 0;
 };
 
 Watch::Watch(std::function<void(Excess)> report) : report_(std::move(report)), thread_([this] { look(); }) {}
@@ -66,8 +67,15 @@ std::int64_t Watch::end(int worker) {
   return peak;
 }
 
+std::int64_t Watch::memory_now(int worker) {
+  const std::lock_guard lock(mutex_);
+  const auto found = watched_.find(worker);
+  return found == watched_.end() ? 0 : found->second->now_bytes.load();
+}
+
 std::optional<Excess> Watch::judge(Watched& watched) const {
   const GroupUsage usage = watched.group.sample();
+  watched.now_bytes = usage.memory_bytes;
   watched.peak_bytes = std::max(watched.peak_bytes.load(), usage.memory_bytes);
   const RunLimits& limits = watched.limits;
   Excess excess{watched.worker, watched.run, RunEnd::limit_exceeded, {}, usage.memory_bytes};

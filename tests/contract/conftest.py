@@ -111,6 +111,7 @@ class People:
     function_id: str
     function_slug: str
     owner_id: str
+    job_id: str
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +138,7 @@ def people(server: Server) -> People:
     }
     saved = post("/server/v1/udf/new", {"slug": "contract_matrix", "udf_body": json.dumps(udf), "udf_type": "auto"})
     shared = post("/server/v1/udf-access-token/new", {"udf_id": saved["id"], "client_id": None})
+    job = post("/server/v1/run", {"config": {"name": "matrix", "steps": [{"type": "udf", "udf": udf}]}})
     return People(
         server.token,
         member["token"],
@@ -145,4 +147,5 @@ def people(server: Server) -> People:
         saved["id"],
         saved["slug"],
         saved["owning_user_id"],
+        job["job_id"],
     )

@@ -14,8 +14,7 @@ _QUIET_SECONDS = 5.0  # between two lines of progress
 def run_partition(step: Mapping[str, Any]) -> dict[str, Any]:
     """Makes the table that the step describes, and prints how far it is; gives the summary.
 
-    A task that is started again begins anew in the place of what it had left unfinished; a table that is finished is
-    not made twice unless the step says ``overwrite``.
+    A task that is started again begins anew, and finds out whether the attempt before it had finished the table.
     """
     from fused.models.ingest import GeospatialPartitionJobStepConfig, NonGeospatialPartitionJobStepConfig
 
@@ -32,15 +31,37 @@ def run_partition(step: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("partitioning_force_utm") is None and "partitioning_force_utm" in step:
         given["partitioning_force_utm"] = None
     print(f"ingest of {_shown(given.get('input'))} into {given.get('output')!r}", flush=True)
-    if cls is GeospatialPartitionJobStepConfig:
-        result = cls.of_json({"type": kind, **given}).run_local(on_progress=_Progress())
-    else:
-        result = cls(**given).run_local()
+    try:
+        if cls is GeospatialPartitionJobStepConfig:
+            result = cls.of_json({"type": kind, **given}).run_local(on_progress=_Progress())
+        else:
+            result = cls(**given).run_local()
+    except FileExistsError:
+        output = given.get("output")
+        if not _was_made_before(output):
+            raise
+        print(f"an earlier attempt of this task had made {output!r}")
+        return {"output": output, "summary": {}, "notes": ["an earlier attempt had made the table"]}
     for note in result.notes:
         print(f"note: {note}")
     summary = dict(result.summary)
     print(", ".join(f"{name} {value}" for name, value in summary.items() if isinstance(value, int | float | str)))
     return {"output": result.output, "summary": summary, "notes": list(result.notes)}
+
+
+def _was_made_before(output: Any) -> bool:
+    """Is there a finished table that is younger than this job, where this is not the task's first attempt."""
+    from pyarrow import fs
+
+    from fused.context import get_global_context
+
+    run = get_global_context()
+    if run is None or int(run.values.get("attempt") or 1) < 2 or not isinstance(output, str):
+        return False
+    filesystem, path = fs.FileSystem.from_uri(output if "://" in output else f"file://{output}")
+    sample = filesystem.get_file_info(f"{path.rstrip('/')}/_sample")
+    made = sample.mtime_ns
+    return made is not None and made // 1_000_000 >= int(run.values.get("submitted_ms") or 0)
 
 
 class _Progress:

@@ -254,6 +254,7 @@ class _Run:
     def _execute(self) -> Any:
         order = self.order
         udf = order["udf"]
+        os.environ.update(self.context.values.get("environment") or {})  # a job's; its worker serves nobody else
         function = self.function = self.runner.find(udf)
         if function.headers:
             self.runner.finder.begin(function.headers)
@@ -271,9 +272,12 @@ class _Run:
         beneath = udf.get("parameters")
         if function.stated:
             beneath = {**function.stated, **(beneath or {})}
+        typed = order.get("typed")
+        if "item" in order:
+            typed = {**(typed or {}), **item_arguments(function.call, order["item"])}
         positional, named = function.binder.bind(
             order.get("query") or (),
-            order.get("typed"),
+            typed,
             beneath,
             tuple(tile) if tile else None,
         )
@@ -360,6 +364,23 @@ class _Run:
             described = failure.describe(cause, cause.filename or "", frozenset({cause.filename or ""}))
             return {**described, "message": str(error), "line": error.line}
         return {**_plain_error("InvalidCode", str(error)), "line": error.line}
+
+
+def item_arguments(function: Callable[..., Any], item: Any) -> dict[str, Any]:
+    """One item of a job's input as arguments: by names where all its keys are parameters, else the first one's value.
+
+    ``InvalidParameter`` where the function takes none.
+    """
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    named = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    if isinstance(item, dict) and (takes_any or item.keys() <= set(named)):
+        return item
+    if not named:
+        raise _parameters.InvalidParameter("item", item, "an argument", "the function takes none")
+    return {named[0]: item}
 
 
 def _call_in_context(function: Function, positional: list[Any], named: dict[str, Any]) -> Any:

@@ -1,0 +1,91 @@
+// The lines of jobs: log.jsonl, one JSON object a line, {"timestamp": ms, "task", "stream", "message"}, in the order of
+// their times. Called on the server's thread; written and read on the jobs' thread of files.
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/clock.hpp"
+#include "storage/state_thread.hpp"
+
+namespace fused {
+
+struct JobLogFigures {
+  std::uint64_t lines = 0;
+  std::uint64_t dropped = 0;  // over the limit of their job
+};
+
+class JobLogs {
+ public:
+  static constexpr std::int64_t kBytesMax = 32LL << 20;  // of the functions' lines of one job; the cut is said
+  static constexpr std::size_t kLineBytesMax = 16 << 10;
+
+  JobLogs(boost::asio::io_context& io, StateThread& files, const Clock& clock, std::filesystem::path jobs)
+      : io_(io), files_(files), clock_(clock), jobs_(std::move(jobs)) {}
+
+  // `stream`: stdout, stderr, or job: the server's own, which is never dropped. `task` -1: of the job.
+  void add(const std::string& job_id, std::int64_t task, std::string_view stream, std::string_view message);
+  // No more lines come; those who follow are told.
+  void end(const std::string& job_id);
+
+  struct Part {
+    std::string lines;     // whole ones, each with its line feed
+    std::int64_t end = 0;  // where the next begin
+  };
+  // From a place, or from the first line that is not older; at most about `bytes_max`.
+  boost::asio::awaitable<Part> read(std::string job_id, std::int64_t from, std::size_t bytes_max);
+  boost::asio::awaitable<std::int64_t> place_of(std::string job_id, std::int64_t since_ms);
+  // Until there is something behind `from`, or `patience` is over, or a job has ended since `ends()` was `ends`.
+  boost::asio::awaitable<void> wait(std::string job_id, std::int64_t from, std::uint64_t ends,
+                                    std::chrono::milliseconds patience);
+  std::uint64_t ends() const { return ends_; }
+  boost::asio::awaitable<void> flushed(std::string job_id);  // what was added is in the file
+  void wake_all();                                           // the server leaves
+
+  const JobLogFigures& figures() const { return figures_; }
+
+ private:
+  struct Open {
+    std::string pending;
+    std::int64_t bytes = -1;    // of functions' lines so far; -1: not looked yet
+    std::int64_t written = -1;  // size of the file; -1: not known
+    std::uint64_t dropped = 0;
+    bool flushing = false;
+    bool ended = false;
+    std::list<boost::asio::steady_timer*> waiters;
+  };
+  Open& open(const std::string& job_id);
+  void flush(const std::string& job_id, Open& log);
+  void wake(Open& log);
+  std::filesystem::path file(const std::string& job_id) const { return jobs_ / job_id / "log.jsonl"; }
+
+  boost::asio::io_context& io_;
+  StateThread& files_;
+  const Clock& clock_;
+  std::filesystem::path jobs_;
+  std::unordered_map<std::string, Open> open_;
+  JobLogFigures figures_;
+  std::uint64_t ends_ = 0;    // jobs that ended
+  std::int64_t last_ms_ = 0;  // the clock may jump back, lines stay in order
+};
+
+// Bytes of one stream as lines. What a carriage return has overwritten is not a line.
+class LineCutter {
+ public:
+  void feed(std::string_view bytes, const std::function<void(std::string_view line)>& line);
+  void end(const std::function<void(std::string_view line)>& line);  // what is left of a last line
+
+ private:
+  void give(const std::function<void(std::string_view line)>& line);
+  std::string part_;
+};
+
+}  // namespace fused

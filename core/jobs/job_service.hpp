@@ -1,0 +1,141 @@
+// Jobs as the rest of the server sees them: submitted, watched, canceled. Called on the server's thread; the scheduler
+// and its tables live on the state thread, files on one of their own.
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "auth/people.hpp"
+#include "jobs/instance_type.hpp"
+#include "jobs/job_figures.hpp"
+#include "jobs/job_options.hpp"
+#include "jobs/job_store.hpp"
+#include "jobs/local_launcher.hpp"
+#include "jobs/result_links.hpp"
+#include "jobs/scheduler.hpp"
+#include "storage/state_thread.hpp"
+
+namespace fused {
+
+struct JobServiceOptions {
+  Share machine{1, std::int64_t{1} << 30};  // for all jobs together
+  bool strict_instances = false;
+  std::chrono::milliseconds lease{30'000};
+  RunLimits limits;  // of a request's run
+  int recursion_max = 5;
+};
+
+// What a client asks for; `config` is the object {"name", "steps", "metadata"}, not checked yet.
+struct JobWish {
+  boost::json::object config;
+  JobOptions options;
+  std::string
+      id;  // chosen by who submits, so that it may be repeated: conflict when there is such a job; "": a new one
+};
+
+struct ShownJob {
+  JobRow row;
+  std::optional<WallTime> last_heartbeat;
+  std::int64_t progress = 0;
+  std::string user_email;
+};
+
+class JobService {
+ public:
+  // What is handed in outlives it.
+  static Result<std::unique_ptr<JobService>> open(boost::asio::io_context& io, StateThread& state, Database& database,
+                                                  const DataFolder& data, const People& people, RunService& runs,
+                                                  const Clock& clock, JobServiceOptions options);
+  ~JobService();
+
+  // Takes up what earlier lives of the server left. Once.
+  Status start();
+  // Called (on the server's thread) with the path of each new file that belongs into the object store.
+  std::function<void(const std::string& path)> on_config;
+  // Called when a job has ended, whatever way.
+  std::function<void(const JobRow&)> on_end;
+
+  // The job is on disk when this succeeds.
+  boost::asio::awaitable<Result<ShownJob>> submit(Actor actor, JobWish wish);
+  // A new job: the same again, or of the tasks that are not done and the steps behind them.
+  boost::asio::awaitable<Result<ShownJob>> repeat(Actor actor, std::string job_id, bool only_what_is_not_done);
+  // not_found names the id, also for a job of another organisation.
+  boost::asio::awaitable<Result<ShownJob>> find(Actor actor, std::string job_id);
+  // conflict for a job that has ended: says how.
+  boost::asio::awaitable<Result<ShownJob>> cancel(Actor actor, std::string job_id);
+  boost::asio::awaitable<Result<ShownJob>> add_progress(Actor actor, std::string job_id, std::int64_t amount);
+  boost::asio::awaitable<Result<std::vector<ShownJob>>> list(JobFilter filter);
+  boost::asio::awaitable<Result<void>> remove(Actor actor, std::string job_id);
+  boost::asio::awaitable<Result<std::vector<TaskRow>>> tasks(std::string job_id, std::int64_t from, std::int64_t limit);
+  boost::asio::awaitable<Result<std::vector<AttemptRow>>> attempts(std::string job_id, std::int64_t limit);
+  // Text and bytes for who has a link, by the name that `tasks` led to: "3.parquet", "3.parquet.metadata", "file.json".
+  boost::asio::awaitable<Result<Bytes>> file(std::string job_id, std::string name);
+  boost::asio::awaitable<std::string> usage(std::string job_id);  // lines of JSON
+
+  JobLogs& logs() { return logs_; }
+  StateThread& files_thread() { return files_thread_; }  // also for parsing what is large
+  const ResultLinks& links() const { return links_; }
+  JobFigures figures() const;  // of the scheduler: at its last event
+
+  // Nothing more is started and nobody follows logs any more; what runs may end and is recorded.
+  void drain();
+  bool is_stopping() const { return draining_; }
+  // Nothing is recorded any more: what runs is ended with the workers and taken up by the next life.
+  void stop();
+
+ private:
+  JobService(boost::asio::io_context& io, StateThread& state, Database& database, const DataFolder& data,
+             const People& people, RunService& runs, const Clock& clock, JobServiceOptions options, ResultLinks links);
+
+  // Notes the jobs that end: their followers are told.
+  class Store : public SqliteJobStore {
+   public:
+    using SqliteJobStore::SqliteJobStore;
+    Result<bool> record(const AttemptRecord& record) override;
+    Result<bool> end_job(const std::string& job_id, JobState state, const std::string& error, WallTime at) override;
+    std::vector<std::string> ended;
+  };
+  struct Checked {
+    JobConfig config;
+    SharedContent content;
+    std::string text;  // of file.json
+  };
+
+  void post(std::function<void(Scheduler&)> work);
+  template <class F>
+  boost::asio::awaitable<std::invoke_result_t<F>> on_state(F work);
+  void after_work();  // on the state thread
+  void ended(const std::vector<JobRow>& rows);
+  void rearm(std::optional<SteadyTime> due);
+  Result<Checked> check(boost::json::object config, const User& owner) const;
+  Result<JobSpec> plan(const JobConfig& config, const Actor& actor, JobOptions options) const;
+  boost::asio::awaitable<Result<ShownJob>> keep(Actor actor, JobWish wish);
+  boost::asio::awaitable<ShownJob> show(JobRow row);
+  static Status leave_rest(const JobRow& row, const std::vector<TaskRow>& tasks, JobConfig& config);
+
+  boost::asio::io_context& io_;
+  StateThread& state_;
+  const DataFolder& data_;
+  const People& people_;
+  const Clock& clock_;
+  JobServiceOptions options_;
+  ResultLinks links_;
+  StateThread files_thread_;
+  JobFiles files_;
+  JobLogs logs_;
+  Store store_;
+  LocalLauncher launcher_;
+  Scheduler scheduler_;  // state thread
+  boost::asio::steady_timer timer_;
+  std::optional<SteadyTime> due_;
+  JobFigures figures_;
+  bool draining_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace fused

@@ -1,0 +1,69 @@
+// Runs the tasks of jobs on this machine: each as a run of its own, in a worker beside the slots of requests. The
+// Launcher's three calls come on the state thread; everything else happens on the server's.
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+
+#include "auth/people.hpp"
+#include "jobs/job_content.hpp"
+#include "jobs/job_files.hpp"
+#include "jobs/job_log.hpp"
+#include "jobs/scheduler.hpp"
+#include "run/run_service.hpp"
+
+namespace fused {
+
+struct LocalLauncherOptions {
+  std::chrono::milliseconds lease{30'000};
+  RunLimits limits;  // of a request's run; a job's own replace memory, disk and time
+};
+
+class LocalLauncher : public Launcher {
+ public:
+  // `tell` runs its argument on the state thread.
+  using Tell = std::function<void(std::function<void(Scheduler&)>)>;
+  LocalLauncher(boost::asio::io_context& io, RunService& runs, const People& people, StateThread& files_thread,
+                JobFiles& files, JobLogs& logs, LocalLauncherOptions options, Tell tell);
+
+  void start(const AttemptStart& attempt, const JobSpec& job) override;
+  void kill(AttemptId attempt) override;
+  void kill_left_over(const LeftOver& process) override;
+
+  // Nothing that happens from now on is told: the server leaves, and its next life takes the tasks up again.
+  void stop();
+
+  JobContents contents;  // of the thread of files
+  // The content of a job, read from its file where it is not kept. On the thread of files.
+  Result<SharedContent> load(const JobSpec& job);
+
+ private:
+  struct Task;
+  boost::asio::awaitable<void> run(std::shared_ptr<Task> task);
+  boost::asio::awaitable<AttemptOutcome> perform(std::shared_ptr<Task> task);
+  boost::asio::awaitable<AttemptOutcome> keep(std::shared_ptr<Task> task, RunOutcome outcome);
+  boost::asio::awaitable<void> look_after();
+  boost::asio::awaitable<void> end_left_over(LeftOver process);
+  Result<RunRequest> request_of(const Task& task, const SharedContent& content) const;
+  void began(const std::shared_ptr<Task>& task, RunConversation& conversation);
+  void tell_start(const Task& task);
+  void sample(Task& task, double cpu_seconds);
+
+  boost::asio::io_context& io_;
+  RunService& runs_;
+  const People& people_;
+  StateThread& files_thread_;
+  JobFiles& files_;
+  JobLogs& logs_;
+  LocalLauncherOptions options_;
+  Tell tell_;
+  boost::asio::steady_timer tick_;
+  std::unordered_map<AttemptId, std::shared_ptr<Task>> tasks_;
+  bool looking_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace fused

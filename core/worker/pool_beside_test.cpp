@@ -1,0 +1,96 @@
+// Runs of jobs: beside the slots, in a worker that is nobody else's.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "worker/scripted_pool.hpp"
+
+namespace fused {
+namespace {
+
+using testing::kGood;
+using testing::kHang;
+using testing::kHeld;
+using testing::ScriptedPool;
+using testing::ScriptedRun;
+
+void beside(RunOrder& order) { order.beside = RunLimits{}; }
+
+TEST(PoolBeside, NeedsNoSlotAndLeavesNoProcess) {
+  ScriptedPool pool;
+  ASSERT_TRUE(pool.started());
+  ScriptedRun& held = pool.begin(kHeld);
+  ASSERT_TRUE(pool.until([&] { return held.is_waiting(); }));
+  ScriptedRun& job = pool.begin(kGood, beside);
+  pid_t pid = 0;
+  ASSERT_TRUE(pool.until([&] {
+    if (pid == 0) pid = job.ticket.pid();
+    return job.is_over();
+  }));
+  ASSERT_TRUE(*job.ended) << job.ended->error().message;
+  EXPECT_EQ((*job.ended)->end, RunEnd::reported);
+  EXPECT_FALSE(held.is_over());
+  EXPECT_NE(job.worker, held.worker);
+  EXPECT_EQ(pool.pool().figures().beside, 0);
+  ASSERT_GT(pid, 1);
+  EXPECT_NE(::kill(pid, 0), 0) << "its worker is ended with it";
+  held.answer();
+  EXPECT_TRUE(pool.ends(held));
+}
+
+TEST(PoolBeside, TheNextRunHasAnotherWorker) {
+  ScriptedPool pool;
+  ScriptedRun& first = pool.begin(kGood, beside);
+  ASSERT_TRUE(pool.ends(first));
+  ScriptedRun& second = pool.begin(kGood, beside);
+  ASSERT_TRUE(pool.ends(second));
+  EXPECT_NE(first.worker, second.worker);
+}
+
+TEST(PoolBeside, EndsWhenItIsCancelledWhereverItIs) {
+  ScriptedPool pool;
+  ScriptedRun& running = pool.begin(kHang, beside);
+  ASSERT_TRUE(pool.until([&] { return running.worker != 0; }));
+  running.ticket.cancel(RunEnd::cancelled, "enough");
+  ASSERT_TRUE(pool.ends(running));
+  EXPECT_EQ((*running.ended)->end, RunEnd::cancelled);
+  ScriptedRun& starting = pool.begin(kHang, beside);
+  ASSERT_TRUE(pool.until([&] { return pool.pool().figures().beside == 1; }));
+  starting.ticket.cancel(RunEnd::cancelled, "enough");
+  ASSERT_TRUE(pool.ends(starting));
+  EXPECT_EQ((*starting.ended)->end, RunEnd::cancelled);
+  EXPECT_EQ(pool.pool().figures().beside, 0);
+}
+
+TEST(PoolBeside, WhatItAsksOfTheServerTakesNoSlot) {
+  ScriptedPool pool;
+  ScriptedRun& job = pool.begin(kHang, beside);
+  ASSERT_TRUE(pool.until([&] { return job.worker != 0; }));
+  job.ticket.begin_nested();
+  job.ticket.end_nested();
+  ScriptedRun& request = pool.begin(kGood);
+  EXPECT_TRUE(pool.ends(request));
+  job.ticket.cancel(RunEnd::cancelled, "enough");
+  EXPECT_TRUE(pool.ends(job));
+}
+
+TEST(PoolBeside, HasItsOwnLimitOfTime) {
+  ScriptedPool pool;
+  ScriptedRun& job = pool.begin(kHang, [](RunOrder& order) {
+    order.beside = RunLimits{};
+    order.beside->wall_ms = 100;
+  });
+  ASSERT_TRUE(pool.ends(job));
+  EXPECT_EQ((*job.ended)->end, RunEnd::timeout);
+}
+
+TEST(PoolBeside, AWorkerThatIsKilledIsACrash) {
+  ScriptedPool pool;
+  ScriptedRun& job = pool.begin(kHang, beside);
+  ASSERT_TRUE(pool.until([&] { return job.worker != 0; }));
+  ::kill(job.ticket.pid(), SIGKILL);
+  ASSERT_TRUE(pool.ends(job));
+  EXPECT_EQ((*job.ended)->end, RunEnd::crashed);
+}
+
+}  // namespace
+}  // namespace fused
