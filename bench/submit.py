@@ -106,10 +106,16 @@ def ray_driver() -> Iterator[subprocess.Popen[str] | None]:
         text=True,
         env={**os.environ, "PYTHONPATH": ""},
     )
-    yield driver
-    assert driver.stdin is not None
-    driver.stdin.close()
-    driver.wait(60)
+    try:
+        yield driver
+    finally:
+        assert driver.stdin is not None
+        driver.stdin.close()
+        try:
+            driver.wait(20)
+        except subprocess.TimeoutExpired:  # its own end can take minutes on a busy machine
+            driver.terminate()
+            driver.wait(20)
 
 
 def by_ray(calls: int, driver: subprocess.Popen[str]) -> float:

@@ -108,7 +108,7 @@ def test_output_and_error_are_those_of_their_call(here: Server) -> None:
         "calls.parquet", "metadata.json", "stderr.log", "stdout.log", "udf.json",
     ]  # fmt: skip
     told = json.loads((folder / "metadata.json").read_text())
-    assert told["batch"] == {"calls": 50, "success": 49, "error": 1, "timeout": 0, "cancelled": 0}
+    assert told["batch"] == {"calls": 50, "success": 49, "error": 1, "timeout": 0, "cancelled": 0, "from_cache": 0}
     assert told["outcome"] == "user_error" and "[call 3]\ncall 3\n" in (folder / "stdout.log").read_text()
     calls = pd.read_parquet(folder / "calls.parquet")
     assert calls["index"].tolist() == list(range(50)) and calls["arguments_sha256"].is_unique

@@ -173,9 +173,7 @@ def test_too_much_at_once_is_put_off(own: Server) -> None:
     assert codes == [200, 200, 200, 429]
 
 
-def test_a_killed_server_is_a_clear_error_and_retry_runs_the_rest(
-    own: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_server_is_a_clear_error_and_retry_runs_the_rest(own: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     udf = fused.load(CODE)
     pool = fused.submit(udf, [{"n": n, "wait": 0.05} for n in range(100)])
     until(lambda: pool.table.finished >= 5)

@@ -25,8 +25,8 @@ from .headers import forget_lines
 from .own_limits import OwnLimits
 from .runner import Runner, _call_in_context, _Run
 
-# Values whose format depends on their type and on what was asked for, not on what they hold: where one was sent as JSON,
-# the next is too, without looking at every format again.
+# Values whose format depends on their type and on what was asked for, not on what they hold: where one was sent as
+# JSON, the next is too, without looking at every format again.
 BY_TYPE_ALONE = frozenset({int, float, bool, list})
 QUICK_BYTES_MAX = 64 << 10
 _ERROR_TYPES = {
