@@ -126,7 +126,8 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
                  .functions = function_finder(a.state),
                  .limits = settings.limits};
 
-  a.batches = std::make_unique<BatchService>(io, *a.runs, a.cached.get(), *a.log, batch_options(settings, *a.state.data));
+  a.batches =
+      std::make_unique<BatchService>(io, *a.runs, a.cached.get(), *a.log, batch_options(settings, *a.state.data));
   a.batch_parts = {a.batches.get(), &a.run_parts};
 
   // Who answers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socketserver
 import subprocess
 import sys
 import threading
@@ -457,3 +458,50 @@ def test_a_pool_may_be_a_job() -> None:
     assert {future.status() for future in slow} == {"cancelled"}
     with pytest.raises(ServerError, match=r"m5\.large"):
         fused.submit(double, [1], instance_type="m9.huge")
+
+
+def test_an_end_is_written_to_a_mailbox_where_there_is_a_mail_server(tmp_path: Path) -> None:
+    lines: list[str] = []
+    came = threading.Event()
+
+    class Mail(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 here\r\n")
+            data = False
+            for raw in self.rfile:
+                line = raw.decode().rstrip("\r\n")
+                lines.append(line)
+                if data and line != ".":
+                    continue
+                word = line.partition(" ")[0].upper()
+                data = word == "DATA"
+                self.wfile.write({"DATA": b"354 go on\r\n", "QUIT": b"221 bye\r\n"}.get(word, b"250 fine\r\n"))
+                if word == "QUIT":
+                    came.set()
+                    return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail) as post_office:
+        post_office.daemon_threads = True
+        threading.Thread(target=post_office.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"smtp://127.0.0.1:{post_office.server_address[1]}"
+        own = start_server(tmp_path / "data", "--smtp-from", "jobs@example.org", environment={"FUSED_SMTP_URL": url})
+        fused.options.base_url, fused.options.auth_token = own.base_url, own.token
+        try:
+            job = double(n=-1).run_remote(name="mailed", send_status_email=True, on_finish="mailto:ann@example.org")
+            job.wait_for_job(timeout=60)
+            assert came.wait(30)
+            deadline = time.monotonic() + 30
+            while any(each["state"] != "done" for each in hooks_of(job.job_id)):
+                assert time.monotonic() < deadline, hooks_of(job.job_id)
+                time.sleep(0.1)
+        finally:
+            stop_server(own)
+            post_office.shutdown()
+    text = "\n".join(lines)
+    assert "Subject: job mailed: failed" in text
+    assert {"rcpt TO:<ann@example.org>", "rcpt TO:<owner@localhost>"} <= {line for line in lines if "TO:" in line}
+
+
+def hooks_of(job_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = call_json("GET", f"/api/v1/jobs/{job_id}", "asking")["hooks"]
+    return found

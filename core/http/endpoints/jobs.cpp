@@ -181,6 +181,9 @@ asio::awaitable<Reply> SubmitJob::operator()(Request& request) const {
     if (!hooks) co_return error_reply(hooks.error(), request);
     submission->wish.options.hooks = *std::move(hooks);
   }
+  JobOptions& options = submission->wish.options;
+  if (options.send_status_email && parts.mail_hook)
+    if (auto hook = parts.mail_hook(request.actor)) options.hooks.emplace_back(*std::move(hook));
   co_return job_reply(co_await parts.jobs->submit(request.actor, std::move(submission->wish)), request);
 }
 
