@@ -131,6 +131,7 @@ TEST_F(JobLogsTest, ALineThatAKillHasTornIsLeftOut) {
 }
 
 TEST_F(JobLogsTest, WhatIsOverTheLimitIsDroppedAndSaid) {
+  constexpr auto kLine = static_cast<std::int64_t>(JobLogs::kLineBytesMax);
   const std::string line(JobLogs::kLineBytesMax, 'x');
   for (int i = 0; i < 2'200; ++i) {
     logs_->add("job", 0, "stdout", line);
@@ -140,7 +141,7 @@ TEST_F(JobLogsTest, WhatIsOverTheLimitIsDroppedAndSaid) {
   logs_->add("job", -1, "job", "the server's own");
   logs_->end("job");
   run(logs_->flushed("job"));
-  const auto tail = run(logs_->read("job", JobLogs::kBytesMax - 1'000, 1 << 20)).lines;
+  const auto tail = run(logs_->read("job", JobLogs::kBytesMax - 3 * kLine, 1 << 20)).lines;
   EXPECT_NE(tail.find("is not kept in it"), std::string::npos);
   EXPECT_NE(tail.find("the server's own"), std::string::npos);
   EXPECT_NE(tail.find("lines that functions printed were not kept"), std::string::npos);

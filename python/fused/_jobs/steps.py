@@ -30,6 +30,9 @@ def run_partition(step: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in step.items() if name in known and value is not None}
     if given.get("partitioning_force_utm") is None and "partitioning_force_utm" in step:
         given["partitioning_force_utm"] = None
+    for name in ("input", "output", "output_metadata"):
+        if name in given:
+            given[name] = _path_of(given[name])
     print(f"ingest of {_shown(given.get('input'))} into {given.get('output')!r}", flush=True)
     try:
         if cls is GeospatialPartitionJobStepConfig:
@@ -78,6 +81,13 @@ class _Progress:
         self._stage, self._at = stage, now
         share = f" of {of:,}" if of else ""
         print(f"{stage}: {done:,}{share} rows", flush=True)
+
+
+def _path_of(value: Any) -> Any:
+    """``file:///mount/a`` is a path here."""
+    if isinstance(value, list):
+        return [_path_of(each) for each in value]
+    return value.removeprefix("file://") if isinstance(value, str) and value.startswith("file:///") else value
 
 
 def _shown(value: Any) -> str:
