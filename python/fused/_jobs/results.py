@@ -38,16 +38,16 @@ def read_results(job_id: str, listed: list[Mapping[str, Any]], arg_index: int) -
             there = f"there are {len(numbers)}, from {numbers[0]} to {numbers[-1]}" if numbers else "there are none"
             raise ValueError(f"job {job_id} has no result {arg_index}: {there}")
         numbers = [arg_index]
-    values = [_read(results.get(number), metadata.get(number)) for number in numbers]
+    values = [_read(results.get(number), metadata.get(number), f"task {number} of job {job_id}") for number in numbers]
     return values if arg_index == -1 else values[0]
 
 
-def _read(url: str | None, metadata_url: str | None) -> Any:
+def _read(url: str | None, metadata_url: str | None, what: str) -> Any:
     response = _transport.Response(200) if url is None else fetch(url)
     about = fetch(metadata_url).json() if metadata_url else _about(response)
     if about.get("has_exception") or about.get("errormsg") or about.get("error_type"):
         result = UdfEvaluationResult(stdout=str(about.get("stdout") or ""), stderr=str(about.get("stderr") or ""))
-        failure_of(result, about, response, None)
+        failure_of(result, about, response, None, what)
         result.raise_for_error()
     return decode(response.content_type, response.body)
 

@@ -21,8 +21,16 @@ _KINDS: dict[str, type[UdfError]] = {
 }
 
 
-def failure_of(result: UdfEvaluationResult, metadata: Mapping[str, Any], response: Response, udf: Udf | None) -> None:
+def failure_of(
+    result: UdfEvaluationResult,
+    metadata: Mapping[str, Any],
+    response: Response,
+    udf: Udf | None,
+    what: str = "the shared function",
+) -> None:
     """Fills the failure into ``result``: class, message, line, and the exception to raise.
+
+    ``what`` failed, where the function is not known.
 
     Header and body both tell: the header is short by protocol, the body holds the traceback whole.
     """
@@ -35,7 +43,7 @@ def failure_of(result: UdfEvaluationResult, metadata: Mapping[str, Any], respons
     traceback = _longest(body.get("detail"), metadata.get("exception"))
     line = metadata.get("lineno")
     name = metadata.get("exception_class")
-    label = repr(udf.name) if udf is not None else "the shared function"
+    label = repr(udf.name) if udf is not None else what
     where = f" in line {line}" if line else ""
     message = f"{label} failed{where}: {said}{_hint(said, name, udf)}"
     kind = _KINDS.get(str(metadata.get("error_type")), UdfRuntimeError)
