@@ -206,7 +206,8 @@ def plot(samples: list[Mapping[str, Any]], path: str, job_id: str) -> None:
     processors.set_ylabel("processors")
     processors.set_xlabel("seconds since its first sample")
     for axes in (memory, processors):
-        axes.set_ylim(bottom=0)
+        most = max(float(value) for line in axes.get_lines() for value in line.get_ydata())
+        axes.set_ylim(0, max(1.1 * most, 1))
         axes.grid(alpha=0.3)
     if len(tasks) <= 20:
         memory.legend(fontsize="small")
