@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import SERVER, Server
 from tests.contract.conftest import People, Row, ask, check_error, server_rows
+from tests.counts import tell
 
 ROWS = server_rows() if SERVER.exists() else []
 UNKNOWN = "fsh_" + "0" * 64
@@ -116,7 +117,7 @@ def test_lists_of_another_organisation_hold_nothing_of_ours(row: Row, server: Se
 
 def test_the_matrix_has_asked_every_route() -> None:
     assert len(ROWS) >= 70
-    print(f"{len(ROWS)} routes asked as nobody, share token, member and owner of another organisation")
+    tell(f"{len(ROWS)} routes asked as nobody, share token, member and owner of another organisation")
 
 
 @pytest.mark.parametrize(
