@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from tests.conftest import Server, need_server, start_server, stop_server
+from tests.counts import tell
 from tests.flow.calls import headers_of
 from tests.flow.jobs import ENDED, get, log, post, printed, status, submit, submitted, udf_step, until, values, wait
 
@@ -145,7 +146,7 @@ def test_jobs_survive_kills_of_the_server(tmp_path: Path) -> None:
                 recorded = sorted(each["task"] for each in attempts if each["ended_as"] == "done")
                 assert recorded == list(range(tasks)) or len(attempts) == 1000, "a result is recorded once"
                 assert len(recorded) == len(set(recorded)), "a result is recorded once"
-        print(f"{KILLS} kills of the server, {len(jobs)} jobs ({len(canceled)} canceled), {starts} starts of tasks")
+        tell(f"{KILLS} kills of the server, {len(jobs)} jobs ({len(canceled)} canceled), {starts} starts of tasks")
         assert len(jobs) >= KILLS // 2
     finally:
         stop_server(server)
@@ -195,7 +196,7 @@ def test_a_canceled_job_has_no_process_after_two_seconds(server: Server) -> None
             time.sleep(0.005)
         slowest = max(slowest, time.monotonic() - began)
         assert status(server, job)["status"] == "canceled"
-    print(f"{CANCELS} of {CANCELS} canceled jobs had no process after 2 s; the slowest took {slowest:.3f} s")
+    tell(f"{CANCELS} of {CANCELS} canceled jobs had no process after 2 s; the slowest took {slowest:.3f} s")
 
 
 def test_a_stopped_worker_is_lost_and_its_task_taken_up(tmp_path: Path) -> None:
