@@ -280,8 +280,6 @@ def test_unknown_and_contradictory_arguments_are_named(source: Path) -> None:
         fused.ingest(source, "out", partitioning_method="volume").run_local(dry_run=True)
     with pytest.raises(ValueError, match="no output"):
         fused.ingest(source).run_local()
-    with pytest.raises(NotImplementedError, match=r"run_local\(\) does the same work"):
-        fused.ingest(source, "out").run_remote()
     with pytest.raises(ValueError, match=r"gdal_config has unknown keys \['layers'\]"):
         fused.ingest(source, "out", gdal_config={"layers": 1})
 
