@@ -34,7 +34,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const int z = data[0] % 25;
   const std::int64_t at = (std::int64_t{1} << z) * (data[0] / 25) / 11;
-  const fused::result::TileGrid grid({z, at, at}, kExtent, kBuffer, nullptr);
-  for (const auto& geometry : grid.place({reinterpret_cast<const char*>(data) + 1, size - 1})) check(geometry);
+  for (const double tolerance : {0.0, 1.0, 4.0}) {
+    const fused::result::TileGrid grid({z, at, at}, kExtent, kBuffer, tolerance, nullptr);
+    for (const auto& geometry : grid.place({reinterpret_cast<const char*>(data) + 1, size - 1})) check(geometry);
+  }
   return 0;
 }
