@@ -1,4 +1,4 @@
-// Headers that nearly every room of the server includes; compiled once per room.
+// Headers that nearly every room of the server includes; compiled once for all of them.
 #pragma once
 #include <algorithm>
 #include <boost/asio/any_io_executor.hpp>
