@@ -33,12 +33,12 @@ struct Parts {
   std::string version;
   std::filesystem::path spool_folder;  // for large bodies; empty: they stay in memory
 
-  RunParts* run = nullptr;        // null where a test has no rows that run functions
-  StateParts* state = nullptr;    // null where a test has no rows of what is kept
-  TableParts* tables = nullptr;   // null where a test has no tables
-  CacheParts* cache = nullptr;    // null where a test has no result cache
-  JobParts* jobs = nullptr;  // null where a test has no jobs
-  BatchParts* batches = nullptr;  // null where a test has no batches
+  RunParts* run = nullptr;             // null where a test has no rows that run functions
+  StateParts* state = nullptr;         // null where a test has no rows of what is kept
+  TableParts* tables = nullptr;        // null where a test has no tables
+  CacheParts* cache = nullptr;         // null where a test has no result cache
+  JobParts* jobs = nullptr;            // null where a test has no jobs
+  BatchParts* batches = nullptr;       // null where a test has no batches
   ScheduleParts* schedules = nullptr;  // null where a test has no schedules
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.
