@@ -25,6 +25,7 @@ struct CacheParts;
 struct JobParts;
 struct BatchParts;
 struct ScheduleParts;
+struct AttemptParts;
 struct ServerFigures;
 
 struct Parts {
@@ -33,13 +34,14 @@ struct Parts {
   std::string version;
   std::filesystem::path spool_folder;  // for large bodies; empty: they stay in memory
 
-  RunParts* run = nullptr;        // null where a test has no rows that run functions
-  StateParts* state = nullptr;    // null where a test has no rows of what is kept
-  TableParts* tables = nullptr;   // null where a test has no tables
-  CacheParts* cache = nullptr;    // null where a test has no result cache
-  JobParts* jobs = nullptr;  // null where a test has no jobs
-  BatchParts* batches = nullptr;  // null where a test has no batches
+  RunParts* run = nullptr;             // null where a test has no rows that run functions
+  StateParts* state = nullptr;         // null where a test has no rows of what is kept
+  TableParts* tables = nullptr;        // null where a test has no tables
+  CacheParts* cache = nullptr;         // null where a test has no result cache
+  JobParts* jobs = nullptr;            // null where a test has no jobs
+  BatchParts* batches = nullptr;       // null where a test has no batches
   ScheduleParts* schedules = nullptr;  // null where a test has no schedules
+  AttemptParts* attempts = nullptr;    // null where a test has no jobs on other machines
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.
   std::function<Actor(std::string_view authorization)> authenticate;
