@@ -115,13 +115,12 @@ def test_resume_takes_over_the_files_that_were_whole(inputs: list[Path], tmp_pat
 def test_two_ingests_into_one_table_do_not_meet(inputs: list[Path], tmp_path: Path) -> None:
     table = tmp_path / "table"
     process = start(inputs[0], table, 500_000)
-    lock = tmp_path / ".table.ingest" / "lock"
-    while process.poll() is None and not lock.exists():
+    begun = tmp_path / ".table.ingest" / "fingerprint"  # written by who has the lock
+    while process.poll() is None and not begun.exists():
         time.sleep(0.001)
     process.send_signal(signal.SIGSTOP)
     try:
-        if process.poll() is None and lock.exists():
-            time.sleep(0.01)
+        if process.poll() is None and begun.exists():
             with pytest.raises(OSError, match=r"another ingest into .* is running"):
                 fused.ingest(inputs[1], str(table), overwrite=True).run_local()
     finally:

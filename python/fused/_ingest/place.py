@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from fused.models.ingest import PartitionJobStepConfig
 
@@ -53,12 +54,7 @@ class Place:
         _check_output(output, config.overwrite)
         staging = output.parent / f".{output.name}.ingest"
         staging.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir(exist_ok=True)
-        with (staging / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OSError(f"another ingest into {config.output!r} is running") from None
+        with _locked(staging, config.output):
             place = cls(config, staging)
             place._clear_or_resume(fingerprint, resume)  # a refusal leaves what a killed ingest has done
             try:
@@ -152,6 +148,26 @@ class Place:
         for path in self.old_objects:
             if Path(path).name != "_sample":
                 system.delete_file(path)
+
+
+def _locked(staging: Path, output: str) -> IO[str]:
+    """The lock file of ``staging``, which is made, held. ``OSError`` when somebody else holds it."""
+    while True:
+        staging.mkdir(exist_ok=True)
+        try:
+            lock = (staging / "lock").open("w")
+        except FileNotFoundError:  # who ended just now has removed the folder
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock.fileno()), os.stat(staging / "lock")):
+                return lock
+        except BlockingIOError:
+            lock.close()
+            raise OSError(f"another ingest into {output!r} is running") from None
+        except FileNotFoundError:
+            pass
+        lock.close()  # it was removed between its opening and its lock: it locks nobody out
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
