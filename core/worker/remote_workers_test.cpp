@@ -14,7 +14,7 @@ namespace {
 namespace asio = boost::asio;
 namespace json = boost::json;
 
-struct Run : RunWatcher {
+struct TakenRun : RunWatcher {
   RunOrder order;
   RunTicket ticket;
   std::string out;
@@ -35,8 +35,8 @@ class RemoteWorkersTest : public ::testing::Test {
     turn();
   }
 
-  std::shared_ptr<Run> begin() {
-    auto run = std::make_shared<Run>();
+  std::shared_ptr<TakenRun> begin() {
+    auto run = std::make_shared<TakenRun>();
     run->order.udf_full = [] { return std::string(R"({"hash":"h","code":"c"})"); };
     run->order.rest = R"("run_id":"r")";
     run->order.beside = RunLimits{};
