@@ -13,6 +13,7 @@
 #include "application_hooks.hpp"
 #include "application_jobs.hpp"
 #include "application_parts.hpp"
+#include "application_ray.hpp"
 #include "application_schedules.hpp"
 #include "application_tables.hpp"
 #include "base/log.hpp"
@@ -34,6 +35,7 @@ struct Application::Everything {
   std::unique_ptr<RunLog> log;
   std::unique_ptr<Pool> pool;
   std::unique_ptr<Tables> tables;
+  std::unique_ptr<RayJobs> ray;  // tasks of jobs on other machines
   std::unique_ptr<RunService> runs;
   std::unique_ptr<ResultCache> cache;
   std::optional<EnvironmentDigest> environment;
@@ -79,6 +81,8 @@ std::string Application::routes_text() {
   parts.jobs = &job_parts;
   ScheduleParts schedule_parts;
   parts.schedules = &schedule_parts;
+  AttemptParts attempt_parts;
+  parts.attempts = &attempt_parts;
   return print_routes(all_routes(parts));
 }
 
@@ -104,6 +108,8 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   if (!settings.s3_endpoint.empty()) a.outbox->add(FUSED_TRY(a.state.functions().unsent_history()));
   a.state.functions().set_saved([&a](const std::string& path) { a.outbox->add({path}); });
 
+  a.ray = FUSED_TRY(RayJobs::open(io, a.state, a.settings, pool_options(settings, *a.state.data)));
+
   // What runs. The pool starts before the port is bound, so that workers come up meanwhile.
   a.pool = std::make_unique<Pool>(io, pool_options(settings, *a.state.data));
   FUSED_CHECK(a.pool->start());
@@ -112,6 +118,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
                                    RunServiceOptions{.recursion_max = settings.recursion_max,
                                                      .worker_growth_bytes = settings.worker_growth_bytes,
                                                      .cache_secrets = FUSED_TRY(CacheSecrets::open(*a.state.data))});
+  a.runs->set_remote(a.ray->workers.get());
   a.cache = ResultCache::open(io, cache_options(settings, *a.state.data), a.clock);
   a.environment.emplace(environment_of(settings, a.clock));
   a.runs->set_environment([environment = &*a.environment] { return environment->current().hex(); });
@@ -148,10 +155,11 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.tables = FUSED_TRY(Tables::open(io, a.state, settings, pool_options(settings, *a.state.data), a.clock));
   a.parts.tables = &a.tables->parts;
   a.parts.sessions = &a.sessions;
-  a.jobs = FUSED_TRY(Jobs::open(io, a.state, settings, *a.runs, *a.outbox, a.clock));
+  a.jobs = FUSED_TRY(Jobs::open(io, a.state, settings, *a.runs, *a.ray, *a.outbox, a.clock));
   a.parts.jobs = &a.jobs->parts;
   a.schedules = FUSED_TRY(Schedules::open(io, a.state, *a.jobs->service, a.clock));
   a.parts.schedules = &a.schedules->parts;
+  a.parts.attempts = &a.ray->parts;
   a.hooks = std::make_unique<Hooks>(io, a.state, *a.jobs->service, a.jobs->parts, settings, a.clock);
   fill_state_parts(a.parts, a.state);
   a.parts.figures = [&a] {
@@ -166,6 +174,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
     const ServerFigures figures = a.parts.figures();
     boost::json::object health = health_of(figures);
     health["jobs"] = health_of(figures.jobs);
+    if (a.ray->is_on()) health["ray"] = a.ray->health();
     return health;
   };
   a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
@@ -176,6 +185,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
       "http://" + (settings.host.find(':') == std::string::npos ? settings.host : '[' + settings.host + ']') + ':' +
       std::to_string(a.port);
   a.runs->set_base_url(base_url);
+  a.ray->serve(base_url);
 
   if (!settings.serve_folder.empty()) {
     const FunctionOwner owner = owner_of(a.state);
@@ -213,6 +223,10 @@ void Application::begin_stop() {
         a.hooks->stop();
         a.jobs->service->drain();
         a.batches->stop("the server is stopping");
+        if (a.ray->is_on()) {  // what runs on other machines cannot tell us any more: the next life takes it up
+          a.jobs->service->stop();
+          a.ray->stop();
+        }
         co_await a.server->drain(std::chrono::seconds(a.settings.drain_seconds));
         co_await a.batches->finish();
         if (a.folder) a.folder->stop();

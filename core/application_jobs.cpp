@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::int64_t kMemoryBytesMin = 512LL << 20;
 
-JobServiceOptions options_of(const Settings& settings) {
+JobServiceOptions options_of(const Settings& settings, const RayJobs& ray) {
   JobServiceOptions options;
   options.machine.cores =
       settings.job_cores > 0 ? settings.job_cores : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -22,16 +22,22 @@ JobServiceOptions options_of(const Settings& settings) {
   options.lease = std::chrono::milliseconds(settings.job_lease_ms);
   options.limits = settings.limits;
   options.recursion_max = settings.recursion_max;
+  if (!ray.is_on()) return options;
+  options.remote = ray.workers.get();
+  options.task_memory_max = ray.cluster.node_memory_bytes;
+  if (settings.job_cores == 0) options.machine.cores = std::max(1, ray.cluster.cores);
+  if (settings.job_memory_bytes == 0) options.machine.memory_bytes = ray.cluster.memory_bytes;
   return options;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Jobs>> Jobs::open(boost::asio::io_context& io, State& state, const Settings& settings,
-                                         RunService& runs, HistoryOutbox& outbox, const Clock& clock) {
+                                         RunService& runs, const RayJobs& ray, HistoryOutbox& outbox,
+                                         const Clock& clock) {
   auto jobs = std::make_unique<Jobs>();
   jobs->service = FUSED_TRY(JobService::open(io, state.thread, *state.database, *state.data, *state.people, runs, clock,
-                                             options_of(settings)));
+                                             options_of(settings, ray)));
   jobs->service->on_config = [&outbox](const std::string& path) { outbox.add({path}); };
   jobs->parts = {jobs->service.get(), &clock};
   FUSED_CHECK(jobs->service->start());

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "application_parts.hpp"
+#include "application_ray.hpp"
 #include "http/endpoints/jobs.hpp"
 #include "jobs/job_service.hpp"
 
@@ -14,7 +15,8 @@ struct Jobs {
   JobParts parts;
 
   static Result<std::unique_ptr<Jobs>> open(boost::asio::io_context& io, State& state, const Settings& settings,
-                                            RunService& runs, HistoryOutbox& outbox, const Clock& clock);
+                                            RunService& runs, const RayJobs& ray, HistoryOutbox& outbox,
+                                            const Clock& clock);
 };
 
 boost::json::object health_of(const JobFigures& figures);

@@ -234,9 +234,6 @@ NestedHandler nested_handler(Dispatcher& dispatcher) {
   };
 }
 
-namespace {
-
-// Of our own Python beside the server: our environment, with these instead of what it says.
 std::vector<std::string> environment_with(const std::vector<std::pair<std::string, std::string>>& variables) {
   std::vector<std::string> lines;
   for (char** variable = environ; *variable != nullptr; ++variable) {
@@ -248,8 +245,6 @@ std::vector<std::string> environment_with(const std::vector<std::pair<std::strin
   for (const auto& [name, value] : variables) lines.push_back(name + '=' + value);
   return lines;
 }
-
-}  // namespace
 
 HistoryOutboxOptions outbox_options(const Settings& settings, const DataFolder& data) {
   return {.endpoint = settings.s3_endpoint,

@@ -55,6 +55,8 @@ PoolOptions pool_options(const Settings& settings, const DataFolder& data);
 FunctionFinder function_finder(State& state);
 void fill_state_parts(Parts& parts, State& state);
 NestedHandler nested_handler(Dispatcher& dispatcher);
+// Of our own Python beside the server: our environment, with these instead of what it says.
+std::vector<std::string> environment_with(const std::vector<std::pair<std::string, std::string>>& variables);
 HistoryOutboxOptions outbox_options(const Settings& settings, const DataFolder& data);
 HookOutboxOptions hook_options(const Settings& settings);
 // Without those of cache and history.

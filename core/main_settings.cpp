@@ -199,6 +199,29 @@ void add_jobs(CLI::App& app, Settings& s) {
       ->check(CLI::Range(500, 86'400'000))
       ->capture_default_str()
       ->group(group);
+  app.add_option("--jobs", s.jobs,
+                 "Where tasks run: local, on this machine; ray, on the nodes of a Ray cluster (docs/guides/scale-out)")
+      ->envname("FUSED_JOBS")
+      ->check(CLI::IsMember({"local", "ray"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--ray-address", s.ray_address,
+                 "The cluster's dashboard, http://HEAD:8265, with --jobs ray. Its token is taken from RAY_AUTH_TOKEN, "
+                 "or the file that RAY_AUTH_TOKEN_PATH names")
+      ->envname("FUSED_RAY_ADDRESS")
+      ->check(kHttpAddress)
+      ->group(group);
+  app.add_option("--ray-server-url", s.ray_server_url,
+                 "This server as the cluster's nodes reach it; default: http://HOST:PORT")
+      ->envname("FUSED_RAY_SERVER_URL")
+      ->check(kHttpAddress)
+      ->group(group);
+  app.add_option("--ray-mount", s.ray_mount,
+                 "Folder of each node that is /mount for functions there, as a shared file system; default: an empty "
+                 "folder of each node")
+      ->envname("FUSED_RAY_MOUNT")
+      ->type_name("DIR")
+      ->group(group);
   app.add_option("--smtp-url", s.smtp_url,
                  "Mail server that tells of the ends of jobs: smtp://[USER:PASSWORD@]HOST[:PORT] (STARTTLS where it is "
                  "offered) or smtps://; with a password better in the environment or the file")
@@ -324,7 +347,25 @@ std::string default_python() {
   return "/usr/bin/python3";
 }
 
+Status check_jobs(const Settings& s) {
+  if (s.jobs != "ray") {
+    if (s.ray_address.empty() && s.ray_server_url.empty() && s.ray_mount.empty()) return {};
+    return fail(ErrorKind::invalid_argument, "--ray-address, --ray-server-url and --ray-mount need --jobs ray");
+  }
+  if (s.ray_address.empty())
+    return fail(ErrorKind::invalid_argument,
+                "--jobs ray needs --ray-address http://HEAD:8265, the cluster's dashboard");
+  if (s.ray_server_url.empty() && (s.host == "0.0.0.0" || s.host == "::"))
+    return fail(ErrorKind::invalid_argument, "--jobs ray with --host " + s.host +
+                                                 " needs --ray-server-url http://NAME:PORT: how the cluster's nodes "
+                                                 "reach this server");
+  if (!s.ray_mount.empty() && !s.ray_mount.starts_with('/'))
+    return fail(ErrorKind::invalid_argument, "--ray-mount '" + s.ray_mount + "' is no absolute path");
+  return {};
+}
+
 Status complete(Settings& s) {
+  FUSED_CHECK(check_jobs(s));
   if (s.watch && s.serve_folder.empty())
     return fail(ErrorKind::invalid_argument, "--watch needs a folder: fused serve FOLDER --watch");
   const int cores = std::max(1u, std::thread::hardware_concurrency());

@@ -9,6 +9,7 @@ enum class ActorKind {
   user,         // an owner or member, by an API token
   share_token,  // a visitor with a share token: may run that one function
   run,          // a running function: rights of its owner, limited to running functions and files
+  driver,       // of a cluster that runs tasks of jobs: takes attempts and tells of them, nothing else
 };
 
 enum class Role { none, member, owner };

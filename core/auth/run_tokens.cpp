@@ -6,6 +6,16 @@ namespace fused {
 
 std::string RunTokens::begin(Actor actor) {
   actor.kind = ActorKind::run;
+  return keep(std::move(actor));
+}
+
+std::string RunTokens::begin_driver() {
+  Actor actor;
+  actor.kind = ActorKind::driver;
+  return keep(std::move(actor));
+}
+
+std::string RunTokens::keep(Actor actor) {
   std::string token = new_token("frt_");
   std::string hash = sha256_hex(token);
   const std::unique_lock lock(mutex_);

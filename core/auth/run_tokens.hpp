@@ -14,10 +14,14 @@ class RunTokens {  // any thread
  public:
   // `actor` is whose rights the run has; its kind becomes `run`. Every begin() is followed by an end().
   std::string begin(Actor actor);
+  // Of the driver of a cluster; it lives as long as the server.
+  std::string begin_driver();
   void end(std::string_view token);
   Actor actor_of(std::string_view token) const;  // nobody for one that ended or never was
 
  private:
+  std::string keep(Actor actor);
+
   mutable std::shared_mutex mutex_;
   std::unordered_map<std::string, Actor> actors_;  // by token hash
 };

@@ -56,6 +56,10 @@ struct Settings {
   int job_lease_ms = 30'000;          // a task without a sign of life for so long is started again
   std::string smtp_url;               // mail server for the ends of jobs: smtp[s]://[user:password@]host[:port]
   std::string smtp_from;              // who writes; "": fused@ and the machine's name
+  std::string jobs = "local";         // where tasks run: local | ray
+  std::string ray_address;            // of the cluster's head, http://HOST:8265
+  std::string ray_server_url;         // this server as the nodes reach it; "": http://host:port
+  std::string ray_mount;              // the folder of each node that is /mount there; "": an empty one of its own
   bool strict_instances = false;      // an instance type that the machine is too small for is refused, not cut
   std::string python;                 // interpreter of the workers; empty: the one of the environment
 };

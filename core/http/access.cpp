@@ -85,6 +85,10 @@ Status check_access(Access access, const Actor& actor) {
     return fail(
         ErrorKind::unauthenticated,
         "this needs a valid token in the header 'Authorization: Bearer <token>' (see DIR/token, or fused login)");
+  if (access == Access::driver && actor.kind != ActorKind::driver)
+    return fail(ErrorKind::forbidden, "this is for the driver of the cluster that runs this server's jobs");
+  if (actor.kind == ActorKind::driver && access != Access::driver)
+    return fail(ErrorKind::forbidden, "the driver of a cluster takes attempts of jobs and tells of them, nothing else");
   if (actor.kind == ActorKind::share_token)
     return fail(ErrorKind::forbidden, "a share token may run its one function and nothing else");
   if (actor.kind == ActorKind::run && access != Access::run_or_user)

@@ -25,6 +25,7 @@ struct CacheParts;
 struct JobParts;
 struct BatchParts;
 struct ScheduleParts;
+struct AttemptParts;
 struct ServerFigures;
 
 struct Parts {
@@ -40,6 +41,7 @@ struct Parts {
   JobParts* jobs = nullptr;            // null where a test has no jobs
   BatchParts* batches = nullptr;       // null where a test has no batches
   ScheduleParts* schedules = nullptr;  // null where a test has no schedules
+  AttemptParts* attempts = nullptr;    // null where a test has no jobs on other machines
 
   // The value of an `Authorization` header → who that is; nobody for unknown, revoked, expired and malformed alike.
   std::function<Actor(std::string_view authorization)> authenticate;

@@ -32,6 +32,7 @@ std::string_view access_name(Access access) {
     case Access::run_or_user: return "run_or_user";
     case Access::signed_in: return "signed_in";
     case Access::owner: return "owner";
+    case Access::driver: return "driver";
   }
   return "owner";
 }

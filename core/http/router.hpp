@@ -22,6 +22,7 @@ enum class Access {
   run_or_user,  // an owner or member, or a running function acting for its owner: runs, reading functions and files
   signed_in,    // an owner or member in person; a running function is refused: people, tokens, saves
   owner,        // an owner in person
+  driver,       // the driver of a cluster that runs tasks of jobs, and nobody else
 };
 std::string_view access_name(Access access);
 

@@ -1,5 +1,6 @@
 #include "http/routes.hpp"
 
+#include "http/endpoints/attempts.hpp"
 #include "http/endpoints/batches.hpp"
 #include "http/endpoints/cache.hpp"
 #include "http/endpoints/health.hpp"
@@ -36,6 +37,7 @@ std::vector<Route> all_routes(Parts& parts) {
   if (parts.jobs) add(job_routes(*parts.jobs));
   if (parts.batches) add(batch_routes(*parts.batches));
   if (parts.schedules) add(schedule_routes(*parts.schedules));
+  if (parts.attempts) add(attempt_routes(*parts.attempts));
   return rows;
 }
 

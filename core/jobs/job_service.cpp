@@ -77,7 +77,7 @@ JobService::JobService(asio::io_context& io, StateThread& state, Database& datab
       files_(data),
       logs_(io, files_thread_, clock, data.path() / "jobs"),
       store_(database),
-      launcher_(io, runs, people, files_thread_, files_, logs_, {options_.lease, options_.limits},
+      launcher_(io, runs, people, files_thread_, files_, logs_, {options_.lease, options_.limits, options_.remote},
                 [this](std::function<void(Scheduler&)> work) { post(std::move(work)); }),
       scheduler_({.machine = options_.machine, .lease = options_.lease}, clock, store_, launcher_),
       timer_(io) {}
@@ -209,6 +209,11 @@ Result<JobSpec> JobService::plan(const JobConfig& config, const Actor& actor, Jo
   job.steps = config.plan();
   const TaskShare share = task_share(limits, job.steps);
   job.task_share = share.share;
+  if (options_.task_memory_max > 0 && job.task_share.memory_bytes > options_.task_memory_max) {
+    job.task_share.memory_bytes = options_.task_memory_max;
+    options.notes.push_back("a task has at most " + std::to_string(options_.task_memory_max >> 20) +
+                            " MiB of memory, which is what the largest node of the cluster has for it");
+  }
   job.parallel_max = share.parallel_max;
   job.retries.function_max = options.max_retry;
   job.run_max = std::chrono::hours(limits.hours);

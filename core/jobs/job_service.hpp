@@ -28,6 +28,8 @@ struct JobServiceOptions {
   std::chrono::milliseconds lease{30'000};
   RunLimits limits;  // of a request's run
   int recursion_max = 5;
+  RemoteWorkers* remote = nullptr;   // tasks run on other machines; `machine` is all of them together
+  std::int64_t task_memory_max = 0;  // what the largest of them has; 0: no limit of its own
 };
 
 // What a client asks for; `config` is the object {"name", "steps", "metadata"}, not checked yet.

@@ -84,7 +84,13 @@ LocalLauncher::LocalLauncher(asio::io_context& io, RunService& runs, const Peopl
       logs_(logs),
       options_(options),
       tell_(std::move(tell)),
-      tick_(io) {}
+      tick_(io) {
+  if (!options_.remote) return;
+  options_.remote->on_note = [this](const RunTicket& ticket, const std::string& line) {
+    for (const auto& [id, task] : tasks_)
+      if (task->ticket.get() == &ticket) logs_.add(task->id(), task->start.task, "job", task->name() + ' ' + line);
+  };
+}
 
 void LocalLauncher::start(const AttemptStart& attempt, const JobSpec& job) {
   auto task = std::make_shared<Task>(attempt, job);
@@ -274,15 +280,9 @@ asio::awaitable<void> LocalLauncher::look_after() {
     const bool beats = now >= next_beat;
     std::vector<AttemptId> alive;
     for (const auto& [id, task] : tasks_) {
-      const pid_t pid = task->ticket->pid();
-      const bool waits = task->on_disk || (pid == 0 && now - task->forking_since < kForkPatience);
-      if (waits && beats) alive.push_back(id);
-      if (waits || pid == 0) continue;
-      const bool samples = now >= task->next_sample;
+      const bool samples = !task->on_disk && now >= task->next_sample;
       if (!beats && !samples) continue;
-      const auto look = look_at(working_process(pid));
-      if (look && beats && look->state != 'T' && look->state != 't') alive.push_back(id);
-      if (look && samples) sample(*task, look->cpu_seconds);
+      if ((task->on_disk || look(*task, samples)) && beats) alive.push_back(id);
     }
     if (!beats) continue;
     next_beat = now + beat;
@@ -294,15 +294,26 @@ asio::awaitable<void> LocalLauncher::look_after() {
   looking_ = false;
 }
 
-void LocalLauncher::sample(Task& task, double cpu_seconds) {
+bool LocalLauncher::look(Task& task, bool samples) {
+  if (options_.remote) {
+    const RemoteWorkers::Usage usage = options_.remote->usage(*task.ticket);
+    if (samples && usage.memory_bytes > 0) sample(task, usage.memory_bytes, usage.cpu_seconds);
+    return options_.remote->is_alive(*task.ticket);
+  }
+  const pid_t pid = task.ticket->pid();
+  if (pid == 0) return std::chrono::steady_clock::now() - task.forking_since < kForkPatience;
+  const auto found = look_at(working_process(pid));
+  if (found && samples) sample(task, task.ticket->memory_bytes(), found->cpu_seconds);
+  return found && found->state != 'T' && found->state != 't';
+}
+
+void LocalLauncher::sample(Task& task, std::int64_t memory_bytes, double cpu_seconds) {
   if (++task.samples % kSamplesBeforeHalf == 0) task.sample_pause *= 2;
   task.next_sample = std::chrono::steady_clock::now() + task.sample_pause;
   const auto now =
       std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  std::string line = json::serialize(json::object{{"timestamp", now},
-                                                  {"task", task.start.task},
-                                                  {"memory_bytes", task.ticket->memory_bytes()},
-                                                  {"cpu_seconds", cpu_seconds}});
+  std::string line = json::serialize(json::object{
+      {"timestamp", now}, {"task", task.start.task}, {"memory_bytes", memory_bytes}, {"cpu_seconds", cpu_seconds}});
   files_thread_.post([this, job = task.id(), line = line + '\n'] { files_.append_usage(job, line); });
 }
 

@@ -1,4 +1,5 @@
-// Runs the tasks of jobs on this machine: each as a run of its own, in a worker beside the slots of requests. The
+// Runs the tasks of jobs: each as a run of its own, in a worker beside the slots of requests, or on another machine
+// (worker/remote_workers.hpp), which changes nothing but where signs of life and usage come from. The
 // Launcher's three calls come on the state thread; everything else happens on the server's.
 #pragma once
 #include <boost/asio/awaitable.hpp>
@@ -19,7 +20,8 @@ namespace fused {
 
 struct LocalLauncherOptions {
   std::chrono::milliseconds lease{30'000};
-  RunLimits limits;  // of a request's run; a job's own replace memory, disk and time
+  RunLimits limits;                 // of a request's run; a job's own replace memory, disk and time
+  RemoteWorkers* remote = nullptr;  // tasks run on other machines; `runs` sends them there
 };
 
 class LocalLauncher : public Launcher {
@@ -50,7 +52,9 @@ class LocalLauncher : public Launcher {
   Result<RunRequest> request_of(const Task& task, const SharedContent& content) const;
   void began(const std::shared_ptr<Task>& task, RunConversation& conversation);
   void tell_start(const Task& task);
-  void sample(Task& task, double cpu_seconds);
+  void sample(Task& task, std::int64_t memory_bytes, double cpu_seconds);
+  // Of a task that is not reading or writing files: whether it lives; its usage goes to the job's file.
+  bool look(Task& task, bool samples);
 
   boost::asio::io_context& io_;
   RunService& runs_;

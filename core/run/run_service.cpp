@@ -45,7 +45,11 @@ asio::awaitable<Result<RunOutcome>> RunService::execute(RunRequest request, std:
   const auto conversation = std::make_shared<RunConversation>(io_, request, ticket, nested_);
   conversation->log_dir = RunPath::of(started, request.actor.email, request.folder_id).as_seen_by_functions();
   if (begun) begun(conversation);
-  Result<RunReply> reply = co_await pool_.run(order, *ticket, *conversation);
+  Result<RunReply> reply = RunReply{};
+  if (remote_ && order.beside)
+    reply = co_await remote_->run(order, *ticket, *conversation);
+  else
+    reply = co_await pool_.run(order, *ticket, *conversation);
   conversation->over();
   tokens_.end(run_token);
   --figures_.running;

@@ -13,6 +13,7 @@
 #include "run/outcome.hpp"
 #include "run/run_request.hpp"
 #include "worker/pool.hpp"
+#include "worker/remote_workers.hpp"
 
 namespace fused {
 
@@ -62,6 +63,8 @@ class RunService {
   void set_functions_used(std::function<std::string(const std::string& run_id)> json) {
     functions_used_ = std::move(json);
   }
+  // Tasks of jobs run there instead of in the pool. It outlives this.
+  void set_remote(RemoteWorkers* remote) { remote_ = remote; }
   void set_base_url(std::string url) { options_.base_url = std::move(url); }
   // Who stands in front of every run: the result cache. Without one `run` is `execute`.
   using Front =
@@ -88,6 +91,7 @@ class RunService {
   std::function<std::string()> environment_;
   std::function<std::string(const std::string&)> functions_used_;
   RunFigures figures_;
+  RemoteWorkers* remote_ = nullptr;
 };
 
 }  // namespace fused

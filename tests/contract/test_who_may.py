@@ -39,6 +39,7 @@ def filled(row: Row, people: People, share: str) -> str:
         "token_id": "0",
         "asset": "map.js",
         "job_id": people.job_id,
+        "attempt_id": "0" * 64,
     }
     path = row.pattern
     for name, value in values.items():
