@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 jobs=${JOBS:-$((($(nproc) + 1) / 2))}
 rooms=$(ls core/*/*_test.cpp | cut -d/ -f2 | sort -u)
-threaded="base storage auth functions logs worker run http"
+threaded="base storage auth functions logs worker run jobs batch http"
 failed=0
 mkdir -p build
 

@@ -244,3 +244,20 @@ def test_the_revisions_of_our_server_do_not_disturb_the_client(save, name, email
     for _ in range(3):
         saved.to_fused()
     assert run_by_name(name, email, is_v2, n=3)["n"].tolist() == [6]
+
+
+def test_a_saved_function_by_the_short_route(save, name, is_v2):
+    if not is_v2:
+        pytest.skip("1.14.2 has no such call")
+
+    @fused.udf
+    def sums(values: list = [], factor: float = 1.0):  # noqa: B006 what published functions write
+        return {"sum": sum(values) * factor}
+
+    save(sums, name)
+    api = fused.api.FusedAPI()
+    assert api._run_lite(name, {"values": [1, 2, 3], "factor": 0.5}) == {"sum": 3.0}
+    with pytest.raises(Exception, match="values"):
+        api._run_lite(name, {"values": "no list"})
+    with pytest.raises(Exception, match="nosuch"):
+        api._run_lite("nosuch", {})

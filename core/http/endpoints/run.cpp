@@ -266,6 +266,17 @@ asio::awaitable<Reply> RunSaved::operator()(Request& request) const {
   co_return co_await perform(parts, request, std::move(*run), false);
 }
 
+asio::awaitable<Reply> RunLite::operator()(Request& request) const {
+  auto function = parts.functions.by_name(request.actor, "", path_value(request, "name"));
+  if (!function) co_return run_refusal(function.error(), request);
+  auto run = named_request(request, std::move(*function), request.actor);
+  if (!run) co_return run_refusal(run.error(), request);
+  auto format = wanted_format({{"format", "json"}}, "");
+  if (!format) co_return run_refusal(format.error(), request);
+  run->format = *std::move(format);
+  co_return co_await perform(parts, request, std::move(*run), false);
+}
+
 asio::awaitable<Reply> RunShared::operator()(Request& request) const {
   if (const auto known = check_leaf(request, "share token"); !known) co_return run_refusal(known.error(), request);
   auto shared = parts.functions.by_share_token(path_value(request, "token"), request.actor);

@@ -67,6 +67,12 @@ struct RunSaved {
   boost::asio::awaitable<Reply> operator()(Request& request) const;
 };
 
+// POST /server/v1/fused_lite/invoke/{name}: a saved function of the caller, parameters as JSON object, result as JSON.
+struct RunLite {
+  RunParts& parts;
+  boost::asio::awaitable<Reply> operator()(Request& request) const;
+};
+
 // GET, POST below /server/v1/realtime-shared/{token}: {leaf} is "run" or "file" and may carry an extension.
 struct RunShared {
   RunParts& parts;

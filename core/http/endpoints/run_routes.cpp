@@ -23,6 +23,7 @@ std::vector<Route> run_routes(RunParts& parts) {
       {post, "/server/v1/efs/{client_id}/udf-logs", Access::run_or_user, RunOutput{parts}, "run_output"},
       {post, run, Access::run_or_user, ad_hoc, "run"},
       {post, run + tiles, Access::run_or_user, ad_hoc, "run_tile"},
+      {post, "/server/v1/fused_lite/invoke/{name}", Access::run_or_user, RunLite{parts}, "run_lite"},
       {get, shared + "/tilejson.json", Access::share_path, TileJson{parts}, "shared_tilejson"},
       {get, shared + "/map", Access::share_path, PreviewMap{parts}, "shared_map"},
       {get, shared + "/map/{asset}", Access::share_path, PreviewAsset{parts}, "shared_map_asset"},
