@@ -385,16 +385,27 @@ class JobPool:
     # -- doing something about it -------------------------------------------------------------------------------
 
     def retry(self) -> None:
-        """Runs the calls that failed, or ran out of time, once more; those that succeeded keep their results."""
+        """Runs the calls that failed, or ran out of time, once more; those that succeeded keep their results.
+
+        Where that cannot begin, it raises why, as ``wait`` does from then on; ``retry`` may be called again.
+        """
         with self._engine_lock:
             # A pool whose engine stopped early goes on with what it had not done.
             chosen = (ERROR, TIMEOUT, PENDING) if self.table.failure is not None else FAILED
             calls = self.table.restart(chosen)
-            if not calls or self._engine.more(calls):
+            if not calls:
                 return
-            self._engine.join()
-            self._engine = self._new_engine(self.table)
-            self._engine.start(calls)
+            try:
+                if self._engine.more(calls):
+                    return
+                # What the old engine tells at its very end belongs to the session before.
+                self._engine.join()
+                engine = self._new_engine(self.table)
+                engine.start(self.table.restart((ERROR, TIMEOUT, PENDING)))
+                self._engine = engine
+            except BaseException as failure:
+                self.table.end(failure)  # the calls wait for the next `retry`, and nobody waits for them
+                raise
 
     def cancel(self, wait: bool = False) -> None:
         """Ends all calls: those that wait never begin, those that run are killed. Results by then stay.
