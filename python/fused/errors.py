@@ -81,6 +81,11 @@ class BusyError(ServerError):
     retry_after: float | None = None
 
 
+def may_pass(error: BaseException) -> bool:
+    """Is it worth asking again: no connection, or a server (a proxy before it) that is busy, starting or in trouble."""
+    return isinstance(error, TransportError | BusyError) or (isinstance(error, ServerError) and error.status >= 500)
+
+
 class SourceError(FusedError, ValueError):
     """A function's source cannot be taken, or is not what a function to run must be."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from job_server import JobServer
+from task_server import TaskServer
 
 import fused
 from fused import _options
@@ -16,16 +17,26 @@ from fused import _options
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[JobServer]:
+    yield from serving(JobServer(), monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[TaskServer]:
+    yield from serving(TaskServer(), monkeypatch, tmp_path)
+
+
+def serving(known: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Any]:
+    """``known.answer`` answers on loopback, and ``fused`` asks there."""
     for name in ("FUSED_BASE_URL", "FUSED_AUTH_TOKEN", "FUSED_AUTH_TOKEN_TYPE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FUSED_HOME", str(tmp_path / ".fused"))
-    known = JobServer()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # head and body in one piece: the client's kernel waits with its acknowledgement else
 
         def act(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
+            known.body = self.rfile.read(int(self.headers.get("content-length") or 0))
             path, _, query = self.path.partition("?")
             status, kind, body, headers = known.answer(self.command, path, query)
             self.send_response(status)
