@@ -177,7 +177,7 @@ def test_what_tasks_return_becomes_one_table() -> None:
 
         return pd.DataFrame({"n": [n, n + 1]})
 
-    job = part(arg_list=[0, 10, 20]).run_remote(output_table="/mount/parts/table")
+    job = part(arg_list=[20, 0, 0, 10]).run_remote(output_table="/mount/parts/table")
     assert job.wait_for_job(timeout=120).status == "done", job.error
 
     @fused.udf
@@ -194,7 +194,10 @@ def test_what_tasks_return_becomes_one_table() -> None:
         )
         return {"n": found, "left": [name for name in os.listdir("/mount/parts") if ".parts-" in name]}
 
-    assert fused.run(numbers, url="/mount/parts/table", engine="remote") == {"n": [0, 1, 10, 11, 20, 21], "left": []}
+    assert fused.run(numbers, url="/mount/parts/table", engine="remote") == {
+        "n": [0, 0, 1, 1, 10, 11, 20, 21],
+        "left": [],
+    }
 
 
 # -- what is wrong ---------------------------------------------------------------------------------------------------
