@@ -49,6 +49,7 @@ Status Batch::take(std::shared_ptr<const ArgumentPiece> piece) {
   if (piece->number() < next_piece_) return {};  // sent again: its answer was lost
   if (closed_) return fail(ErrorKind::conflict, "the batch is closed: no more calls come");
   if (cancelled_) return fail(ErrorKind::conflict, "the batch was cancelled");
+  if (!trouble().empty()) return fail(ErrorKind::storage_full, trouble());
   if (piece->number() > next_piece_)
     return fail(ErrorKind::conflict,
                 "piece " + std::to_string(piece->number()) + " came before piece " + std::to_string(next_piece_));
@@ -225,6 +226,7 @@ void Batch::ended(const CallRange& call, CallStatus status, double started, doub
     return;
   }
   if (tries > 0) tries_.erase(index);
+  if (!cancelled_calls_.empty()) cancelled_calls_.erase(index);
   const auto attempts = static_cast<std::uint16_t>(status == CallStatus::cancelled && seconds == 0 ? tries : tries + 1);
   results_->add({index, status, attempts, started, seconds}, call.piece->digest(call.position), record);
   states_[index] = State::ended;
@@ -293,10 +295,13 @@ void Batch::cancel(const std::vector<std::uint32_t>& calls) {
   for (const auto index : calls)
     if (index < states_.size() && states_[index] == State::open) asked.insert(index);
   if (asked.empty()) return;
+  std::vector<std::uint32_t> sorted(asked.begin(), asked.end());
+  std::ranges::sort(sorted);
   for (const auto& group : groups_) {
     const auto parts = group->unfinished();
     const bool has_one = std::ranges::any_of(parts, [&](const CallRange& part) {
-      return std::ranges::any_of(asked, [&](auto i) { return i >= part.index && i < part.index + part.count; });
+      const auto first = std::ranges::lower_bound(sorted, part.index);
+      return first != sorted.end() && *first < part.index + part.count;
     });
     if (!has_one) continue;
     group->take_back();

@@ -215,7 +215,11 @@ void Batch::tick() {
   }
   const bool has_free_worker = lanes_ < std::min(wish_.max_workers, host_.workers);
   for (const auto& group : groups_) {
-    if (!group->was_given() || results_->is_behind()) continue;
+    if (!group->was_given()) continue;
+    if (results_->is_behind()) {
+      group->put_off();
+      continue;
+    }
     collect(*group);
     group->trim();
     // Calls that wait behind a long one are for workers that have nothing to do.

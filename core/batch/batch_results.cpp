@@ -1,8 +1,10 @@
 #include "batch/batch_results.hpp"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstdlib>
@@ -15,9 +17,20 @@ namespace fused {
 namespace asio = boost::asio;
 namespace {
 
+constexpr std::uint64_t kLeftFreeBytes = 64 << 20;
+constexpr std::uint64_t kLeftFreeShare = 50;  // of a small disk a fiftieth
+
 template <class T>
 void put(std::string& out, T value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+// Results may not take the last of the disk, which the state database needs to go on.
+bool has_room(int file, std::size_t bytes) {
+  struct statvfs disk{};
+  if (::fstatvfs(file, &disk) != 0) return true;
+  const std::uint64_t left = std::min<std::uint64_t>(kLeftFreeBytes, disk.f_blocks * disk.f_frsize / kLeftFreeShare);
+  return disk.f_bavail * disk.f_frsize > left + bytes;
 }
 
 int write_all(int file, std::string_view bytes, std::int64_t at) {
@@ -124,11 +137,11 @@ void BatchResults::write(std::uint64_t number) {
     trouble_ = place.error().message;
     return written(number, EIO);
   }
-  asio::post(disk_,
-             [self = shared_from_this(), number, file = file_, bytes = chunks_[number].bytes, at = chunks_[number].at] {
-               const int problem = write_all(file->get(), bytes.view, at);
-               asio::post(self->io_, [self, number, problem] { self->written(number, problem); });
-             });
+  asio::post(
+      disk_, [self = shared_from_this(), number, file = file_, bytes = chunks_[number].bytes, at = chunks_[number].at] {
+        const int problem = has_room(file->get(), bytes.view.size()) ? write_all(file->get(), bytes.view, at) : ENOSPC;
+        asio::post(self->io_, [self, number, problem] { self->written(number, problem); });
+      });
 }
 
 void BatchResults::written(std::uint64_t number, int problem) {

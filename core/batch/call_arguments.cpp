@@ -108,6 +108,7 @@ class PieceReader {
     auto& columns = piece_.columns_;
     const auto refuse = [](std::string why) { return fail(ErrorKind::invalid_argument, std::move(why)); };
     if (piece_.number_ < 0) return refuse("the body has no 'piece', a number that counts its pieces from 0");
+    FUSED_CHECK(check_ranges());
     if (piece_.has_rows_ && columns.size() > 1) return refuse("the body has both 'rows' and 'columns', or one twice");
     for (const auto& column : columns)
       if (column.begin.size() != piece_.calls_)
@@ -119,6 +120,17 @@ class PieceReader {
         return refuse("column " + std::string(columns[i].name.substr(0, 80)) + " is there twice");
     piece_.shape_ = piece_.has_rows_ ? "rows" : "columns";
     for (const auto& column : columns) piece_.shape_ += column.name;
+    return {};
+  }
+
+  // A call stands in one range only; so there are at most kCallIndexMax, however short the text is.
+  Status check_ranges() const {
+    auto ranges = piece_.ranges_;
+    std::ranges::sort(ranges, {}, &ArgumentPiece::Range::first);
+    for (std::size_t i = 1; i < ranges.size(); ++i)
+      if (ranges[i].first < ranges[i - 1].first + ranges[i - 1].count)
+        return fail(ErrorKind::invalid_argument,
+                    "call " + std::to_string(ranges[i].first) + " is in two ranges of 'calls'");
     return {};
   }
 

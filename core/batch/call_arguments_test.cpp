@@ -67,6 +67,8 @@ TEST(ArgumentPiece, WhatIsNotJsonOrDoesNotFitIsRefusedWithItsPlace) {
                                           R"({"piece":0,"calls":[[0,1]],"columns":{"a":[NaN]}})",
                                           "{\"piece\":0,\"calls\":[[0,1]],\"columns\":{\"a\":[\"\xff\"]}}",
                                           R"({"calls":[]})",
+                                          R"({"piece":0,"calls":[[0,2],[5,3],[1,1]]})",
+                                          R"({"piece":0,"calls":[[0,16000000],[0,16000000]]})",
                                           R"({"piece":0,"calls":[]} x)",
                                           R"({"piece":0,"calls":[[0,1]],"columns":{"a":["\ud8"]}})",
                                           deep,

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -61,6 +62,13 @@ std::string frames_of_functions(std::string_view lines) {
   return kept;
 }
 
+// One token, if there is one. Whether the description blocks is the function's to change: it shares it.
+bool take_token(int tokens) {
+  std::uint64_t token = 0;
+  iovec place{&token, sizeof token};
+  return ::preadv2(tokens, &place, 1, -1, RWF_NOWAIT) == sizeof token;
+}
+
 bool is_status_of_worker(CallStatus status) {
   return status == CallStatus::success || status == CallStatus::error || status == CallStatus::timeout;
 }
@@ -84,7 +92,7 @@ Result<std::shared_ptr<Group>> Group::open(Fill fill, std::int64_t result_bytes_
 
 CallGroup::Given Group::give() {
   parts_ = fill_();
-  given_at_ = std::chrono::steady_clock::now();
+  given_at_ = collected_at_ = std::chrono::steady_clock::now();
   Given given;
   for (const auto& part : parts_) given.calls += part.count;
   calls_ = given.calls;
@@ -118,18 +126,25 @@ Group::Progress Group::progress() const {
   return progress;
 }
 
-// steady_clock and Python's time.monotonic are one clock here (CLOCK_MONOTONIC). A worker that writes a time to come
-// gains nothing: no call is younger than its group's last end.
+// steady_clock and Python's time.monotonic are one clock here (CLOCK_MONOTONIC). The function can write what it likes
+// there and gains no time: a call begins at the latest when the records of the ones before it are read, which is done
+// every 20 ms.
 SteadyTime Group::running_since() {
-  const SteadyTime now = std::chrono::steady_clock::now();
   const Progress running = progress();
-  if (running.began == 0) return ended_ > 0 ? now : given_at_;
+  if (running.began == 0 || ended_ == calls_) return collected_at_;
   const SteadyTime began{
       std::chrono::duration_cast<SteadyTime::duration>(std::chrono::duration<double>(running.began))};
-  return std::min(began, now);
+  return std::min(began, collected_at_);
 }
 
 Status Group::collect(const Take& take) {
+  const std::size_t before = ended_;
+  Status read = collect_records(take);
+  if (ended_ > before) collected_at_ = std::chrono::steady_clock::now();
+  return read;
+}
+
+Status Group::collect_records(const Take& take) {
   while (ended_ < calls_) {
     const std::int64_t available = size_of(records_.get()) - read_at_;
     if (available < static_cast<std::int64_t>(kEndedHeadBytes)) return {};
@@ -176,10 +191,9 @@ void Group::ending() {
 }
 
 void Group::take_back() {
-  std::uint64_t token = 0;
+  const std::size_t most = calls_ - ended_;  // the function may have added tokens
   std::size_t back = 0;
-  while (::read(tokens_.get(), &token, sizeof token) == sizeof token) ++back;
-  back = std::min(back, calls_ - ended_);  // a worker that adds tokens gains nothing
+  while (back < most && take_token(tokens_.get())) ++back;
   calls_ -= back;
   std::vector<CallRange> found;
   while (back > 0) {

@@ -41,6 +41,8 @@ class Group : public CallGroup {
 
   // Reads the records that are whole by now, each once. Error: what the worker wrote is none.
   Status collect(const Take& take);
+  // Instead, where what has ended cannot be taken now: no call grows older meanwhile.
+  void put_off() { collected_at_ = std::chrono::steady_clock::now(); }
   // The calls that had not begun, which never will here; they are kept until `returned`.
   void take_back();
   std::vector<CallRange> returned() { return std::exchange(returned_, {}); }
@@ -71,6 +73,7 @@ class Group : public CallGroup {
     std::int64_t out_at = 0, err_at = 0;
   };
   Progress progress() const;
+  Status collect_records(const Take& take);
 
   Fill fill_;
   std::int64_t record_bytes_max_ = 0;
@@ -82,6 +85,7 @@ class Group : public CallGroup {
   std::uint32_t part_offset_ = 0;
   std::int64_t read_at_ = 0, trimmed_ = 0;
   SteadyTime given_at_{};
+  SteadyTime collected_at_{};  // when the end of a call was last seen, else as given_at_
   std::string buffer_;
   std::int64_t err_end_ = -1;  // of its stderr when it was about to be ended
 };

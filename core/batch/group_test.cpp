@@ -1,5 +1,6 @@
 #include "batch/group.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -105,6 +106,35 @@ TEST(Group, AWorkerThatAddsTokensOrWritesMoreThanItsCallsGainsNothing) {
   EXPECT_EQ(worker.found.size(), 2U);
   worker.group->take_back();
   EXPECT_TRUE(worker.group->returned().empty());
+}
+
+TEST(Group, TokensWithoutEndOrADescriptionThatBlocksHoldNobodyUp) {
+  Worker worker(3);
+  const std::uint64_t many = std::uint64_t{1} << 62;
+  ASSERT_EQ(::write(worker.given.descriptors[4], &many, sizeof many), static_cast<ssize_t>(sizeof many));
+  worker.group->take_back();
+  EXPECT_EQ(worker.group->calls(), 0U);
+
+  Worker second(3);
+  ASSERT_EQ(::fcntl(second.given.descriptors[4], F_SETFL, 0), 0);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(second.take_token());
+  second.group->take_back();
+  EXPECT_EQ(second.group->calls(), 3U);
+}
+
+TEST(Group, NoPageMakesACallYoungerThanTheEndBeforeIt) {
+  Worker worker(2);
+  const SteadyTime given = worker.group->running_since();
+  const double soon = 1e9;
+  ASSERT_EQ(::pwrite(worker.given.descriptors[3], &soon, sizeof soon, 0), 8);
+  EXPECT_EQ(worker.group->running_since(), given);
+  worker.write(ended(CallStatus::success, value("1")));
+  ASSERT_TRUE(worker.collect());
+  const SteadyTime second = worker.group->running_since();
+  EXPECT_GT(second, given);
+  const double none = 0;
+  ASSERT_EQ(::pwrite(worker.given.descriptors[3], &none, sizeof none, 0), 8);
+  EXPECT_EQ(worker.group->running_since(), second);
 }
 
 TEST(Group, WhatIsNoRecordIsRefused) {
