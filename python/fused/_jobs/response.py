@@ -6,17 +6,18 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, TextIO
 
 from fused._jobs.results import read_results
 from fused._transport import base_url, call_json, path_of
-from fused.errors import TransportError
+from fused.errors import FusedError, may_pass
 from fused.warnings import FusedInProgressWarning
 
 SAMPLE_LINES = 20  # that tail_logs(sample_logs=True) prints of what came since its last look
+PATIENCE_SECONDS = 600.0  # that a server may not answer who waits: it is started anew, and its jobs go on
 _OPEN = ("pending", "running")
 
 
@@ -110,30 +111,32 @@ class RunResponse:
 
         ``sample_logs``: of many lines that came at once only the last ones, and how many were left out; False prints
         every line. ``timeout``: seconds after which it only stops printing; the job goes on.
-        ``get_logs_retries``: how often reading the log may fail in a row.
+        ``get_logs_retries``: how often reading the log may fail in a row. A server that does not answer at all is asked
+        again for 10 minutes.
         """
         if refresh_seconds <= 0:
             raise ValueError(f"refresh_seconds is {refresh_seconds}; it must be above 0")
         deadline = _Deadline(timeout)
         lines = _NewLines(self)
+        patience = _Patience(self)
         failures = 0
         while True:
-            self.refresh_status()  # before the log: what was written before the end is then read
+            new: list[dict[str, Any]] = []
+            is_known = patience.asks(self.refresh_status)  # before the log: what was written before the end is then read
             try:
-                new = lines.read()
+                new = lines.read() if is_known else []
                 failures = 0
-            except TransportError:
+            except FusedError as error:
                 failures += 1
-                if failures > get_logs_retries:
+                if failures > get_logs_retries or not may_pass(error):
                     raise
-                new = []
             if sample_logs and len(new) > SAMPLE_LINES:
                 print(f"… {len(new) - SAMPLE_LINES} lines more (sample_logs=False prints them) …")
                 new = new[-SAMPLE_LINES:]
             for line in new:
                 print(line_text(line))
             sys.stdout.flush()
-            if self.status not in _OPEN and not failures:
+            if is_known and self.status not in _OPEN and not failures:
                 return
             if deadline.is_over():
                 print(f"job {self.job_id} goes on; its log is not followed any more after {timeout:g} s")
@@ -156,12 +159,16 @@ class RunResponse:
         return timedelta(milliseconds=max(times) - min(times))
 
     def wait_for_job(self, poll_interval_seconds: float = 5, timeout: float | None = None) -> RunResponse:
-        """Waits until it has ended, in whatever way: ``status`` tells. ``TimeoutError`` after ``timeout`` seconds."""
+        """Waits until it has ended, in whatever way: ``status`` tells. ``TimeoutError`` after ``timeout`` seconds.
+
+        A server that does not answer is asked again for 10 minutes: it may be started anew, and the job goes on then.
+        """
         if poll_interval_seconds <= 0:
             raise ValueError(f"poll_interval_seconds is {poll_interval_seconds}; it must be above 0")
         deadline = _Deadline(timeout)
         pause = min(0.05, poll_interval_seconds)  # most jobs are short: ask soon, then less often
-        while not self.refresh_status().is_done:
+        patience = _Patience(self)
+        while not (patience.asks(self.refresh_status) and self.is_done):
             if deadline.is_over():
                 raise TimeoutError(
                     f"job {self.job_id} is {self.status} after {timeout:g} s ({self._progress()}); it goes on: wait "
@@ -220,6 +227,24 @@ class _Deadline:
 
     def at_most(self, seconds: float) -> float:
         return seconds if self._end is None else max(0.0, min(seconds, self._end - time.monotonic()))
+
+
+class _Patience:
+    """Questions that may stay without an answer for ``PATIENCE_SECONDS``, where the server has answered before."""
+
+    def __init__(self, job: RunResponse) -> None:
+        self._answered = time.monotonic() if job.job_status is not None else None
+
+    def asks(self, question: Callable[[], Any]) -> bool:
+        """Whether there was an answer; raises what cannot pass, or has not."""
+        try:
+            question()
+        except FusedError as error:
+            if not may_pass(error) or self._answered is None or time.monotonic() - self._answered > PATIENCE_SECONDS:
+                raise
+            return False
+        self._answered = time.monotonic()
+        return True
 
 
 class _NewLines:

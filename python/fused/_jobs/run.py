@@ -31,7 +31,7 @@ def run_as_job(call: Call) -> Any:
     job = step.run_remote(**call.batch, max_retry=call.max_retry or None)
     try:
         job.wait_for_job()
-    except KeyboardInterrupt as error:
+    except BaseException as error:
         error.add_note(
             f"job {job.job_id} goes on: fused.api.job_wait_for_results({job.job_id!r}), or end it with "
             f"`fused jobs cancel {job.job_id}`"

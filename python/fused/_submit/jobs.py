@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fused._jobs.response import RunResponse
+from fused._jobs.response import PATIENCE_SECONDS, RunResponse
 from fused._jobs.results import fetch
 from fused._submit.call_table import CallTable
 from fused._submit.record import (
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 PAGE = 1_000
 LOOK_SECONDS, LOOK_SECONDS_MAX = 0.1, 2.0
-PATIENCE_SECONDS = 600.0  # without an answer of the server; the job goes on without a look
 
 
 class JobRun:

@@ -20,6 +20,7 @@ class JobServer:
         self.files: dict[str, tuple[str, bytes, dict[str, str]]] = {}
         self.asked: list[str] = []
         self.at_status: list[Any] = []  # called one after another, one at each question for the status
+        self.busy = 0  # so many questions, of whatever kind, are answered with 503
         self.url = ""
 
     def end(self, status: str = "done") -> None:
@@ -27,6 +28,9 @@ class JobServer:
 
     def answer(self, method: str, path: str, query: str) -> tuple[int, str, bytes, dict[str, str]]:
         self.asked.append(f"{method} {path}{'?' + query if query else ''}")
+        if self.busy:
+            self.busy -= 1
+            return self.as_json(503, {"message": "the server stops"})
         if path == f"/server/v1/run/by-id/{ID}" and method == "GET":
             if self.at_status:
                 self.at_status.pop(0)()

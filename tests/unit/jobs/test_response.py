@@ -9,9 +9,10 @@ from datetime import timedelta
 import pytest
 from job_server import ID, JobServer
 
-from fused._jobs import by_id
+import fused
+from fused._jobs import by_id, response
 from fused._jobs.response import SAMPLE_LINES, RunResponse
-from fused.errors import ConflictError, NotFoundError, UdfRuntimeError
+from fused.errors import BusyError, ConflictError, NotFoundError, UdfRuntimeError
 from fused.warnings import FusedInProgressWarning
 
 
@@ -40,9 +41,33 @@ def test_waiting_ends_with_the_job_or_says_how_far_it_is(jobs: JobServer, job: R
     jobs.at_status = [lambda: None, lambda: None, lambda: jobs.end("failed")]
     assert job.wait_for_job(poll_interval_seconds=0.01).status == "failed"
     assert job.is_done
-    for wrong in ({"poll_interval_seconds": 0}, {"timeout": -1}):
-        with pytest.raises(ValueError, match="it"):
-            job.wait_for_job(**wrong)
+    with pytest.raises(ValueError, match="poll_interval_seconds is 0; it must be above 0"):
+        job.wait_for_job(poll_interval_seconds=0)
+    with pytest.raises(ValueError, match="timeout is -1; it is a number of seconds"):
+        job.wait_for_job(timeout=-1)
+
+
+def test_who_waits_asks_a_server_again_that_is_busy_or_gone_for_a_while(
+    jobs: JobServer, job: RunResponse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fused.options.request_max_retries = 0
+    jobs.lines = [line(1_000, "a")]
+    jobs.busy = 3
+    jobs.at_status = [lambda: None, jobs.end]
+    job.tail_logs(refresh_seconds=0.01)
+    assert capsys.readouterr().out.endswith(" a\n")
+    jobs.busy = 3
+    assert job.wait_for_job(poll_interval_seconds=0.01).status == "done"
+    monkeypatch.setattr(response, "PATIENCE_SECONDS", 0.02)
+    jobs.busy = 1_000
+    for waits in (job.wait_for_job, job.tail_logs):
+        with pytest.raises(BusyError, match="the server stops"):
+            waits(0.01)
+    with pytest.raises(TimeoutError, match="it goes on"):
+        monkeypatch.setattr(response, "PATIENCE_SECONDS", 60)
+        job.wait_for_job(0.01, timeout=0.05)
+    with pytest.raises(BusyError):  # of a bare id nothing is known: the address may be wrong
+        RunResponse.of_id(ID).wait_for_job(0.01)
 
 
 def test_the_server_may_say_done_before_it_is_terminal(jobs: JobServer, job: RunResponse) -> None:
