@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, TextIO
 
-from fused._jobs.results import read_results
+from fused._jobs.results import read_all, read_results
 from fused._transport import base_url, call_json, path_of
 from fused.errors import FusedError, may_pass
 from fused.warnings import FusedInProgressWarning
@@ -122,7 +122,7 @@ class RunResponse:
         failures = 0
         while True:
             new: list[dict[str, Any]] = []
-            is_known = patience.asks(self.refresh_status)  # before the log: what was written before the end is then read
+            is_known = patience.asks(self.refresh_status)  # before the log, which then has all of one that has ended
             try:
                 new = lines.read() if is_known else []
                 failures = 0
@@ -181,11 +181,14 @@ class RunResponse:
     def get_results(self, arg_index: int = -1) -> Any:
         """What its tasks returned, in the order of its input, as a list; with ``arg_index`` that one alone.
 
-        ``ValueError`` when the job has not ended or there is no such result; the error of a task that failed.
+        ``ValueError`` when the job has not ended, when there is no such result, or, of all, when one is missing because
+        its task never ended (the job was canceled); the error of a task that failed.
         """
         if not self.refresh_status().is_done:
             raise ValueError(f"job {self.job_id} is {self.status} ({self._progress()}); .wait_for_job() waits for it")
         listed = call_json("GET", self._path("results"), f"reading the results of job {self.job_id}") or []
+        if arg_index == -1 and not isinstance(arg_index, bool):
+            return read_all(self.job_id, listed, self.total_tasks)
         return read_results(self.job_id, listed, arg_index)
 
     def _progress(self) -> str:

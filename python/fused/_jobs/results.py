@@ -14,6 +14,7 @@ from fused._run.decode import decode
 from fused._run.evaluation import UdfEvaluationResult
 from fused._run.failure import failure_of
 
+NUMBERS_SHOWN = 5
 _NAME = re.compile(r"([0-9]+)(?:\.(?P<rest>.*))?\Z")
 
 
@@ -40,6 +41,20 @@ def read_results(job_id: str, listed: list[Mapping[str, Any]], arg_index: int) -
         numbers = [arg_index]
     values = [_read(results.get(number), metadata.get(number), f"task {number} of job {job_id}") for number in numbers]
     return values if arg_index == -1 else values[0]
+
+
+def read_all(job_id: str, listed: list[Mapping[str, Any]], tasks: int) -> list[Any]:
+    """The values of all tasks by number; a task's failure is raised, else ``ValueError`` when some have left none."""
+    values = read_results(job_id, listed, -1)
+    there = {int(match[1]) for each in listed if (match := _NAME.match(str(each["name"])))}
+    missing = [number for number in range(tasks) if number not in there]
+    if missing:
+        shown = ", ".join(map(str, missing[:NUMBERS_SHOWN])) + (", …" if len(missing) > NUMBERS_SHOWN else "")
+        raise ValueError(
+            f"{len(missing)} of {tasks} tasks of job {job_id} left no result ({shown}); get_results(n) gives one that "
+            f"is there, and the log tells of the others: `fused jobs logs {job_id}`"
+        )
+    return list(values)
 
 
 def _read(url: str | None, metadata_url: str | None, what: str) -> Any:

@@ -40,6 +40,8 @@ class JobServer:
                 return self.as_json(409, {"message": f"job {ID} has ended: it is done"})
             self.end("canceled")
             return self.as_json(200, self.record)
+        if path == f"/api/v1/jobs/{ID}":
+            return self.as_json(200, {**self.record, "tasks": []})
         if path == f"/server/v1/run/by-id/{ID}/results":
             return self.as_json(200, [{"name": name, "url": f"{self.url}/files/{name}"} for name in self.files])
         if path == f"/server/v1/logs/{ID}":

@@ -64,9 +64,12 @@ class TaskServer:
 
     def record(self, job_id: str, query: str = "") -> dict[str, Any]:
         job = self.jobs[job_id]
-        given = {name: int(values[0]) for name, values in parse_qs(query).items()}
-        from_task, limit = given.get("skip", 0), given.get("limit", 1_000)
-        begun = [job["tasks"][number] for number in sorted(job["tasks"]) if number >= from_task]
+        given = {name: values[0] for name, values in parse_qs(query).items()}
+        from_task, limit = int(given.get("skip", 0)), int(given.get("limit", 1_000))
+        begun = [dict(job["tasks"][number]) for number in sorted(job["tasks"]) if number >= from_task]
+        if given.get("links") == "true":
+            for task in begun:
+                task["url"] = task["result"] and f"{self.url}/files/{job_id}/{task['result']}"
         status = job["status"]
         return {
             "job_id": job_id, "job_name": "f", "status": status, "terminal_status": status != "running",

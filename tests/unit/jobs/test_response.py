@@ -144,17 +144,27 @@ def test_its_time_is_from_the_first_line_to_the_last(jobs: JobServer, job: RunRe
 def test_results_come_in_the_order_of_their_numbers(jobs: JobServer, job: RunResponse) -> None:
     with pytest.raises(ValueError, match=r"is running \(0 of 3 tasks\)"):
         job.get_results()
-    jobs.files = {f"{i}.json": ("application/json", str(i).encode(), {}) for i in (10, 2, 0)}
+    jobs.files = {f"{i}.json": ("application/json", str(i).encode(), {}) for i in (10, *range(10))}
+    jobs.record["total_tasks"] = 11
     jobs.files["readme.txt"] = ("text/plain", b"of the function itself", {})
     jobs.end()
-    assert job.get_results() == [0, 2, 10]
+    assert job.get_results() == list(range(11))
     assert job.get_results(2) == 2
-    assert by_id.job_wait_for_results(ID) == [0, 2, 10]
-    with pytest.raises(ValueError, match="no result 1: there are 3, from 0 to 10"):
-        job.get_results(1)
+    assert by_id.job_wait_for_results(ID) == list(range(11))
+    with pytest.raises(ValueError, match="no result 11: there are 11, from 0 to 10"):
+        job.get_results(11)
     for wrong in (-2, True, "0"):
         with pytest.raises(ValueError, match="arg_index is"):
             job.get_results(wrong)  # type: ignore[arg-type]
+
+
+def test_results_do_not_shift_where_a_task_left_none(jobs: JobServer, job: RunResponse) -> None:
+    jobs.files = {f"{i}.json": ("application/json", str(i).encode(), {}) for i in (0, 2)}
+    jobs.record["total_tasks"] = 4
+    jobs.end("canceled")
+    with pytest.raises(ValueError, match=rf"2 of 4 tasks .* \(1, 3\); get_results\(n\) .*fused jobs logs {ID}"):
+        job.get_results()
+    assert job.get_results(2) == 2
 
 
 @pytest.mark.parametrize("beside", [True, False])
