@@ -222,6 +222,7 @@ void Application::begin_stop() {
         a.schedules->stop();
         a.hooks->stop();
         a.jobs->service->drain();
+        a.registry->drain();
         a.batches->stop("the server is stopping");
         if (a.ray->is_on()) {  // what runs on other machines cannot tell us any more: the next life takes it up
           a.jobs->service->stop();

@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "base/clock.hpp"
+#include "logs/line_cutter.hpp"
 #include "storage/state_thread.hpp"
 
 namespace fused {
@@ -26,7 +27,7 @@ struct JobLogFigures {
 class JobLogs {
  public:
   static constexpr std::int64_t kBytesMax = 32LL << 20;  // of the functions' lines of one job; the cut is said
-  static constexpr std::size_t kLineBytesMax = 16 << 10;
+  static constexpr std::size_t kLineBytesMax = LineCutter::kLineBytesMax;
 
   JobLogs(boost::asio::io_context& io, StateThread& files, const Clock& clock, std::filesystem::path jobs)
       : io_(io), files_(files), clock_(clock), jobs_(std::move(jobs)) {}
@@ -75,17 +76,6 @@ class JobLogs {
   JobLogFigures figures_;
   std::uint64_t ends_ = 0;    // jobs that ended
   std::int64_t last_ms_ = 0;  // the clock may jump back, lines stay in order
-};
-
-// Bytes of one stream as lines. What a carriage return has overwritten is not a line.
-class LineCutter {
- public:
-  void feed(std::string_view bytes, const std::function<void(std::string_view line)>& line);
-  void end(const std::function<void(std::string_view line)>& line);  // what is left of a last line
-
- private:
-  void give(const std::function<void(std::string_view line)>& line);
-  std::string part_;
 };
 
 }  // namespace fused

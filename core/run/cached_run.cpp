@@ -245,12 +245,18 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::miss(RunRequest request, Plan p
   caller.inside = inside;
   caller.abandon = [flight_ticket] { flight_ticket->cancel(RunEnd::cancelled, "nobody waits for the run any more"); };
   const RunRequest mine = request;
-  caller.work = [this, mine, plan, flight_ticket, begun = std::move(begun)] {
-    return execute(mine, &plan, flight_ticket, begun);
+  const auto of_flight = tell_begun(key, std::move(begun));
+  caller.work = [this, mine, plan, flight_ticket, of_flight] {
+    RunBegun all = [of_flight](std::shared_ptr<RunConversation> conversation) {
+      of_flight->conversation = conversation;
+      for (const RunBegun& each : of_flight->told) each(conversation);
+    };
+    return execute(mine, &plan, flight_ticket, std::move(all));
   };
   ticket->on_cancel = [seat] { seat->leave(left()); };
   auto landing = co_await flights_.fly(key, std::move(caller), seat);
   ticket->on_cancel = nullptr;
+  if (const auto found = begun_.find(key); found != begun_.end() && !flights_.is_flying(key)) begun_.erase(found);
   cache_.count(landing.led ? CacheAnswer::miss : CacheAnswer::joined);
   if (!landing.value) co_return landing.value;
   RunOutcome& outcome = *landing.value;
@@ -260,6 +266,15 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::miss(RunRequest request, Plan p
       shared ? "joined a run that was going on" : with_not_stored(reasons, outcome));
   if (!landing.led && outcome.uses) note_for_parent(request, *outcome.uses);  // none: this caller has left
   co_return landing.value;
+}
+
+std::shared_ptr<CachedRuns::Begun> CachedRuns::tell_begun(const Digest& key, RunBegun begun) {
+  std::shared_ptr<Begun>& of_flight = begun_[key];
+  if (!of_flight || !flights_.is_flying(key)) of_flight = std::make_shared<Begun>();
+  if (!begun) return of_flight;
+  if (auto conversation = of_flight->conversation.lock()) begun(std::move(conversation));
+  of_flight->told.push_back(std::move(begun));
+  return of_flight;
 }
 
 // A tile that was answered stale is made anew behind the answer; one run, however many were answered.

@@ -88,6 +88,10 @@ class CachedRuns {
   boost::asio::awaitable<Outcome> execute(RunRequest request, const Plan* plan, std::shared_ptr<RunTicket> ticket,
                                           RunBegun begun);
   void refresh(const RunRequest& request, const Plan& plan);
+  // Who joins a flight is given the conversation of the run that flies: as soon as there is one, and again where
+  // another has to take over.
+  struct Begun;
+  std::shared_ptr<Begun> tell_begun(const Digest& key, RunBegun begun);
   // "" where it was stored, else why not.
   boost::asio::awaitable<std::string> store(const RunRequest& request, const Plan& plan, const RunOutcome& outcome,
                                             const RunUses& uses, std::uint64_t generation);
@@ -106,7 +110,12 @@ class CachedRuns {
   KeyMemory keys_;
   SingleFlight<Outcome> flights_;
   SingleFlight<SharedDescription> descriptions_;
-  std::unordered_map<std::string, RunUses> uses_;  // of the runs that go on, by run id
+  struct Begun {
+    std::weak_ptr<RunConversation> conversation;
+    std::vector<RunBegun> told;
+  };
+  std::unordered_map<Digest, std::shared_ptr<Begun>, DigestHash> begun_;  // of what flies
+  std::unordered_map<std::string, RunUses> uses_;                         // of the runs that go on, by run id
 };
 
 }  // namespace fused

@@ -14,6 +14,10 @@ std::string text(const json::object& object, std::string_view name) {
   return value && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
+std::int64_t now_ms() {
+  return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 std::string reply_header(std::uint64_t call, const NestedReply& reply) {
   json::object headers;
   for (const auto& [name, value] : reply.headers) headers[name] = value;
@@ -41,6 +45,7 @@ RunConversation::RunConversation(asio::io_context& io, const RunRequest& request
     : out(request.limits.stream_bytes),
       err(request.limits.stream_bytes),
       io_(io),
+      stream_bytes_(request.limits.stream_bytes),
       actor_(run_actor(request)),
       ticket_(std::move(ticket)),
       nested_(nested) {}
@@ -51,6 +56,7 @@ void RunConversation::started(int, std::int64_t pid) {
 
 void RunConversation::output(int stream, std::string_view bytes) {
   (stream == 1 ? out : err).feed(bytes);
+  if (lines) lines->feed(stream, bytes, now_ms());
   if (on_output) on_output(stream, bytes);
 }
 
@@ -79,8 +85,16 @@ void RunConversation::call(NestedCall call, std::function<void(std::string, std:
       asio::detached);
 }
 
+void RunConversation::keep_lines() {
+  if (lines) return;
+  lines = std::make_unique<RunLines>(stream_bytes_);
+  lines->feed(1, out.render(), now_ms());
+  lines->feed(2, err.render(), now_ms());
+}
+
 void RunConversation::over() {
   over_ = true;
+  if (lines) lines->end(now_ms());
   for (const auto& end : std::exchange(on_end_, {})) end();
 }
 

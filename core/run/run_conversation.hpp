@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "logs/streams.hpp"
+#include "run/run_lines.hpp"
 #include "run/run_service.hpp"
 
 namespace fused {
@@ -20,18 +21,24 @@ class RunConversation : public RunWatcher, public std::enable_shared_from_this<R
   void limited(const RunLimits& limits) override {
     out.lower(limits.stream_bytes);
     err.lower(limits.stream_bytes);
+    stream_bytes_ = limits.stream_bytes;
+    if (lines) lines->lower(limits.stream_bytes);
   }
   void over();  // ends what the run has started and nobody waits for any more
 
   CapturedStream out;
   CapturedStream err;
   std::string log_dir;  // of the run, as functions see it
+  // Null until somebody may follow the run: from then on, with what it has printed before.
+  std::unique_ptr<RunLines> lines;
+  void keep_lines();
   // May be empty.
   std::function<void(int stream, std::string_view bytes)> on_output;
   std::function<void(std::int64_t pid)> on_started;
 
  private:
   boost::asio::io_context& io_;
+  std::int64_t stream_bytes_;
   Actor actor_;  // of kind run
   std::shared_ptr<RunTicket> ticket_;
   NestedHandler& nested_;

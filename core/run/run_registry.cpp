@@ -19,6 +19,7 @@ std::int64_t bytes_of(const Result<RunOutcome>& answer, const RunConversation* c
              answer->error_message.size() + answer->possible_formats.size() + answer->note.size();
     for (const auto& [name, value] : answer->headers) bytes += name.size() + value.size();
   }
+  if (conversation && conversation->lines) bytes += static_cast<std::size_t>(conversation->lines->bytes());
   if (conversation)
     for (const CapturedStream* stream : {&conversation->out, &conversation->err})
       bytes += stream->total_bytes() - stream->cut_bytes();
@@ -45,7 +46,7 @@ asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std:
                                                         bool polled,
                                                         std::function<void(std::function<void()>)> on_disconnect) {
   // The id is the caller's choice: another user's equal id is another run.
-  const std::string key = request.actor.user_id + '\n' + request.actor.share_token_id + '\n' + request.run_id;
+  const std::string key = key_of(request.actor, request.run_id);
   SharedEntry& entry = entries_[key];
   const bool failed_before = entry && entry->done && !(*entry->done && (*entry->done)->ok());
   if (!entry || failed_before) {
@@ -73,7 +74,7 @@ asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std:
 
 asio::awaitable<RunRegistry::Answer> RunRegistry::poll(const std::string& run_id, const Actor& actor,
                                                        std::chrono::milliseconds patience) {
-  const std::string key = actor.user_id + '\n' + actor.share_token_id + '\n' + run_id;
+  const std::string key = key_of(actor, run_id);
   const auto found = entries_.find(key);
   if (found == entries_.end())
     co_return Answer(
@@ -90,11 +91,14 @@ void RunRegistry::begin(const SharedEntry& entry, RunRequest request, const std:
       [this, entry, key, request = std::move(request)]() mutable -> asio::awaitable<void> {
         RunBegun begun = [entry](std::shared_ptr<RunConversation> conversation) {
           entry->conversation = std::move(conversation);
+          entry->conversation->keep_lines();
+          entry->wake_readers();
         };
         auto outcome = co_await runs_.run(std::move(request), entry->ticket, std::move(begun));
         entry->done.emplace(std::move(outcome));
         entry->done_at = std::chrono::steady_clock::now();
         for (auto* timer : entry->waiters) timer->cancel();
+        entry->wake_readers();
         kept_.add(key, bytes_of(*entry->done, entry->conversation.get()));
       },
       asio::detached);
@@ -120,7 +124,7 @@ std::int64_t RunRegistry::drop(const std::string& key, bool may_leave_note) {
 }
 
 std::shared_ptr<const RunConversation> RunRegistry::conversation(const std::string& run_id, const Actor& actor) const {
-  const auto found = entries_.find(actor.user_id + '\n' + actor.share_token_id + '\n' + run_id);
+  const auto found = entries_.find(key_of(actor, run_id));
   return found == entries_.end() ? nullptr : found->second->conversation;
 }
 

@@ -39,6 +39,30 @@ class RunRegistry {
   std::shared_ptr<const RunConversation> conversation(const std::string& run_id, const Actor& actor) const;
   std::size_t size() const { return entries_.size(); }
   void stop() { tick_.cancel(); }
+  // The server leaves: runs that no request waits for are not followed any more.
+  void drain();
+
+ private:
+  struct Entry;
+
+ public:
+  // One run as it is seen by who reads its lines. It keeps nothing of the run; each call counts as a poll.
+  class Reader {
+   public:
+    bool is_known() const { return !entry_.expired(); }  // it goes on, or is still answered again
+    const RunLines* lines() const;                       // null: nothing was printed yet, or it came from the cache
+    const Result<RunOutcome>* outcome() const;           // null: still running
+    bool is_abandoned() const;                           // the server leaves, and nobody waits for the result
+    // Until there are lines behind `from`, the run has ended, or `patience` is over.
+    boost::asio::awaitable<void> wait(std::uint64_t from, std::chrono::milliseconds patience);
+
+   private:
+    friend class RunRegistry;
+    const RunRegistry* registry_ = nullptr;
+    std::weak_ptr<Entry> entry_;
+  };
+  // By the same right as `poll`.
+  Reader reader(const std::string& run_id, const Actor& actor) const;
 
  private:
   struct Entry {
@@ -53,9 +77,16 @@ class RunRegistry {
     int callers = 0;
     bool polled = false;
     std::list<boost::asio::steady_timer*> waiters;
+    std::list<boost::asio::steady_timer*> readers;  // of its lines
+    void wake_readers() const {
+      for (auto* timer : readers) timer->cancel();
+    }
   };
   using SharedEntry = std::shared_ptr<Entry>;
 
+  static std::string key_of(const Actor& actor, const std::string& run_id) {
+    return actor.user_id + '\n' + actor.share_token_id + '\n' + run_id;
+  }
   void begin(const SharedEntry& entry, RunRequest request, const std::string& key);
   std::int64_t drop(const std::string& key, bool may_leave_note);  // for KeptAnswers
   boost::asio::awaitable<Answer> wait(SharedEntry entry, std::string key, std::chrono::milliseconds patience);
@@ -66,6 +97,7 @@ class RunRegistry {
   boost::asio::steady_timer tick_;
   std::unordered_map<std::string, SharedEntry> entries_;
   KeptAnswers kept_;
+  bool draining_ = false;
 };
 
 }  // namespace fused

@@ -10,7 +10,8 @@ import platform
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -101,6 +102,50 @@ def request(
     if inside is not None:
         return _by_channel(inside, method, target, headers, body)
     url = target if target.startswith(("http://", "https://")) else _root(path) + target
+    sent = _headers(url, headers)
+    again = method != "POST" if repeatable is None else repeatable
+    return _by_http(method, url, sent, body, again, timeout or options.request_timeout)
+
+
+@dataclass
+class Stream:
+    """A reply whose body comes in pieces, each as soon as it is there."""
+
+    status: int
+    pieces: Iterator[bytes]
+
+
+@contextmanager
+def stream(path: str, headers: Mapping[str, str], silence: float) -> Iterator[Stream]:
+    """A GET from outside a running function, sent once. ``silence``: seconds without a byte after which it is given up.
+
+    ``TransportError`` for whatever goes wrong with the connection, also while its pieces are read.
+    """
+    import requests
+
+    url = path if path.startswith(("http://", "https://")) else _root(path) + path
+    sent = {**_headers(url, headers), "Accept": "text/event-stream", "Accept-Encoding": "identity"}
+    try:
+        with _session().get(url, headers=sent, stream=True, timeout=(CONNECT_SECONDS, silence)) as reply:
+            yield Stream(reply.status_code, _pieces(reply))
+    except requests.RequestException as error:
+        raise TransportError(f"GET {_shown(url)}: {error}") from None
+
+
+def _pieces(reply: requests.Response) -> Iterator[bytes]:
+    raw: Any = reply.raw
+    read = getattr(raw, "read1", None) or raw._fp.read1  # urllib3 before 2.1 has none of its own
+    while True:
+        try:
+            piece = read(1 << 16)
+        except Exception as error:  # urllib3's, http.client's and the system's have nothing else in common
+            raise TransportError(f"GET {_shown(reply.url)}: {error}") from None
+        if not piece:
+            return
+        yield piece
+
+
+def _headers(url: str, headers: Mapping[str, str] | None) -> dict[str, str]:
     sent = {
         "Fused-Sdk-Version": __version__,
         "User-Agent": user_agent(),
@@ -110,8 +155,7 @@ def request(
     authorization = options.authorization()
     if authorization is not None and _same_server(url):
         sent.setdefault("Authorization", authorization)
-    again = method != "POST" if repeatable is None else repeatable
-    return _by_http(method, url, sent, body, again, timeout or options.request_timeout)
+    return sent
 
 
 def user_agent() -> str:

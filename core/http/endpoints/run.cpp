@@ -116,8 +116,10 @@ asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run
     co_return reply_of(co_await parts.runs->run(std::move(run), ticket), form, reply_for, request);
   }
   const std::string run_id = run.run_id;
-  const auto patience =
-      polled ? kStartPatience : std::chrono::milliseconds(run.limits.wall_ms) + std::chrono::minutes(10);
+  const bool at_once = polled && request.header("prefer").find("respond-async") != std::string_view::npos;
+  const auto patience = at_once  ? std::chrono::milliseconds(0)
+                        : polled ? kStartPatience
+                                 : std::chrono::milliseconds(run.limits.wall_ms) + std::chrono::minutes(10);
   const auto answer = co_await parts.registry->start(std::move(run), patience, polled, request.on_disconnect);
   co_return answer ? reply_of(*answer, form, reply_for, request) : running(parts, run_id, request);
 }

@@ -1,5 +1,6 @@
 #include "http/endpoints/run_routes.hpp"
 
+#include "http/endpoints/run_log.hpp"
 #include "http/endpoints/tile_pages.hpp"
 
 namespace fused {
@@ -45,6 +46,7 @@ std::vector<Route> run_routes(RunParts& parts) {
     rows.push_back({method, revision + "/{leaf}", Access::run_or_user, by_revision, "run_revision_file" + suffix});
     rows.push_back({method, revision + tiles, Access::run_or_user, by_revision, "run_revision_tile" + suffix});
   }
+  for (Route& row : run_log_routes(parts)) rows.push_back(std::move(row));
   return rows;
 }
 

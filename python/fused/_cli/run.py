@@ -42,6 +42,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--max-retry", type=int, default=0, metavar="N", help="try again after failures (default 0)")
     parser.add_argument("--cache-max-age", metavar="AGE", help="how old a stored result may be, as 10m; 0s: none")
     parser.add_argument("--rows", type=int, default=20, metavar="N", help="rows of a table to show (default 20)")
+    parser.add_argument(
+        "--follow", action="store_true", help="show on stderr what the function prints, line by line while it runs"
+    )
     parser.add_argument("--verbose", action="store_true", help="show time, format and what the function printed")
 
 
@@ -58,6 +61,7 @@ def act(given: argparse.Namespace) -> int:
         raise ValueError("a format is made by the server; name one by `fused login`, or run without --format and -o")
     keywords: dict[str, Any] = {"parameters": read_parameters(given.parameters), "engine": engine}
     keywords |= {"max_retry": given.max_retry, "cache_max_age": given.cache_max_age, "_format": wanted}
+    keywords["follow_logs"] = print_on_stderr if given.follow and engine == "remote" else None
     if given.tile:
         keywords["z"], keywords["x"], keywords["y"] = read_tile(given.tile)
     what = target(given.what, given.entrypoint)
@@ -73,6 +77,11 @@ def act(given: argparse.Namespace) -> int:
 
         print_value(result.data, given.rows)
     return 0
+
+
+def print_on_stderr(_: str, line: str) -> None:
+    """A line of the run: stdout is for its result."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def target(what: str, entrypoint: str | None) -> Any:

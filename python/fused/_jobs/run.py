@@ -30,6 +30,8 @@ def run_as_job(call: Call) -> Any:
     began = time.monotonic()
     job = step.run_remote(**call.batch, max_retry=call.max_retry or None)
     try:
+        if call.follow_logs is not None:
+            job.tail_logs(refresh_seconds=0.3, sample_logs=False)
         job.wait_for_job()
     except BaseException as error:
         error.add_note(

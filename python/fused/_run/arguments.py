@@ -41,6 +41,7 @@ class Call:
     formats: str | None = None
     whole_response: bool = False
     ignore_unknown: bool = False
+    follow_logs: Callable[[str, str], Any] | None = None  # is given each line as it is written: stream, line
     batch: dict[str, Any] | None = None  # as a job: its instance_type and disk_size_gb
 
     @property
@@ -255,6 +256,17 @@ def resolve_age(
         warnings.warn(
             "cache_max_age is ignored with engine='local': nothing is stored", FusedIgnoredWarning, stacklevel=4
         )
+
+
+def resolve_follow(call: Call, follow_logs: Any) -> None:
+    """``follow_logs=True`` prints lines as they are written, a function is called with each."""
+    if follow_logs is None or follow_logs is False:
+        return
+    if follow_logs is not True and not callable(follow_logs):
+        raise ValueError(f"follow_logs={follow_logs!r} is not True, False or a function of (stream, line)")
+    from fused._run.follow import print_line
+
+    call.follow_logs = print_line if follow_logs is True else follow_logs
 
 
 def resolve_formats(call: Call, keywords: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from fused._options import options
 from fused._run.decode import decode
 from fused._run.evaluation import UdfEvaluationResult
 from fused._run.failure import failure_of
+from fused._run.follow import follow
 from fused._run.parameters import encode_parameters
 from fused.errors import ServerError, UdfTimeoutError
 from fused.models.step import UdfJobStepConfig
@@ -43,6 +44,7 @@ class RemoteRun:
     def __init__(self, call: Call, parameters: dict[str, Any]) -> None:
         self._call = call
         self._run_id = str(uuid.uuid4())
+        self._shown = 0  # lines of this attempt that were shown while it ran
         self._udf: Udf | None = call.udf
         self._tile = "" if call.tile is None else _transport.path_of("tiles", *map(str, call.tile))
         if call.token is None and self._udf is None:
@@ -68,12 +70,14 @@ class RemoteRun:
         raised.
         """
         result = self.ask()
-        _print_streams(result)
+        if not self._shown:
+            _print_streams(result, self._call.follow_logs is not None and channel() is not None)
         return result
 
     def ask(self) -> UdfEvaluationResult:
         """``attempt`` that shows nothing."""
         started = time.monotonic()
+        self._shown = 0
         response = self._shared() if self._call.token is not None else self._ad_hoc()
         result = self._result(response)
         result.time_taken_seconds = time.monotonic() - started
@@ -88,16 +92,44 @@ class RemoteRun:
         as_text = {name: _query_text(value) for name, value in self._parameters.items()}
         fits = sum(len(name) + len(value) for name, value in as_text.items()) <= QUERY_BYTES_MAX
         if fits and None not in self._parameters.values() and not set(as_text) & RESERVED:
-            return self._send("GET", path, {**as_text, **query}, b"")
-        return self._send("POST", path, query, json.dumps(self._parameters, ensure_ascii=False).encode())
+            return self._send_followed(base, "GET", path, {**as_text, **query}, b"")
+        body = json.dumps(self._parameters, ensure_ascii=False).encode()
+        return self._send_followed(base, "POST", path, query, body)
+
+    def _send_followed(self, base: str, *request: Any) -> _transport.Response:
+        """The request of a shared function; where lines are wanted they are read beside it."""
+        show = self._call.follow_logs
+        if show is None or channel() is not None:
+            return self._send(*request)
+        answer: list[_transport.Response | Exception] = []
+
+        def ask() -> None:
+            try:
+                answer.append(self._send(*request))
+            except Exception as error:
+                answer.append(error)
+
+        asking = threading.Thread(target=ask, name=f"fused.run {self._call.label}", daemon=True)
+        asking.start()
+        path = f"{base}/runs{_transport.path_of(self._run_id)}/logs"
+        deadline = time.monotonic() + options.run_timeout
+        self._shown = follow(path, show, deadline, lambda: asking.is_alive() and not answer)
+        asking.join()
+        if isinstance(answer[0], Exception):
+            raise answer[0]
+        return answer[0]
 
     def _ad_hoc(self) -> _transport.Response:
         base = f"{_transport.path_of('realtime', client_id())}/api/v1/run/udf"
         query = self._about_cache()
         if channel() is not None:  # a run that waits in one request gives up its place; one that polls would hold it
             return self._send("POST", f"{base}{self._tile}", query, self._body)
-        response = self._send("POST", f"{base}/start{self._tile}", query, self._body)
+        show = self._call.follow_logs
+        at_once = {} if show is None else {"Prefer": "respond-async"}  # its lines are to be read from the beginning
+        response = self._send("POST", f"{base}/start{self._tile}", query, self._body, at_once)
         deadline = time.monotonic() + options.run_timeout
+        if show is not None and response.status == 202:
+            self._shown = follow(_transport.path_of("api", "v1", "runs", self._run_id, "logs"), show, deadline)
         polls = 0
         while response.status == 202:
             if time.monotonic() > deadline:
@@ -115,8 +147,10 @@ class RemoteRun:
         reset = {"cache_reset": "true"} if self._call.cache_reset else {}
         return {"cache_max_age": self._call.cache_max_age, **reset}
 
-    def _send(self, method: str, path: str, query: dict[str, Any], body: bytes) -> _transport.Response:
-        headers = {"Fused-Run-Id": self._run_id}
+    def _send(
+        self, method: str, path: str, query: dict[str, Any], body: bytes, more: dict[str, str] | None = None
+    ) -> _transport.Response:
+        headers = {"Fused-Run-Id": self._run_id, **(more or {})}
         if channel() is None:
             headers["Fused-Recursion"] = "1"  # inside, the server knows how deep it is
         if body:
@@ -177,9 +211,9 @@ def _query_text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
-def _print_streams(result: UdfEvaluationResult) -> None:
+def _print_streams(result: UdfEvaluationResult, wanted: bool) -> None:
     """What the function printed on the server is shown when it failed, or when ``options.verbose_udf_runs`` is set."""
-    if not (options.verbose_udf_runs or result.has_exception):
+    if not (options.verbose_udf_runs or result.has_exception or wanted):
         return
     if result.stdout:
         print(result.stdout, end="" if result.stdout.endswith("\n") else "\n")

@@ -11,6 +11,7 @@ from fused._run.arguments import (
     batch_kind,
     resolve_age,
     resolve_engine,
+    resolve_follow,
     resolve_formats,
     resolve_target,
     resolve_tile,
@@ -21,6 +22,8 @@ from fused.models.udf import Udf
 
 RETRY_SECONDS = 0.1  # before the first retry of a failed function, doubled each time
 RETRY_SECONDS_MAX = 5.0
+# Ordinary parameters where the function declares them.
+NEWER = ("cache", "cache_reset", "instance_type", "disk_size_gb", "follow_logs")
 
 
 def run(
@@ -51,6 +54,8 @@ def run(
     ``_include_log``: the whole ``UdfEvaluationResult`` instead of the value, also after a failure of the function.
     ``instance_type="small"`` (or another but ``"realtime"``; also as ``engine``): runs as a job, without the limits of
     a run at once, and waits for it; the job goes on when this process ends. ``disk_size_gb``: of that job.
+    ``follow_logs=True``: prints what the function prints on the server line by line while it runs; a function given
+    instead is called with each, as ``(stream, line)``.
     Newer names are taken too: ``cache``, ``_format``,
     ``_ignore_unknown_arguments``; each is an ordinary parameter when a function given as an object declares it (for a
     name or token give it in ``parameters``).
@@ -89,7 +94,7 @@ def _resolve(
 ) -> Call:
     call = Call()
     resolve_target(call, udf, args, keywords)
-    newer = {name: _take(call, keywords, name) for name in ("cache", "cache_reset", "instance_type", "disk_size_gb")}
+    newer = {name: _take(call, keywords, name) for name in NEWER}
     call.ignore_unknown = bool(keywords.pop("_ignore_unknown_arguments", False))
     kind = batch_kind(call, engine, newer["instance_type"])
     if kind is None:
@@ -97,6 +102,7 @@ def _resolve(
     else:
         call.engine, call.batch = "remote", {"instance_type": kind, "disk_size_gb": newer["disk_size_gb"]}
     resolve_age(call, cache_max_age, newer["cache"], newer["cache_reset"])
+    resolve_follow(call, newer["follow_logs"])
     resolve_formats(call, keywords)
     if isinstance(max_retry, bool) or not isinstance(max_retry, int) or max_retry < 0:
         raise ValueError(f"max_retry={max_retry!r} is not a whole number from 0 up")
