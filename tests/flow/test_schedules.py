@@ -63,6 +63,15 @@ def test_a_schedule_is_made_changed_run_and_removed() -> None:
     assert job.get_results() == [{"region": "north", "n": 3}]
     assert again.runs()[0]["job_id"] == job.job_id
     assert again.refresh().last_run is not None
+    again.update(on_failure=udf, description="of the north", udf_args={"region": "south"})
+    assert (again.on_failure, again.arguments) == (udf.id, {"region": "south"})
+    again.update(on_failure=None, description=None, udf_args=None)
+    assert (again.on_failure, again.description, again.arguments) == (None, "", {})
+    with pytest.raises(TypeError, match="no parameter 'nothing'"):
+        again.update(udf_args=[{"region": "a"}, {"nothing": 1}])
+    with pytest.raises(ValueError, match="cron is None"):
+        again.update(cron=None)
+    assert again.refresh().cron == "*/15 * * * mon-fri"
     assert again.disable().next == []
     assert again.enable().next
     again.delete()
@@ -206,7 +215,11 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Europe/Zurich" in out
     assert "asked for" in out
     assert "disabled" in call("disable", "by_command")[1]
+    code, out, err = call("add", "by_command", "0 7 * * *")
+    assert "disabled" in out, err
+    assert "0 7 * * * (Europe/Zurich)" in call("show", "by_command")[1], "what is not named stays"
     assert "due " in call("enable", "by_command")[1]
+    assert "disabled" in call("add", "by_command", "0 7 * * *", "--disabled")[1]
     assert call("add", "by_command", "61 * * * *")[0] == 1
     code, _, err = call("add", "by_command", "0", "6")
     assert code == 1

@@ -54,7 +54,7 @@ def add_parser(verbs: Any) -> None:
     each.add_argument("cron", metavar="CRON", help='when, as "0 6 * * mon-fri" or @daily')
     each.add_argument("parameters", metavar="NAME=VALUE", nargs="*", help="arguments of the function")
     each.add_argument("--name", help="of the schedule; default: the function's")
-    each.add_argument("--time-zone", default="UTC", metavar="ZONE", help="of CRON, as Europe/Zurich (default UTC)")
+    each.add_argument("--time-zone", metavar="ZONE", help="of CRON, as Europe/Zurich (of a new one: UTC)")
     each.add_argument(
         "--overlap",
         choices=("skip", "queue", "cancel_running"),
@@ -69,7 +69,11 @@ def add_parser(verbs: Any) -> None:
     each.add_argument("--on-failure", metavar="FUNCTION", help="a saved function that is run when a job of it fails")
     each.add_argument("--instance-type", metavar="TYPE", help="the most that its jobs may use")
     each.add_argument("--description", metavar="TEXT")
-    each.add_argument("--disabled", action="store_true", help="make it, but let it rest")
+    each.add_argument(
+        "--disabled",
+        action="store_true",
+        help="let it rest; without it a new one is due, and one that is there stays as it is",
+    )
     each = add_verb(acts, "show", "a schedule and its last runs", SHOW, act_show)
     each.add_argument("schedule", metavar="SCHEDULE", help="its name, its id or how that begins")
     each.add_argument("-n", type=int, default=10, metavar="N", help="how many runs (default 10)")
@@ -141,7 +145,7 @@ def act_add(given: argparse.Namespace) -> int:
         udf,
         given.cron,
         udf_args=_arguments(given.parameters) or None,
-        enabled=not given.disabled,
+        enabled=False if given.disabled else None,
         name=given.name,
         time_zone=given.time_zone,
         overlap=given.overlap,

@@ -11,6 +11,7 @@ from fused._transport import call_json, path_of
 from fused.models.udf import Udf
 
 _WORDS = ("cron", "time_zone", "overlap", "catch_up", "jitter", "on_failure", "instance_type", "name", "description")
+_NONE = {"on_failure": "", "description": "", "instance_type": ""}  # what stands for none of it
 _LISTS = {"minute": (0, 59), "hour": (0, 23), "day_of_month": (1, 31), "month": (1, 12), "day_of_week": (0, 7)}
 _ROOT = "/api/v1/schedules"
 
@@ -59,8 +60,20 @@ class Schedule:
         return self._take(call_json("GET", self._path(), f"asking about schedule {self.id}"))
 
     def update(self, **changes: Any) -> Schedule:
-        """Changes what is named, as ``udf.schedule`` names it: ``cron``, ``enabled``, ``udf_args`` and so on."""
-        body = _body(changes.pop("udf_args", None), changes)
+        """Changes what is named, as ``udf.schedule`` names it: ``cron``, ``enabled``, ``udf_args`` and so on.
+
+        None takes away: ``on_failure``, ``description``, ``instance_type``, ``udf_args`` (``ValueError`` for the rest).
+        """
+        for name in changes:
+            if changes[name] is None and name in (*_WORDS, *_LISTS, "enabled") and name not in _NONE:
+                raise ValueError(f"{name} is None, and a schedule has one; leave it out to keep it")
+        arguments = changes.pop("udf_args", ...)
+        changes = {name: _NONE.get(name) if value is None else value for name, value in changes.items()}
+        body = _body(None if arguments is ... else arguments or {}, changes)
+        if arguments is not ... and arguments:
+            from fused._load import load
+
+            _check_names(load(self.function), arguments)
         return self._take(call_json("POST", self._path(), f"changing schedule {self.name!r}", value=body))
 
     def enable(self) -> Schedule:
@@ -109,13 +122,14 @@ def schedule_udf(
     month: int | Sequence[int] | None = None,
     day_of_week: int | Sequence[int] | None = None,
     udf_args: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    enabled: bool = True,
+    enabled: bool | None = True,
     _create_udf: bool = True,
     **kwargs: Any,
 ) -> Schedule:
     """Makes or changes the schedule of a function; ``udf``: one made with ``@fused.udf``, or a saved one's name or id.
 
     The parameters are those of ``Udf.schedule``. One function has one schedule of a name (by default its own).
+    ``enabled`` None: a new one is due, one that is there stays as it is.
     """
     given = {"minute": minute, "hour": hour, "day_of_month": day_of_month, "month": month, "day_of_week": day_of_week}
     if isinstance(minute, str):
@@ -129,10 +143,11 @@ def schedule_udf(
             'udf.schedule("0 6 * * mon-fri")'
         )
     saved = _saved(udf, _create_udf)
-    body = {**_body(udf_args, kwargs), **lists, "function": saved.id, "enabled": _flag(enabled)}
+    body = {**_body(udf_args, kwargs), **lists, "function": saved.id}
+    if enabled is not None:
+        body["enabled"] = _flag(enabled)
     if udf_args is not None:
-        for item in [udf_args] if isinstance(udf_args, Mapping) else udf_args:
-            saved.check_names(item)
+        _check_names(saved, udf_args)
     name = body.setdefault("name", saved.name)
     for other in schedules_of(saved):
         if other.name == name:
@@ -186,6 +201,11 @@ def _flag(enabled: Any) -> bool:
     if not isinstance(enabled, bool):
         raise ValueError(f"enabled is {enabled!r}; it is True or False")
     return enabled
+
+
+def _check_names(udf: Udf, udf_args: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    for item in [udf_args] if isinstance(udf_args, Mapping) else udf_args:
+        udf.check_names(item)
 
 
 def _body(udf_args: Any, given: Mapping[str, Any]) -> dict[str, Any]:
