@@ -2,19 +2,19 @@
 
 #include <fcntl.h>
 #include <sodium.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <boost/json.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 
+#include "cache/entry_file.hpp"
+
 namespace fused {
 namespace {
-
-constexpr std::string_view kLargeMagic = "FUSEDLB1";
-constexpr std::size_t kLargeHeadBytes = 64;
 
 std::uint64_t random_number() {
   std::uint64_t number = 0;
@@ -22,16 +22,30 @@ std::uint64_t random_number() {
   return number;
 }
 
-// Without the file's name: a compaction renames it.
-std::string large_head(const RecordHead& head) {
-  std::string out(kLargeMagic);
-  char bytes[8];
-  std::memcpy(bytes, &head.body_bytes, sizeof bytes);
-  out.append(bytes, sizeof bytes);
-  out.append(reinterpret_cast<const char*>(head.key.bytes.data()), head.key.bytes.size());
-  const Check check = check_of(out);
-  out.append(reinterpret_cast<const char*>(check.data()), check.size());
+CheckBytes entry_check(const Check& check) {
+  CheckBytes out{};
+  std::ranges::copy(check, out.begin());
   return out;
+}
+
+// Without the file's name, which a compaction changes. What a listing shows of it is in the note.
+EntryFileHead large_head(const RecordHead& head, const CacheEntry& entry) {
+  EntryFileHead out;
+  out.writer = EntryWriter::result_cache;
+  out.check = EntryCheck::xxh3;
+  out.created_ns = entry.created_ms * 1'000'000;
+  out.max_age_s = static_cast<std::uint64_t>(std::max<std::int64_t>(0, entry.expires_ms - entry.created_ms)) / 1000;
+  out.computing_ns = static_cast<std::uint64_t>(std::max(0.0, entry.cost_seconds) * 1e9);
+  out.key = head.key;
+  out.body_check = entry_check(head.body_check);
+  return out;
+}
+
+std::string large_note(const CacheEntry& entry) {
+  const boost::json::object note{{"content_type", entry.content_type}, {"format", entry.format},
+                                 {"owner", entry.owner_email},         {"run_id", entry.run_id},
+                                 {"revision", entry.revision},         {"status", entry.status}};
+  return boost::json::serialize(note);
 }
 
 IndexRow index_row(const TableRow& row, std::uint32_t segment) {
@@ -127,31 +141,20 @@ SharedCacheEntry SegmentStore::load(const Digest& key) {
   auto entry = read(key, *found, record);
   if (!entry) return nullptr;
   const auto head = decode_head(record, found->segment->nonce);
-  std::size_t bytes = 0;
-  entry->body = map_large(*head, bytes);
-  if (bytes != head->body_bytes || check_of(entry->body.view) != head->body_check) {
-    ++damaged_;
+  EntryReading how;
+  how.key = &head->key;
+  how.check = EntryCheck::xxh3;
+  how.read_whole_max = 0;
+  how.writable = false;
+  auto file = read_entry_file(large_path(head->file).string(), how);
+  const bool older = !file && file.error().kind == EntryError::Kind::older;
+  if (!file || file->head.body_check != entry_check(head->body_check)) {
+    if (!older) ++damaged_;  // one of an earlier version is a miss and no damage
     index_.erase(key, found->row.position);
     return nullptr;
   }
+  entry->body = {file->owner, {file->body.data(), file->body.size()}};
   return entry;
-}
-
-// The body of a file, mapped; `bytes` stays 0 where the file is not what the record says.
-Bytes SegmentStore::map_large(const RecordHead& head, std::size_t& bytes) const {
-  const FileDescriptor file(::open(large_path(head.file).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  struct stat is{};
-  if (!file || ::fstat(file.get(), &is) != 0 || !S_ISREG(is.st_mode) ||
-      static_cast<std::uint64_t>(is.st_size) != kLargeHeadBytes + head.body_bytes)
-    return {};
-  const auto size = static_cast<std::size_t>(is.st_size);
-  void* at = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (at == MAP_FAILED) return {};
-  const std::shared_ptr<const void> owner(at, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  const std::string_view all(static_cast<const char*>(at), size);
-  if (all.substr(0, kLargeHeadBytes) != large_head(head)) return {};
-  bytes = head.body_bytes;
-  return {owner, all.substr(kLargeHeadBytes)};
 }
 
 // ── writing ──
@@ -216,19 +219,24 @@ Result<Position> SegmentStore::write_record(RecordHead head, std::string_view me
   return Position{writing_->number, offset};
 }
 
-Status SegmentStore::write_large(std::uint64_t file, const RecordHead& head, std::string_view body) {
-  const std::filesystem::path path = large_path(file);
-  const FileDescriptor out(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!out && errno == ENOENT) {
-    if (::mkdir(path.parent_path().c_str(), 0700) != 0 && errno != EEXIST)
-      return fail_errno("cannot make " + path.parent_path().string(), errno);
-    return write_large(file, head, body);
+Status SegmentStore::write_large(const RecordHead& head, const CacheEntry& entry) {
+  EntryWriting to;
+  to.path = large_path(head.file).string();
+  to.has_body_check = true;
+  const std::string note = large_note(entry);
+  const std::string_view body[] = {entry.body.view};
+  auto written = write_entry_file(to, large_head(head, entry), note, body);
+  if (!written && written.error().error_number == ENOENT) {
+    const std::filesystem::path folder = large_path(head.file).parent_path();
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+      return fail_errno("cannot make " + folder.string(), errno);
+    written = write_entry_file(to, large_head(head, entry), note, body);
   }
-  if (!out) return fail_errno("cannot make " + path.string(), errno);
-  Status written = write_at(out.get(), large_head(head), 0, path.string());
-  if (written) written = write_at(out.get(), body, kLargeHeadBytes, path.string());
-  if (!written) remove_large(file);
-  return written;
+  if (written) return {};
+  const int error = written.error().error_number;
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+    return fail(ErrorKind::storage_full, "no room to write " + to.path + ": " + std::strerror(error));
+  return fail_errno("cannot write " + to.path, error);
 }
 
 void SegmentStore::remove_large(std::uint64_t file) { ::unlink(large_path(file).c_str()); }
@@ -244,7 +252,7 @@ Status SegmentStore::append(const CacheEntry& entry) {
                   "a result of " + std::to_string(entry.body.view.size()) + " bytes is over a quarter of the cache");
     head.flags |= kBodyInFile;
     head.file = random_number();
-    FUSED_CHECK(write_large(head.file, head, entry.body.view));
+    FUSED_CHECK(write_large(head, entry));
   }
   const auto position = write_record(head, meta, entry.body.view);
   if (!position) {

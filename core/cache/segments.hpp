@@ -64,7 +64,6 @@ class SegmentStore {
   std::string segment_name(std::uint32_t number) const;
   std::filesystem::path large_path(std::uint64_t file) const;
   std::shared_ptr<CacheEntry> read(const Digest& key, const SegmentIndex::Found& found, std::string& record);
-  Bytes map_large(const RecordHead& head, std::size_t& bytes) const;
 
   Status recover();  // segment_recovery.cpp
   Status recover_one(std::uint32_t number, std::unordered_set<std::uint64_t>& files);
@@ -74,7 +73,7 @@ class SegmentStore {
   Status begin_segment();
   Status seal();
   Result<Position> write_record(RecordHead head, std::string_view meta, std::string_view body);
-  Status write_large(std::uint64_t file, const RecordHead& head, std::string_view body);
+  Status write_large(const RecordHead& head, const CacheEntry& entry);
   void remove_large(std::uint64_t file);
 
   bool is_pressed(const SegmentIndex::Totals& totals) const;  // segment_compaction.cpp

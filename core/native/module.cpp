@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 namespace fused::native {
+void bind_cache(nanobind::module_& module);
 void bind_fingerprint(nanobind::module_& module);
 void bind_ingest(nanobind::module_& module);
 void bind_result(nanobind::module_& module);
@@ -11,6 +12,7 @@ void bind_table(nanobind::module_& module);
 
 NB_MODULE(_native, module) {
   nanobind::set_leak_warnings(false);  // workers leave by _exit; the warning would land in a user's stderr
+  fused::native::bind_cache(module);
   fused::native::bind_fingerprint(module);
   fused::native::bind_ingest(module);
   fused::native::bind_result(module);

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from fused._cache import flow, place
+from fused._cache import entry, flow, place
 from fused._cache.code import Reached
 from fused._cache.content import Parts, encode
 from fused._cache.entry import clocks
-from fused._cache.errors import Unhashable
+from fused._cache.errors import Unhashable, say_once
 from fused._cache.secret import Keys, keys
 from fused._cache.settings import ALIASES, CHECKS, DEFAULTS, NAMES, Settings
 from fused._used_files import used
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-FORMAT = b"fused function cache 1"
+FORMAT = b"fused function cache 2"
 ABOUT_LENGTH_MAX = 200
 
 
@@ -154,6 +154,13 @@ class Cached:
             settings = self.settings_of(kwargs)
             kwargs = self.own(kwargs)
         if settings.cache_max_age == 0:
+            return None
+        if not entry.is_available():
+            say_once(
+                "no native part",
+                "@fused.cache: results are computed but not kept: this installation has no fused._native. "
+                "Install fused-server with its native part (its wheel, or `make build` in a checkout)",
+            )
             return None
         try:
             folder = self.folder(settings)

@@ -1,8 +1,8 @@
 """What one call does: look, else wait for whoever computes it, else compute and keep.
 
 The steps are a generator that says what to wait for; ``run`` and ``run_async`` are the two who wait. In a process the
-callers of one entry wait for each other's ``Flight``; one of them competes with other processes for the file's lock,
-which it tries every few milliseconds: the entry may appear, or its holder die, at any moment.
+callers of one entry wait for each other's ``Flight``; one of them competes with other processes for the file's lock.
+The kernel wakes all who wait for it when its holder lets go or dies.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fused._cache import objects, place, store, values
+from fused._cache import entry, objects, place, store, values
 from fused._cache.entry import clocks
 from fused._cache.errors import CacheResultError, say_once
-from fused._cache.locks import FileLock
 from fused._cache.secret import Keys
 
-TRY_LOCK_S_MIN = 0.001
-TRY_LOCK_S_MAX = 0.010
+PAUSE_S_MIN = 0.001  # where the lock is free for an instant, or no thread can be had to wait for it
+PAUSE_S_MAX = 0.010
 
 _computing: ContextVar[tuple[str, ...]] = ContextVar("fused_cache_computing", default=())
 _flights: dict[str, Future[Any]] = {}
@@ -69,6 +68,14 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitForLock:
+    """Until its holder lets go, or for so long."""
+
+    wait: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class WaitFor:
     flight: Future[Any]
     seconds: float
@@ -84,7 +91,7 @@ class _Again(Exception):
 
 
 _TIMED_OUT = object()
-Steps = Generator[Pause | WaitFor | Compute, Any, Any]
+Steps = Generator[Pause | WaitForLock | WaitFor | Compute, Any, Any]
 
 
 def steps(call: Call) -> Steps:
@@ -123,7 +130,7 @@ def steps(call: Call) -> Steps:
 def _lead(call: Call, flight: Future[Any], deadline: float) -> Steps:
     """The one caller of this process that looks after this entry."""
     result: Any = _Again()
-    lock: FileLock | None = None
+    lock: Any = None
     try:
         lock, found = yield from _take_lock(call, deadline)
         if found is not None:
@@ -139,7 +146,7 @@ def _lead(call: Call, flight: Future[Any], deadline: float) -> Steps:
                 text = "".join(traceback.format_exception(error))
                 store.put_failure(call.folder, call.name, call.key, call.keys, error, text)
             raise
-        result = _keep(call, value, time.perf_counter_ns() - began)
+        result = _keep(call, value, time.perf_counter_ns() - began, lock)
         return value
     finally:
         if lock is not None:
@@ -150,15 +157,15 @@ def _lead(call: Call, flight: Future[Any], deadline: float) -> Steps:
         flight.set_result(result)
 
 
-def _take_lock(call: Call, deadline: float) -> Generator[Pause, None, tuple[FileLock | None, store.Found | None]]:
+def _take_lock(call: Call, deadline: float) -> Generator[Any, None, tuple[Any, store.Found | None]]:
     """``(lock, None)`` when it is ours to compute, ``(…, found)`` when it appeared; no lock where there can be none."""
     try:
         place.make(call.folder, call.storage)
     except OSError as error:
         place.not_kept(call.folder, error)
         return None, None
-    lock = FileLock(call.folder, call.name, call.keys.name.hex()[:16])
-    pause = TRY_LOCK_S_MIN
+    lock = entry.lock_of(call.folder_text, call.name, call.keys.name_tag)
+    pause = PAUSE_S_MIN
     waited = False
     try:
         while True:
@@ -185,23 +192,37 @@ def _take_lock(call: Call, deadline: float) -> Generator[Pause, None, tuple[File
                     return None, found
             if ours:
                 return lock, None
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise _timed_out(call, "another process")
             waited = True
-            yield Pause(pause)
-            pause = min(pause * 1.5, TRY_LOCK_S_MAX)
+            began = time.monotonic()
+            yield from _wait(lock, left)
+            if time.monotonic() - began < PAUSE_S_MIN:  # free for an instant: others look as well
+                yield Pause(min(pause, left))
+                pause = min(pause * 1.5, PAUSE_S_MAX)
     except BaseException:
         lock.release()
         raise
 
 
-def _try(lock: FileLock, call: Call) -> bool:
+def _wait(lock: Any, seconds: float) -> Generator[Any, None, None]:
+    """Until nobody has the lock; at once where no thread can be had to wait for it."""
+    lock.release()
     try:
-        return lock.try_acquire()
+        wait = lock.begin_wait()
+    except OSError:
+        return
+    yield WaitForLock(wait, seconds)
+
+
+def _try(lock: Any, call: Call) -> bool:
+    try:
+        return bool(lock.try_acquire())
     except FileNotFoundError:  # the folder was removed since it was made
         place.gone(call.folder)
         place.make(call.folder, call.storage)
-        return lock.try_acquire()
+        return bool(lock.try_acquire())
 
 
 def _computed(call: Call) -> Steps:
@@ -211,7 +232,7 @@ def _computed(call: Call) -> Steps:
     return value
 
 
-def _keep(call: Call, value: Any, computing_ns: int) -> values.Body | None:
+def _keep(call: Call, value: Any, computing_ns: int, lock: Any) -> values.Body | None:
     """Stores it; gives the body for waiting threads where it could not be stored."""
     try:
         body = values.encode(value)
@@ -235,6 +256,8 @@ def _keep(call: Call, value: Any, computing_ns: int) -> values.Body | None:
             except OSError as error:
                 if attempt == 2 or error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _make_room(call, body):
                     raise
+        if lock is not None and (call.storage == "object" or call.max_size is not None):
+            lock.share()  # the entry is there: who waits need not wait for what follows
         if call.storage == "object":
             objects.send(call)
         if call.max_size is not None:
@@ -249,9 +272,8 @@ def _keep(call: Call, value: Any, computing_ns: int) -> values.Body | None:
 def _make_room(call: Call, body: values.Body) -> bool:
     """The disk is full: what expired goes. Was there anything?"""
     removed = 0
-    now_ns = clocks.wall_ns()
     for item in store.scan(call.folder):
-        if item.is_expired(now_ns):
+        if item.is_expired():
             with contextlib.suppress(OSError):
                 os.unlink(item.path)
                 removed += 1
@@ -294,8 +316,10 @@ def run(call: Call) -> Any:
         while True:
             if isinstance(step, Compute):
                 answer = _compute(call)
-            elif isinstance(step, Pause):
+            elif isinstance(step, WaitForLock):
                 values.warm_up()
+                step.wait.wait(step.seconds)
+            elif isinstance(step, Pause):
                 time.sleep(step.seconds)
             else:
                 try:
@@ -336,6 +360,8 @@ async def run_async(call: Call) -> Any:
                     answer = None, error
                 finally:
                     _computing.reset(token)
+            elif isinstance(step, WaitForLock):
+                await _let_go(step)
             elif isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
             else:
@@ -345,6 +371,21 @@ async def run_async(call: Call) -> Any:
         return end.value
     finally:
         walk.close()
+
+
+async def _let_go(step: WaitForLock) -> None:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+    descriptor = step.wait.fileno()
+    loop.add_reader(descriptor, woken.set)
+    try:
+        await asyncio.wait_for(woken.wait(), step.seconds)
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(descriptor)
 
 
 async def _ended(step: WaitFor) -> Any:

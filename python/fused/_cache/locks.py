@@ -1,7 +1,9 @@
-"""One computation per entry across processes: locks on bytes of one file a folder, which the kernel releases.
+"""One download per file across processes: locks on bytes of one file a folder, which the kernel releases.
 
-The byte is chosen by the entry's name. The locks belong to the open file (``F_OFD_SETLK``), so threads exclude each
-other as well, and they are gone with the process that held them, however it ended.
+Downloads work without ``fused._native``; entries of ``@fused.cache`` have the same kind of lock from there
+(core/cache/entry_lock.hpp). The byte is chosen by the file's name. The locks belong to the open file
+(``F_OFD_SETLK``), so threads exclude each other as well, and they are gone with the process that held them, however it
+ended.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _open: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:
-    """The lock of one entry; ``try_acquire`` never waits."""
+    """The lock of one file; ``try_acquire`` never waits."""
 
     __slots__ = ("__weakref__", "_byte", "_file", "_path", "held")
 

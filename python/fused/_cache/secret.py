@@ -27,10 +27,11 @@ _files: dict[str, bytes] = {}
 class Keys:
     """Two keys from one secret: for names, and for checksums."""
 
-    __slots__ = ("check", "name")
+    __slots__ = ("check", "name", "name_tag")
 
     def __init__(self, secret: bytes) -> None:
         self.name = blake3(secret, derive_key_context=_NAMES_CONTEXT).digest()
+        self.name_tag = self.name.hex()[:16]  # of the owner's lock files
         self.check = blake3(secret, derive_key_context=_CHECK_CONTEXT).digest()
 
 

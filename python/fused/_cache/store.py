@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fused._cache import entry, place, values
-from fused._cache.entry import Damaged, FileState, Head, clocks
+from fused._cache.entry import Damaged, Seen, clocks
 from fused._cache.errors import say_once
 from fused._cache.secret import Keys
 
@@ -21,6 +21,7 @@ MEMORY_BYTES_MAX = 32 << 20
 MEMORY_ENTRY_BYTES_MAX = 4 << 20
 FAILURES = ".failures"
 DRAFT_AGE_S_MAX = 3600
+FAILURE_AGE_S_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Found:
 class _Kept:
     """A table as it was read, with the state of the file it was read from."""
 
-    state: FileState
+    state: Any
     check: bytes
-    head: Head
+    head: Any
     value: Any
     is_settled: bool
 
@@ -51,12 +52,12 @@ class _Memory:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, path: str, keys: Keys) -> tuple[Head, Any] | None:
+    def get(self, path: str, keys: Keys) -> tuple[Any, Any] | None:
         kept = self._kept.get(path)
         if kept is None:
             return None
         try:
-            same = entry.state_of(os.lstat(path)) == kept.state and keys.check == kept.check
+            same = keys.check == kept.check and entry.state_of(path) == kept.state
             if same and not kept.is_settled:
                 same = self._is_still(path, kept)
         except (OSError, Damaged):
@@ -71,12 +72,12 @@ class _Memory:
     @staticmethod
     def _is_still(path: str, kept: _Kept) -> bool:
         """Within one tick of the file system's clock a file may change without its times: its checksum is made anew."""
-        settled = entry.is_settled(kept.state)
+        settled = kept.state.is_settled
         found = entry.read(path, kept.head.key, kept.check)
         kept.is_settled = settled
-        return found is not None and found.head == kept.head
+        return found is not None and bool(found.head == kept.head)
 
-    def put(self, path: str, state: FileState, keys: Keys, head: Head, value: Any) -> bool:
+    def put(self, path: str, state: Any, keys: Keys, head: Any, value: Any) -> bool:
         """Did it keep the value: then the caller must take a copy."""
         if state.size > MEMORY_ENTRY_BYTES_MAX:
             return False
@@ -125,8 +126,8 @@ def find(folder: str, name: str, key: bytes, keys: Keys, max_age_s: int, newer_t
     return Found(value, age, "disk")
 
 
-def _is_newer(head: Head, than_ns: int | None) -> bool:
-    return than_ns is None or (head.boot_id == clocks.boot_id and head.boot_ns >= than_ns)
+def _is_newer(head: Any, than_ns: int | None) -> bool:
+    return than_ns is None or bool(head.boot_id == clocks.boot_id and head.boot_ns >= than_ns)
 
 
 def _put_aside(folder: str, name: str, error: Exception) -> None:
@@ -154,10 +155,9 @@ def put(
     computing_ns: int,
 ) -> None:
     """Stores a body; ``OSError`` when it cannot be."""
-    head = Head(
-        body.kind, 0, 0, 0, clocks.wall_ns(), clocks.boot_ns(), clocks.boot_id, max_age_s, computing_ns, key, b""
+    entry.write(
+        folder, f"data_{name}", key, keys, body.kind, max_age_s, computing_ns, {**note, **body.note}, body.parts
     )
-    entry.write(folder, f"data_{name}", keys.check, head, {**note, **body.note}, body.parts)
     memory.drop(f"{folder}/data_{name}")
 
 
@@ -171,12 +171,11 @@ def put_failure(folder: Path, name: str, key: bytes, keys: Keys, error: BaseExce
         values.decode(values.FAILURE, {}, memoryview(bytearray(b"".join(bytes(part) for part in body.parts))))
     except Exception:
         body = values._pickled(None)
-    head = Head(values.FAILURE, 0, 0, 0, clocks.wall_ns(), clocks.boot_ns(), clocks.boot_id, 60, 0, key, b"")
     failures = folder / FAILURES
     with contextlib.suppress(OSError):
         failures.mkdir(mode=0o700, exist_ok=True)
         note = {"class": type(error).__name__, "message": str(error)[:10_000], "traceback": text[-100_000:]}
-        entry.write(failures, name, keys.check, head, note, body.parts)
+        entry.write(failures, name, key, keys, values.FAILURE, FAILURE_AGE_S_MAX, 0, note, body.parts)
 
 
 def find_failure(
@@ -206,11 +205,10 @@ def shrink(folder: Path, bytes_max: int) -> int:
     Gives how many were removed. The newest entry stays unless it alone is too large.
     """
     rows = []
-    now_ns = clocks.wall_ns()
     total = 0
     for item in scan(folder):
         total += item.size
-        rows.append((not item.is_expired(now_ns), max(item.used_ns, item.created_ns), item))
+        rows.append((not item.is_expired(), max(item.used_ns, item.created_ns), item))
     rows.sort(key=lambda row: row[:2])
     removed = 0
     for _, _, item in rows:
@@ -224,24 +222,8 @@ def shrink(folder: Path, bytes_max: int) -> int:
     return removed
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An entry as a listing shows it; its header is believed."""
-
-    path: str
-    size: int
-    created_ns: int
-    max_age_s: int
-    used_ns: int
-    kind: int
-    head: Head
-
-    def is_expired(self, now_ns: int) -> bool:
-        return clocks.age_s(self.head) > self.max_age_s
-
-
-def scan(folder: Path) -> list[Item]:
-    """All entries of a folder whose headers can be read."""
+def scan(folder: Path) -> list[Seen]:
+    """All entries of a folder whose headers can be read; those of an earlier format as expired."""
     items = []
     try:
         names = os.scandir(folder)
@@ -251,25 +233,10 @@ def scan(folder: Path) -> list[Item]:
         for found in names:
             if not found.name.startswith("data_"):
                 continue
-            item = look(found.path)
+            item = entry.look(found.path)
             if item is not None:
                 items.append(item)
     return items
-
-
-def look(path: str) -> Item | None:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        found = os.fstat(file)
-        head = entry.unpack(os.read(file, entry.HEAD_BYTES), None, found.st_size)
-    except (OSError, Damaged):
-        return None
-    finally:
-        os.close(file)
-    return Item(path, found.st_size, head.created_ns, head.max_age_s, found.st_atime_ns, head.kind, head)
 
 
 def sweep(folder: Path) -> None:
@@ -294,7 +261,6 @@ def sweep(folder: Path) -> None:
 
 def _forget_after_fork() -> None:
     memory._lock = threading.Lock()
-    entry.verified._lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

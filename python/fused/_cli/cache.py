@@ -8,9 +8,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fused._cli.verbs import add_verb
+
+if TYPE_CHECKING:
+    from fused._cache.entry import Seen
+
+RESULTS = "(results)"  # takes a folder's place in lists of what a server keeps
 
 HELP = """\
   fused cache info                     where entries lie, how many and how large
@@ -32,6 +37,7 @@ SHOW = """\
 VERIFY = """\
   fused cache verify                   checks every entry; exit code 1 when one is damaged
   fused cache verify --remove          removes what is damaged
+  fused cache verify --data data       of a server: headers of functions' entries, all of its large results
 """
 CLEAR = """\
   fused cache clear my_module          a folder's entries
@@ -88,8 +94,11 @@ def add_parser(verbs: Any) -> None:
 
 
 def root_of(given: argparse.Namespace) -> Path:
-    from fused._cache import place
+    from fused._cache import entry, place
+    from fused.errors import ConfigurationError
 
+    if not entry.is_available():
+        raise ConfigurationError("entries are read by fused._native, which this installation does not have")
     if given.data:
         folder = Path(given.data).expanduser() / "mount" / "fused-system" / "cached_data"
         if not (Path(given.data).expanduser() / "mount").is_dir():
@@ -119,17 +128,19 @@ def folders_of(given: argparse.Namespace) -> list[tuple[str, Path]]:
 
 def info(given: argparse.Namespace) -> int:
     from fused._cache import store
-    from fused._cache.entry import clocks
     from fused._cli.show import print_table
 
     rows: list[dict[str, Any]] = []
-    now = clocks.wall_ns()
     for name, folder in folders_of(given):
         items = store.scan(folder)
-        expired = sum(item.is_expired(now) for item in items)
+        expired = sum(item.is_expired() for item in items)
         damaged = sum(1 for _ in folder.glob(".damaged-*"))
         size = sum(item.size for item in items)
         rows.append({"function": name, "entries": len(items), "bytes": size, "expired": expired, "damaged": damaged})
+    results = results_of(given)
+    if results:
+        size, expired = sum(item.size for item in results), sum(item.is_expired() for item in results)
+        rows.append({"function": RESULTS, "entries": len(results), "bytes": size, "expired": expired, "damaged": 0})
     if given.json:
         print(json.dumps({"folder": str(root_of(given)), "functions": rows}))
         return 0
@@ -147,36 +158,44 @@ def info(given: argparse.Namespace) -> int:
 
 def records(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Every entry with its note, newest first."""
-    from fused._cache import store, values
-    from fused._cache.entry import clocks
+    from fused._cache import store
 
-    now = clocks.wall_ns()
-    found = []
-    for name, folder in folders_of(given):
-        for item in store.scan(folder):
-            note = read_note(item)
-            found.append({
-                "name": Path(item.path).name, "folder": name, "path": item.path, "function": note.get("function", ""),
-                "arguments": note.get("arguments", ""), "kind": values.KIND_NAMES.get(item.kind, str(item.kind)),
-                "bytes": item.size, "created": item.created_ns / 1e9, "max_age_s": item.max_age_s,
-                "computing_ms": round(item.head.computing_ns / 1e6, 3), "expired": item.is_expired(now),
-            })  # fmt: skip
+    found = [record_of(name, item) for name, folder in folders_of(given) for item in store.scan(folder)]
+    found += [record_of(RESULTS, item) for item in results_of(given)]
     return sorted(found, key=lambda record: -float(record["created"]))
 
 
-def read_note(item: Any) -> dict[str, Any]:
-    """What the entry says of itself; it is shown, nothing of it is run."""
-    from fused._cache.entry import HEAD_BYTES
+def record_of(folder: str, item: Seen) -> dict[str, Any]:
+    """What an entry says of itself; it is shown, nothing of it is run."""
+    from fused._cache import values
 
-    try:
-        file = os.open(item.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            note = json.loads(os.pread(file, item.head.note_bytes, HEAD_BYTES))
-        finally:
-            os.close(file)
-    except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
+    kind = values.KIND_NAMES.get(item.kind, str(item.kind))
+    if item.by_server:
+        kind = str(item.note.get("format") or item.note.get("content_type", ""))
+    elif item.head is None:
+        kind = "earlier format"
+    record = {
+        "name": Path(item.path).name, "folder": folder, "path": item.path,
+        "function": str(item.note.get("function", "")), "arguments": str(item.note.get("arguments", "")), "kind": kind,
+        "bytes": item.size, "created": item.created_ns / 1e9, "max_age_s": item.max_age_s,
+        "computing_ms": round(item.computing_ns / 1e6, 3), "expired": item.is_expired(),
+    }  # fmt: skip
+    if item.by_server:
+        record |= {name: str(item.note.get(name, "")) for name in ("content_type", "owner", "run_id", "revision")}
+    return record
+
+
+def results_of(given: argparse.Namespace) -> list[Seen]:
+    """Large results that the server of ``--data`` keeps; its small ones lie in segments, many to a file."""
+    from fused._cache import entry
+
+    if not given.data or (getattr(given, "folders", []) and RESULTS not in given.folders):
+        return []
+    return [found for path in result_files(given) if (found := entry.look(path)) is not None]
+
+
+def result_files(given: argparse.Namespace) -> list[Path]:
+    return sorted((Path(given.data).expanduser() / "cache" / "large").glob("[0-9a-f][0-9a-f]/" + "[0-9a-f]" * 16))
 
 
 def ls(given: argparse.Namespace) -> int:
@@ -205,7 +224,7 @@ def ls(given: argparse.Namespace) -> int:
 
 def one_of(given: argparse.Namespace, kept: list[dict[str, Any]], name: str) -> dict[str, Any]:
     wanted = name if name.startswith("data_") else f"data_{name}"
-    found = [each for each in kept if each["name"].startswith(wanted)]
+    found = [each for each in kept if each["name"].startswith(name if each["folder"] == RESULTS else wanted)]
     if len(found) != 1:
         what = "no entry" if not found else f"{len(found)} entries"
         raise ValueError(f"{what} in {root_of(given)} with a name that begins with {wanted!r}")
@@ -226,6 +245,11 @@ def rm(given: argparse.Namespace) -> int:
     """All names are looked up before the first entry goes."""
     kept = records(given)
     found = [one_of(given, kept, name) for name in given.names]
+    of_server = [each["name"] for each in found if each["folder"] == RESULTS]
+    if of_server:
+        raise ValueError(
+            f"{', '.join(of_server)}: results are the server's; `fused cache invalidate FUNCTION` drops them"
+        )
     for each in found:
         Path(each["path"]).unlink(missing_ok=True)
     if given.json:
@@ -251,47 +275,71 @@ def drop(given: argparse.Namespace) -> int:
 
 def verify(given: argparse.Namespace) -> int:
     """Header of every entry, and checksums of those made by this user; a server's are made with its owners' keys."""
-    from fused._cache import entry, secret, store
+    from fused._cache import entry, secret
 
     check = None if given.data else secret.keys().check
-    good = foreign = 0
+    good = foreign = older = 0
     bad: list[str] = []
-    for _, folder in folders_of(given):
-        for path in sorted(folder.glob("data_*")):
-            if store.look(str(path)) is None:
+    for path in (path for _, folder in folders_of(given) for path in sorted(folder.glob("data_*"))):
+        seen = entry.look(path)
+        if seen is not None and seen.head is None:
+            older += 1
+            continue
+        try:
+            if seen is None:
+                raise ValueError("it is no entry")
+            if check is not None:
+                entry.verify(path, bytes.fromhex(path.name.removeprefix("data_")), check)
+            good += 1
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except (entry.Damaged, OSError, ValueError) as error:
+            if "somebody else" in str(error) and "header" in str(error):
+                foreign += 1
+            else:
                 bad.append(str(path))
-                continue
-            try:
-                if check is not None:
-                    entry.read(str(path), bytes.fromhex(path.name.removeprefix("data_")), check)
-                good += 1
-            except (entry.Damaged, ValueError) as error:
-                if "somebody else" in str(error) and "header" in str(error):
-                    foreign += 1
-                else:
-                    bad.append(str(path))
+    results, bad_results = verify_results(given)
+    bad += bad_results
     if given.remove:
         for name in bad:
             os.unlink(name)
     if given.json:
-        print(json.dumps({"good": good, "foreign": foreign, "damaged": bad, "removed": given.remove}))
+        counts = {"good": good, "foreign": foreign, "earlier_format": older, "results": results}
+        print(json.dumps({**counts, "damaged": bad, "removed": given.remove}))
     else:
-        print(f"{good} good, {foreign} of others or with a damaged header, {len(bad)} damaged")
+        more = f", {older} of an earlier format" if older else ""
+        more += f", {results} large results of the server good" if given.data else ""
+        print(f"{good} good, {foreign} of others or with a damaged header, {len(bad)} damaged{more}")
         for name in bad:
             print(f"  {name}{' (removed)' if given.remove else ''}")
     return 1 if bad and not given.remove else 0
 
 
+def verify_results(given: argparse.Namespace) -> tuple[int, list[str]]:
+    """How many of the server's large results pass, and which do not: their checksum needs no key."""
+    from fused._cache import entry
+
+    good = 0
+    bad: list[str] = []
+    for path in result_files(given) if given.data and not given.folders else ():
+        try:
+            entry.verify(path, None, None)
+            good += 1
+        except FileNotFoundError:
+            continue  # the server evicts while this walks
+        except (entry.Damaged, OSError):
+            bad.append(str(path))
+    return good, bad
+
+
 def clear(given: argparse.Namespace) -> int:
     from fused._cache import store
-    from fused._cache.entry import clocks
 
     if not given.folders and not given.all and not given.expired:
         raise ValueError("name folders to clear (`fused cache info` lists them), or give --all or --expired")
-    now = clocks.wall_ns()
     removed = freed = 0
     for _, folder in folders_of(given):
-        paths = [item.path for item in store.scan(folder) if not given.expired or item.is_expired(now)]
+        paths = [item.path for item in store.scan(folder) if not given.expired or item.is_expired()]
         if not given.expired:
             paths += [str(path) for path in (*folder.glob("data_*"), *folder.glob(".damaged-*"))]
         for path in dict.fromkeys(paths):

@@ -28,7 +28,7 @@ def test_an_entry_is_one_file_with_the_seed_s_name(cache_folder: Path) -> None:
     assert path.parent.name == __name__
     assert re.fullmatch("data_[0-9a-f]{64}", path.name)
     assert path.is_file() and path.stat().st_mode & 0o777 == 0o600
-    assert path.read_bytes()[:8] == b"FUSEDFC1"
+    assert path.read_bytes()[:8] == b"FUSEDCE2"
 
 
 @pytest.mark.parametrize(
@@ -282,3 +282,34 @@ def test_importing_fused_does_not_import_the_cache() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]", "a plain function needs none of them"
+
+
+def test_without_the_native_part_functions_run_and_it_is_said_once() -> None:
+    code = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name == "fused._native":
+            raise ImportError("hidden")
+sys.meta_path.insert(0, Hide())
+import asyncio, warnings, fused
+calls = []
+@fused.cache
+def work(x):
+    calls.append(x)
+    return x
+@fused.cache(cache_max_age="1h")
+async def other(x):
+    return x
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    print(work(1), work(1, reset=True), asyncio.run(other(2)), calls, len(said))
+print(said[0].message)
+from fused._cli import main
+print(main(["cache", "ls"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, message, code_of_command = done.stdout.splitlines()
+    assert first == "1 1 2 [1, 1] 1"
+    assert "not kept: this installation has no fused._native" in message
+    assert code_of_command == "1" and "entries are read by fused._native" in done.stderr

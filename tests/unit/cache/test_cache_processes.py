@@ -70,6 +70,13 @@ def wait_for(what: Callable[[], Any]) -> None:
         time.sleep(0.005)
 
 
+def waiters(folder: Path) -> int:
+    """How many threads of any process the kernel lets wait for a lock of this folder."""
+    inodes = {str(path.stat().st_ino) for path in folder.rglob(".locks-*")}
+    rows = [row.split() for row in Path("/proc/locks").read_text().splitlines()]
+    return sum(row[1] == "->" and row[6].rpartition(":")[2] in inodes for row in rows)
+
+
 def test_sixteen_processes_compute_a_value_once(start: Start, tmp_path: Path, log: Callable[[], list[str]]) -> None:
     processes = begin(start, tmp_path, 16)
     for process in processes:
@@ -151,6 +158,84 @@ def test_a_waiting_process_hardly_uses_the_processor(
     wait_for(log)
     go(processes[1])
     assert float(line(processes[1])) < 0.2
+
+
+def test_a_coroutine_that_waits_for_another_process_leaves_its_loop_free(
+    start: Start, tmp_path: Path, log: Callable[[], list[str]]
+) -> None:
+    code = WORK.replace("def work(x):", "async def work(x):").replace(
+        "print(work(1), flush=True)",
+        """
+    import asyncio
+    async def both():
+        waits, ticks = asyncio.create_task(work(1)), 0
+        while not waits.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return await waits, ticks > 20
+    print(*asyncio.run(both()), flush=True)
+""".strip(),
+    )
+    processes = [start(code, LOG=str(tmp_path / "log"), SECONDS="1") for _ in range(2)]
+    for process in processes:
+        assert line(process) == "ready"
+    go(processes[0])
+    wait_for(log)
+    go(processes[1])
+    assert line(processes[1]) == "{'x': 1} True" and len(log()) == 1
+
+
+def test_a_wait_that_timed_out_leaves_no_thread_behind(
+    start: Start, tmp_path: Path, log: Callable[[], list[str]]
+) -> None:
+    code = WORK.replace(
+        "print(work(1), flush=True)",
+        """
+    if "WAITS" not in os.environ:
+        work(1)
+    before = len(os.listdir("/proc/self/task"))
+    for _ in range(20):
+        try:
+            work(1, concurrent_lock_timeout=0.01)
+        except TimeoutError:
+            pass
+    print(len(os.listdir("/proc/self/task")) - before, flush=True)
+""".strip(),
+    )
+    holder, waiter = start(code, LOG=str(tmp_path / "log"), SECONDS="30"), start(code, WAITS="1")
+    assert line(holder) == line(waiter) == "ready"
+    go(holder)
+    wait_for(log)
+    go(waiter)
+    assert line(waiter) == "0"
+
+
+def test_a_signal_ends_a_wait_for_another_process(
+    start: Start, tmp_path: Path, log: Callable[[], list[str]], cache_folder: Path
+) -> None:
+    code = WORK.replace("except Exception as error", "except BaseException as error")
+    holder, waiter = (start(code, LOG=str(tmp_path / "log"), SECONDS="30") for _ in range(2))
+    assert line(holder) == line(waiter) == "ready"
+    go(holder)
+    wait_for(log)
+    go(waiter)
+    wait_for(lambda: waiters(cache_folder) == 1)
+    waiter.send_signal(signal.SIGINT)
+    assert line(waiter).startswith("KeyboardInterrupt")
+
+
+def test_sixteen_callers_behind_a_killed_holder_compute_once(
+    start: Start, tmp_path: Path, log: Callable[[], list[str]], cache_folder: Path
+) -> None:
+    holder, *others = begin(start, tmp_path, 17, SECONDS="4")
+    go(holder)
+    wait_for(log)
+    for process in others:
+        go(process)
+    wait_for(lambda: waiters(cache_folder) == 16)
+    holder.kill()
+    assert [line(process) for process in others] == ["{'x': 1}"] * 16
+    assert len(log()) == 2
 
 
 HOLD = """

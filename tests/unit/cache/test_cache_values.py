@@ -116,7 +116,7 @@ def through_the_cache(key: str, value: Any) -> list[Any]:
 
 def settle(path: Path) -> None:
     """Waits until the file's times are past, so that its state says which content it has."""
-    while not entry.is_settled(entry.state_of(path.stat())):
+    while not entry.state_of(path).is_settled:
         time.sleep(0.005)
 
 

@@ -1,0 +1,22 @@
+# fused_blake3: BLAKE3's C implementation (CC0-1.0 or Apache-2.0), compiled from the sources that Debian's
+# librust-blake3-dev carries, since Debian 12 has no library of it (docs/decisions/0005-function-cache.md).
+file(GLOB blake3_found LIST_DIRECTORIES true /usr/share/cargo/registry/blake3-*/c)
+list(POP_FRONT blake3_found blake3_first)
+set(FUSED_BLAKE3_DIR "${blake3_first}" CACHE PATH "Folder of blake3.c and blake3.h")
+if(NOT EXISTS "${FUSED_BLAKE3_DIR}/blake3.c")
+  message(FATAL_ERROR "blake3.c is missing: install librust-blake3-dev (make setup), or set FUSED_BLAKE3_DIR")
+endif()
+set(blake3_sources blake3.c blake3_dispatch.c blake3_portable.c)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  enable_language(ASM)
+  foreach(set sse2 sse41 avx2 avx512)
+    list(APPEND blake3_sources blake3_${set}_x86-64_unix.S)
+  endforeach()
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  list(APPEND blake3_sources blake3_neon.c)
+endif()
+list(TRANSFORM blake3_sources PREPEND "${FUSED_BLAKE3_DIR}/")
+add_library(fused_blake3 STATIC ${blake3_sources})
+target_include_directories(fused_blake3 SYSTEM PUBLIC "${FUSED_BLAKE3_DIR}")
+# Optimised in every build, and no warnings: they are others' sources.
+target_compile_options(fused_blake3 PRIVATE -w -Wno-error -O3 -fvisibility=hidden)
