@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 
 import fused
+from fused import _transport
+from fused._submit import batch
 from fused._submit.batch import BatchRun
-from fused.errors import UdfRuntimeError, UdfTimeoutError
+from fused.errors import TransportError, UdfRuntimeError, UdfTimeoutError
 from tests.conftest import Server, need_server, start_server, stop_server
 
 WALL_SECONDS = 2
@@ -167,6 +169,42 @@ def test_one_call_can_be_cancelled_alone() -> None:
     pool.wait()
     assert pool.status().to_dict() == {"success": 6, "cancelled": 2}
     assert sorted(pool.cancelled()) == [0, 7]
+
+
+@pytest.mark.parametrize("calls", [None, [0]])
+def test_a_cancel_that_is_lost_is_told_again(calls: list[int] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = []
+    request = _transport.request
+
+    def losing(method: str, path: str, *more: Any, **given: Any) -> Any:
+        if path.endswith("/cancel") and len(lost) < 3:
+            lost.append(path)
+            raise TransportError("the connection was lost")
+        return request(method, path, *more, **given)
+
+    monkeypatch.setattr(_transport, "request", losing)
+    monkeypatch.setattr(batch, "WAIT_SECONDS", 0.05)
+    pool = fused.submit(act, [{"n": 0, "what": "hang"}], max_retry=0)
+    with pool.table.changed:
+        while pool[0].status() != "running":
+            pool.table.changed.wait(0.01)
+    pool.cancel_calls(calls)
+    pool.wait()
+    assert len(lost) == 3
+    assert pool[0].status() == "cancelled"  # and no timeout: nobody waited for its end
+
+
+def test_a_call_that_was_cancelled_too_late_is_tried_again() -> None:
+    pool = fused.submit(
+        act, [{"n": 0, "what": "raise"}, {"n": 1, "what": "sleep"}, {"n": 2, "what": "sleep"}], max_workers=1
+    )
+    with pool.table.changed:
+        assert pool.table.changed.wait_for(lambda: pool[0].done(), 10)
+    pool[0].cancel()
+    assert pool[0].status() == "error"
+    pool.retry()
+    pool.wait()
+    assert pool[0].status() == "error" and pool[0].attempts() == 2
 
 
 def test_retry_runs_only_the_failed() -> None:

@@ -22,7 +22,7 @@ from fused._run.parameters import encode_parameters
 from fused._submit.call_by_call import CallByCall, failure_record
 from fused._submit.call_table import CallTable
 from fused._submit.record import CANCELLED, EMPTY, ERROR, Record, pack
-from fused.errors import FusedError, ServerError, TransportError
+from fused.errors import FusedError, ServerError, TransportError, may_pass
 from fused.models.step import UdfJobStepConfig
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ ROUTE = "/api/v1/batches"
 FIRST_PIECE_CALLS, PIECE_CALLS = 512, 20_000
 PIECE_BYTES = 1 << 20
 WAIT_SECONDS = 1.0  # that the server holds a question for results
+AGAIN_SECONDS = 0.1  # the same, while it has not answered to a cancel
 HEAD = struct.Struct("<4sIQ")
 MAGIC = b"FBR1"
 NO_BATCHES = (404, 405)  # of a server that has none
@@ -64,6 +65,7 @@ class BatchRun:
         self._left = 0  # calls without an end
         self._cancel_all = False
         self._cancel_calls: set[int] = set()
+        self._cancel_told = True  # has the server answered to the last cancel
         self._ended = False
         self._by_call: CallByCall | None = None
         self._path = ""
@@ -88,6 +90,7 @@ class BatchRun:
                 return self._by_call.more(calls)
             if self._ended or self._cancel_all:
                 return False
+            self._cancel_calls.difference_update(_indexes(calls))
             self._unsent += calls
             self._left += sum(count for _, count in calls)
             return True
@@ -104,10 +107,12 @@ class BatchRun:
                 self._cancel_all = True
             else:
                 self._cancel_calls.update(calls)
+            self._cancel_told = False
+            asked = {} if self._cancel_all else {"calls": sorted(self._cancel_calls)}
             path = self._path
         if path:
-            with contextlib.suppress(FusedError):  # the thread that asks for results hears it too, and says so
-                self._ask_to_cancel()
+            with contextlib.suppress(FusedError):  # its thread asks again, behind the piece that it is sending
+                self._ask_to_cancel(asked)
 
     def join(self, seconds: float | None = None) -> bool:
         """Until its thread has ended; whether that is so."""
@@ -121,11 +126,10 @@ class BatchRun:
             if not self._open():
                 return
             while not self._is_over():
-                if self._cancel_all or self._cancel_calls:
-                    self._drop_unsent()
+                self._obey_cancel()
                 sent = self._send()
                 if self._left:
-                    self._take(0.0 if sent else WAIT_SECONDS)
+                    self._take(0.0 if sent else WAIT_SECONDS if self._cancel_told else AGAIN_SECONDS)
             self._post("/close", {"after": self._cursor}, b"", "closing a batch of calls")
             self._table.end()
         except BaseException as failure:
@@ -217,8 +221,6 @@ class BatchRun:
         for index, error in failed:
             self._finish_here(index, ERROR, failure_record(error))
         self._piece_calls = min(PIECE_CALLS, self._piece_calls * 4)
-        if self._cancel_calls or self._cancel_all:
-            self._ask_to_cancel()
         return bool(self._unsent)
 
     def _encode(self, ranges: Ranges) -> tuple[bytes, Ranges, list[tuple[int, Exception]]]:
@@ -272,10 +274,28 @@ class BatchRun:
         with self._lock:
             self._left -= 1
 
-    def _drop_unsent(self) -> None:
+    def _obey_cancel(self) -> None:
+        """Drops what was cancelled before it was sent, and tells the server of the rest until it has answered."""
+        with self._lock:
+            if self._cancel_told:
+                return
+            self._cancel_told = True
+            chosen = None if self._cancel_all else set(self._cancel_calls)
+        self._drop_unsent(chosen)
+        try:
+            self._ask_to_cancel({} if chosen is None else {"calls": sorted(chosen)})
+        except FusedError as error:
+            if not may_pass(error):
+                raise
+            with self._lock:
+                self._cancel_told = False
+            return
+        with self._lock:
+            self._cancel_calls -= chosen or set()
+
+    def _drop_unsent(self, chosen: set[int] | None) -> None:
         """Calls that were cancelled before they were sent."""
         with self._lock:
-            chosen = None if self._cancel_all else self._cancel_calls
             dropped = [index for index in _indexes(self._unsent) if chosen is None or index in chosen]
             if not dropped:
                 return
@@ -288,8 +308,7 @@ class BatchRun:
                 self._table.finish(index, CANCELLED, float("nan"), float("nan"), empty)
             self._table.changed.notify_all()
 
-    def _ask_to_cancel(self) -> None:
-        asked = {} if self._cancel_all else {"calls": sorted(self._cancel_calls)}
+    def _ask_to_cancel(self, asked: dict[str, Any]) -> None:
         self._post("/cancel", {}, json.dumps(asked).encode(), "cancelling calls of a batch")
 
     # -- results ------------------------------------------------------------------------------------------------
