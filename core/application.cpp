@@ -169,6 +169,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
     figures.tables = a.tables->service->figures();
     figures.jobs = a.jobs->service->figures();
     return figures;
+    figures.batches = a.batches->figures();
   };
   a.parts.health = [&a] {
     const ServerFigures figures = a.parts.figures();

@@ -11,6 +11,7 @@
 
 #include "batch/batch.hpp"
 #include "logs/run_log.hpp"
+#include "batch/batch_figures.hpp"
 
 namespace fused {
 
@@ -19,13 +20,6 @@ struct BatchServiceOptions {
   std::filesystem::path calls_table;  // the program that writes calls.parquet (fused-table)
   int workers = 2;
   std::chrono::seconds idle{300};  // without a question of its owner a batch is cancelled and closed
-};
-
-struct BatchFigures {
-  std::size_t open = 0;
-  std::size_t waiting = 0;
-  std::uint64_t opened = 0;
-  std::uint64_t calls = 0;  // of those that ended for good
 };
 
 class BatchService {

@@ -106,6 +106,16 @@ inline constexpr MetricName kTableReads{"fused_table_reads_total", counter, "Rea
 inline constexpr MetricName kTableTileBytes{"fused_table_tile_cache_bytes", gauge, "Bytes of tiles kept in memory"};
 inline constexpr MetricName kTableProcesses{"fused_table_processes_started_total", counter,
                                             "Processes that read tables, started so far"};
+inline constexpr MetricName kJobWorkers{"fused_job_workers", gauge,
+                                        "Workers of tasks of jobs: running one, or forked ahead for the next (spare)"};
+inline constexpr MetricName kJobSpareBytes{"fused_job_spare_worker_bytes", gauge,
+                                           "Memory that the worker forked ahead holds, about"};
+inline constexpr MetricName kBatchesOpen{"fused_batches_open", gauge, "Batches of fused.submit that are open"};
+inline constexpr MetricName kBatchesOpened{"fused_batches_total", counter, "Batches opened"};
+inline constexpr MetricName kBatchCallsWaiting{"fused_batch_calls_waiting", gauge,
+                                               "Calls of open batches that have not begun"};
+inline constexpr MetricName kBatchCalls{"fused_batch_calls_total", counter,
+                                        "Calls of batches that ended for good: done, failed or cancelled"};
 inline constexpr MetricName kJobsOpen{"fused_jobs_open", gauge, "Jobs that are pending or running"};
 inline constexpr MetricName kJobsSubmitted{"fused_jobs_submitted_total", counter, "Jobs taken"};
 inline constexpr MetricName kJobs{"fused_jobs_total", counter, "Jobs that ended, by how: done, failed, canceled"};

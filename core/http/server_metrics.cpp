@@ -95,6 +95,13 @@ void add_jobs(Families& all, const JobFigures& jobs) {
   all.add(metric::kJobLines, "outcome", {{"kept", number(jobs.log.lines)}, {"dropped", number(jobs.log.dropped)}});
 }
 
+void add_batches(Families& all, const BatchFigures& batches) {
+  all.add(metric::kBatchesOpen, batches.open);
+  all.add(metric::kBatchesOpened, batches.opened);
+  all.add(metric::kBatchCallsWaiting, batches.waiting);
+  all.add(metric::kBatchCalls, batches.calls);
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
@@ -106,6 +113,8 @@ std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
   all.add(metric::kWorkers, "state",
           {{"alive", number(f.pool.alive)}, {"busy", number(f.pool.busy)}, {"blank", number(f.pool.blank)}});
   all.add(metric::kWorkerSlots, f.pool.workers);
+  all.add(metric::kJobWorkers, "state", {{"running", number(f.pool.beside)}, {"spare", number(f.pool.spares)}});
+  all.add(metric::kJobSpareBytes, f.pool.spare_bytes);
   all.add(metric::kWorkersForked, f.pool.forked);
   all.add(metric::kWorkersEnded, f.pool.lost);
   all.add(metric::kFunctions, f.functions);
@@ -123,6 +132,7 @@ std::vector<prometheus::MetricFamily> families_of(const ServerFigures& f) {
   all.add(metric::kTableTileBytes, f.tables.cache_bytes);
   all.add(metric::kTableProcesses, f.tables.processes_started);
   add_jobs(all, f.jobs);
+  add_batches(all, f.batches);
   all.add(metric::kHistoryBacklog, f.history.backlog);
   all.add(metric::kHistorySent, f.history.sent);
   return all.take();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "batch/batch_figures.hpp"
 #include "cache/result_cache.hpp"
 #include "functions/history_outbox.hpp"
 #include "jobs/job_figures.hpp"
@@ -26,6 +27,7 @@ struct ServerFigures {
   HistoryOutboxFigures history;
   TableFigures tables;
   JobFigures jobs;
+  BatchFigures batches;
   std::int64_t disk_free_bytes = 0, disk_size_bytes = 0, disk_free_inodes = 0;
 };
 

@@ -151,6 +151,44 @@ void JobFiles::remove(const std::string& job_id, const std::string& config_path)
   if (!config_path.empty()) fs::remove_all((data_.path() / config_path).parent_path(), ignored);
 }
 
+fs::path JobFiles::shared_root() const {
+  const fs::path data = fs::absolute(data_.path());
+  return sharing_ == Sharing::here ? data / "job-data" : data / "mount/fused-system/job-data";
+}
+
+Result<fs::path> JobFiles::make_shared(const std::string& job_id) const {
+  if (sharing_ == Sharing::none) return fs::path();
+  fs::path made = shared_root() / job_id;
+  std::error_code error;
+  fs::create_directories(made, error);
+  if (error) return fail_errno("the folder " + made.string() + " of the job", error.value());
+  return made;
+}
+
+void JobFiles::remove_shared(const std::string& job_id) const {
+  if (sharing_ == Sharing::none || job_id.empty()) return;
+  const fs::path folder = shared_root() / job_id;
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (!error) return;
+  // A task may have closed a folder to itself, and so to us.
+  fs::recursive_directory_iterator at(folder, fs::directory_options::skip_permission_denied, error);
+  std::vector<fs::path> closed{folder};
+  for (; at != fs::recursive_directory_iterator(); at.increment(error))
+    if (at->is_directory(error) && !at->is_symlink(error)) closed.push_back(at->path());
+  for (const fs::path& each : closed) fs::permissions(each, fs::perms::owner_all, fs::perm_options::add, error);
+  fs::remove_all(folder, error);
+}
+
+std::vector<std::string> JobFiles::jobs_with_shared() const {
+  std::vector<std::string> ids;
+  if (sharing_ == Sharing::none) return ids;
+  std::error_code error;
+  for (fs::directory_iterator at(shared_root(), error); !error && at != fs::directory_iterator(); at.increment(error))
+    ids.push_back(at->path().filename().string());
+  return ids;
+}
+
 std::string shown_result_name(std::string_view name) {
   const std::size_t first = name.find('.');
   const std::size_t second = name.find('.', first == std::string_view::npos ? name.size() : first + 1);

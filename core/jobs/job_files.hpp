@@ -6,6 +6,10 @@
 //   jobs/{job_id}/usage.jsonl                        memory and processor time of its tasks
 //   jobs/{job_id}/progress                           what increment-progress has added up to
 //   jobs/{job_id}/processes/{attempt}                "<pid> <started>": of an attempt that runs
+//   job-data/{job_id}/                               what its tasks share (fused.file_path); goes when the job has
+//   ended
+//
+// Where tasks run on other machines that share /mount, job-data lies in mount/fused-system.
 #pragma once
 #include <sys/types.h>
 
@@ -26,7 +30,9 @@ namespace fused {
 
 class JobFiles {
  public:
-  explicit JobFiles(const DataFolder& data) : data_(data) {}
+  // Where the tasks of a job have their shared folder.
+  enum class Sharing { here, by_mount, none };
+  JobFiles(const DataFolder& data, Sharing sharing) : data_(data), sharing_(sharing) {}
 
   static std::string config_path(std::string_view organisation, std::string_view job_id, WallTime submitted);
   std::filesystem::path folder(std::string_view job_id) const { return data_.path() / "jobs" / job_id; }
@@ -57,8 +63,16 @@ class JobFiles {
 
   void remove(const std::string& job_id, const std::string& config_path) const;
 
+  // The shared folder, made where it is not there; "" where there is none.
+  Result<std::filesystem::path> make_shared(const std::string& job_id) const;
+  // May take long: functions make as many files as they like. Any thread.
+  void remove_shared(const std::string& job_id) const;
+  std::vector<std::string> jobs_with_shared() const;  // ids
+
  private:
+  std::filesystem::path shared_root() const;
   const DataFolder& data_;
+  Sharing sharing_;
 };
 
 // "3.9a.parquet" → "3.parquet": what a client is shown.

@@ -147,6 +147,19 @@ TEST_F(JobLogsTest, WhatIsOverTheLimitIsDroppedAndSaid) {
   EXPECT_NE(tail.find("lines that functions printed were not kept"), std::string::npos);
 }
 
+TEST_F(JobLogsTest, AnErrorsLongTextIsLinesThatCanBeRead) {
+  std::string text;
+  for (int i = 0; i < 80'000; ++i) text += '\x01';  // six bytes each as JSON
+  logs_->add("job", -1, "job", text);
+  logs_->add("job", -1, "job", "behind it");
+  run(logs_->flushed("job"));
+  std::int64_t from = 0;
+  std::string lines;
+  for (JobLogs::Part part; (part = run(logs_->read("job", from, 256 << 10))).end > from; from = part.end)
+    lines += part.lines;
+  EXPECT_NE(lines.find("behind it"), std::string::npos);
+}
+
 TEST(JobContents, WhatWasNotLookedAtForLongestGoes) {
   JobContents contents;
   const auto keep = [&](const std::string& id) {
@@ -186,7 +199,7 @@ TEST(JobFiles, AResultHasANameOfItsAttempt) {
   TestFolder folder;
   const auto data = DataFolder::open(folder / "data");
   ASSERT_TRUE(data);
-  const JobFiles files(*data);
+  const JobFiles files(*data, JobFiles::Sharing::here);
   const auto first = files.write_result("j", 3, (std::int64_t{1} << 32) | 7, "parquet", "bytes", "{}");
   const auto second = files.write_result("j", 3, (std::int64_t{2} << 32) | 1, "parquet", "other", "{}");
   ASSERT_TRUE(first && second);

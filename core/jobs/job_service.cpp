@@ -34,6 +34,11 @@ Status check_change(const Actor& actor, const JobRow& row) {
   return fail(ErrorKind::forbidden, "job " + row.spec.id + " is somebody else's: its user and owners may change it");
 }
 
+JobFiles::Sharing sharing_of(const JobServiceOptions& options) {
+  if (options.remote == nullptr) return JobFiles::Sharing::here;
+  return options.remote->shares_mount() ? JobFiles::Sharing::by_mount : JobFiles::Sharing::none;
+}
+
 std::string how_it_ended(const JobRow& row) {
   std::string text = "job " + row.spec.id + " has ended before: it is " + std::string(word(row.state));
   if (row.ended_at) text += " since " + format_utc(*row.ended_at);
@@ -74,7 +79,7 @@ JobService::JobService(asio::io_context& io, StateThread& state, Database& datab
       clock_(clock),
       options_(std::move(options)),
       links_(std::move(links)),
-      files_(data),
+      files_(data, sharing_of(options_)),
       logs_(io, files_thread_, clock, data.path() / "jobs"),
       store_(database),
       launcher_(io, runs, people, files_thread_, files_, logs_, {options_.lease, options_.limits, options_.remote},
@@ -94,6 +99,8 @@ Status JobService::start() {
   std::promise<Status> begun;
   state_.post([this, &begun] {
     begun.set_value(scheduler_.begin());
+    for (const std::string& id : files_.jobs_with_shared())
+      if (!scheduler_.view(id)) launcher_.remove_shared(id);
     after_work();
   });
   return begun.get_future().get();
@@ -165,7 +172,7 @@ void JobService::ended(const std::vector<JobRow>& rows) {
                   std::to_string(row.total_tasks) + " tasks" + (row.error.empty() ? "" : "; " + row.error));
     logs_.end(id);
     files_thread_.post([this, id] { launcher_.contents.forget(id); });
-    if (on_end) on_end(row);
+    launcher_.job_ended(id);
   }
 }
 
@@ -351,8 +358,9 @@ asio::awaitable<Result<std::vector<TaskRow>>> JobService::tasks(std::string job_
   co_return co_await state_.run(std::move(look));
 }
 
-asio::awaitable<Result<std::vector<AttemptRow>>> JobService::attempts(std::string job_id, std::int64_t limit) {
-  auto look = [this, job_id, limit] { return store_.attempts(job_id, limit); };
+asio::awaitable<Result<std::vector<AttemptRow>>> JobService::attempts(std::string job_id, std::int64_t skip,
+                                                                      std::int64_t limit) {
+  auto look = [this, job_id, skip, limit] { return store_.attempts(job_id, skip, limit); };
   co_return co_await state_.run(std::move(look));
 }
 

@@ -74,7 +74,9 @@ class JobService {
   boost::asio::awaitable<Result<std::vector<ShownJob>>> list(JobFilter filter);
   boost::asio::awaitable<Result<void>> remove(Actor actor, std::string job_id);
   boost::asio::awaitable<Result<std::vector<TaskRow>>> tasks(std::string job_id, std::int64_t from, std::int64_t limit);
-  boost::asio::awaitable<Result<std::vector<AttemptRow>>> attempts(std::string job_id, std::int64_t limit);
+  // As in the store: the newest.
+  boost::asio::awaitable<Result<std::vector<AttemptRow>>> attempts(std::string job_id, std::int64_t skip,
+                                                                   std::int64_t limit);
   // Text and bytes for who has a link, by the name that `tasks` led to: "3.parquet", "3.parquet.metadata", "file.json".
   boost::asio::awaitable<Result<Bytes>> file(std::string job_id, std::string name);
   boost::asio::awaitable<std::string> usage(std::string job_id);  // lines of JSON

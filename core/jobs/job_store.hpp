@@ -63,7 +63,9 @@ class SqliteJobStore : public JobStore {
   Result<std::vector<JobRow>> list(const JobFilter& filter);  // the newest first
   // Tasks that have been started, by number.
   Result<std::vector<TaskRow>> tasks(const std::string& job_id, std::int64_t from = 0, std::int64_t limit = 1'000);
-  Result<std::vector<AttemptRow>> attempts(const std::string& job_id, std::int64_t limit = 1'000);
+  // The newest `limit` but for the `skip` newest, in the order of their start.
+  Result<std::vector<AttemptRow>> attempts(const std::string& job_id, std::int64_t skip = 0,
+                                           std::int64_t limit = 1'000);
   // Removes a job that has ended, with its tasks and attempts. False when it is open or unknown.
   Result<bool> remove(const std::string& job_id);
 

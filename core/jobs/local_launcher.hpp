@@ -5,9 +5,11 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "auth/people.hpp"
 #include "jobs/job_content.hpp"
@@ -38,6 +40,11 @@ class LocalLauncher : public Launcher {
   // Nothing that happens from now on is told: the server leaves, and its next life takes the tasks up again.
   void stop();
 
+  // The job has ended: what its tasks shared goes when none of them is left. On the server's thread.
+  void job_ended(const std::string& job_id);
+  // Of earlier lives: those of jobs that are not open.
+  void remove_shared(const std::string& job_id);
+
   JobContents contents;  // of the thread of files
   // The content of a job, read from its file where it is not kept. On the thread of files.
   Result<SharedContent> load(const JobSpec& job);
@@ -49,7 +56,7 @@ class LocalLauncher : public Launcher {
   boost::asio::awaitable<AttemptOutcome> keep(std::shared_ptr<Task> task, RunOutcome outcome);
   boost::asio::awaitable<void> look_after();
   boost::asio::awaitable<void> end_left_over(LeftOver process);
-  Result<RunRequest> request_of(const Task& task, const SharedContent& content) const;
+  Result<RunRequest> request_of(const Task& task, const SharedContent& content, std::filesystem::path shared) const;
   void began(const std::shared_ptr<Task>& task, RunConversation& conversation);
   void tell_start(const Task& task);
   void sample(Task& task, std::int64_t memory_bytes, double cpu_seconds);
@@ -71,3 +78,5 @@ class LocalLauncher : public Launcher {
 };
 
 }  // namespace fused
+  std::unordered_set<std::string> ended_;  // jobs that have ended with tasks that are not gone yet
+  boost::asio::thread_pool cleaner_{1};

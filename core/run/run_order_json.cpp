@@ -127,7 +127,10 @@ RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   order.caller = r.caller;
   order.fresh = r.fresh;
   order.nested = r.nested;
-  if (r.job) order.beside = r.limits;
+  if (r.job) {
+    order.beside = r.limits;
+    order.job_folder = r.job->folder;
+  }
 
   std::string& out = order.rest;
   out.reserve(768);

@@ -4,6 +4,7 @@
 #include <array>
 #include <boost/json/object.hpp>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,7 @@ struct TaskOfJob {
   // its first parameter. "": none.
   std::string item_json;
   std::vector<std::pair<std::string, std::string>> environment;  // variables of the function's process
+  std::filesystem::path folder = {};                             // what the tasks of the job share; "": nothing
 };
 
 struct RunRequest {

@@ -83,6 +83,7 @@ SandboxReport describe(const Plan& plan, const SandboxSpec& spec) {
   tell(report, !has(spec.without, "seccomp"), "seccomp", "left out on request");
   report.pid_namespace = plan.namespaces.pid;
   report.mount = plan.namespaces.mount ? "namespace" : mount_link_stands(spec.mount) ? "link" : "env";
+  if (!spec.job.empty()) report.job = (plan.namespaces.mount ? job_folder_inside(spec) : spec.job).string();
   return report;
 }
 
@@ -130,6 +131,7 @@ Result<SandboxReport> enter_none(const SandboxSpec& spec) {
     tell(report, taken, step.data(), "isolation is 'none'");
   }
   report.mount = mount_link_stands(spec.mount) ? "link" : "env";
+  report.job = spec.job.string();
   return report;
 }
 

@@ -214,8 +214,8 @@ int end_group(pid_t root) {
   return static_cast<int>(ended.size());
 }
 
-GroupWatch::GroupWatch(pid_t pid, std::filesystem::path scratch, RunLimits limits)
-    : pid_(pid), scratch_(std::move(scratch)), limits_(limits) {}
+GroupWatch::GroupWatch(pid_t pid, std::filesystem::path scratch, RunLimits limits, std::filesystem::path shared)
+    : pid_(pid), scratch_(std::move(scratch)), shared_(std::move(shared)), limits_(limits) {}
 
 GroupUsage GroupWatch::sample() {
   auto pids = group_pids(pid_);
@@ -323,8 +323,11 @@ std::int64_t GroupWatch::unmapped_shared_bytes(const std::vector<pid_t>& pids) {
 void GroupWatch::walk_scratch() {
   const auto begin = Clock::now();
   Walk sum{0, 0, limits_.disk_written_bytes, limits_.files_made};
-  const int folder = ::open(scratch_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (folder >= 0) walk(folder, sum, 0);
+  for (const auto* path : {&scratch_, &shared_}) {
+    if (path->empty()) continue;
+    const int folder = ::open(path->c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder >= 0) walk(folder, sum, 0);
+  }
   walked_bytes_ = sum.bytes;
   last_.scratch_files = sum.files;
   const auto end = Clock::now();

@@ -32,7 +32,8 @@ int end_group(pid_t pid);
 // One per worker that is being watched; keeps what makes the next sample cheap. Not shared between threads.
 class GroupWatch {
  public:
-  GroupWatch(pid_t pid, std::filesystem::path scratch, RunLimits limits);
+  // `shared`: of a task of a job, the folder that its job's tasks share; it counts with scratch. "": none.
+  GroupWatch(pid_t pid, std::filesystem::path scratch, RunLimits limits, std::filesystem::path shared = {});
 
   // memory_bytes: the sum of resident sets while that is under half of the limit (an upper estimate: pages shared with
   // the zygote are counted in full); beyond it the proportional set size of each process, with shared memory (memfd,
@@ -51,6 +52,7 @@ class GroupWatch {
 
   pid_t pid_;
   std::filesystem::path scratch_;
+  std::filesystem::path shared_;
   RunLimits limits_;
   GroupUsage last_;
   std::chrono::steady_clock::time_point next_walk_{};

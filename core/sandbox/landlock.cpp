@@ -68,6 +68,7 @@ Status add_rules(int ruleset, const SandboxSpec& spec, bool private_root, std::u
   FUSED_CHECK(allow(ruleset, "/proc", kRead, known));
   FUSED_CHECK(allow(ruleset, "/dev/shm", kFull, known));
   FUSED_CHECK(allow(ruleset, spec.scratch, kFull, known));
+  if (!spec.job.empty()) FUSED_CHECK(allow(ruleset, private_root ? job_folder_inside(spec) : spec.job, kFull, known));
   if (!private_root) return allow(ruleset, spec.mount, kFull, known);
   // Listing the root and the links in it shows nothing that is not ours.
   FUSED_CHECK(allow(ruleset, "/", LANDLOCK_ACCESS_FS_READ_DIR, known));

@@ -266,6 +266,13 @@ std::vector<fs::path> system_paths() {
   return found;
 }
 
+fs::path job_folder_inside(const SandboxSpec& spec) {
+  const fs::path wanted(kJobFolder);
+  const auto is_there = [&](const fs::path& path) { return within(path, wanted); };
+  const bool taken = is_there(spec.data) || is_there(spec.scratch) || std::ranges::any_of(spec.python_paths, is_there);
+  return taken ? spec.job : wanted;
+}
+
 Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kernel) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return fail_errno("make / private", errno);
   std::vector<Bind> system;
@@ -286,6 +293,7 @@ Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kerne
       std::any_of(system.begin(), system.end(), [](const Bind& bind) { return within(bind.target, "/tmp"); });
   if (!memory_tmp) own.push_back({spec.scratch, "/tmp", kWritable});
   own.push_back({spec.scratch, spec.scratch, kWritable});
+  if (!spec.job.empty()) own.push_back({spec.job, job_folder_inside(spec), kWritable});
   FUSED_CHECK(take_all(system));
   FUSED_CHECK(take_all(devices));
   FUSED_CHECK(take_all(own));

@@ -12,6 +12,9 @@ namespace fused {
 // `kernel` as in Machine. Afterwards the working directory is `spec.scratch`.
 Status enter_private_root(const SandboxSpec& spec, bool pid_namespace, int kernel);
 
+// Where the job's folder of `spec` is seen in its private root.
+std::filesystem::path job_folder_inside(const SandboxSpec& spec);
+
 // The mounts of enter_private_root that a machine may refuse, tried in a throw-away child on its /tmp.
 Status try_private_root(bool pid_namespace);
 

@@ -29,11 +29,12 @@
 namespace fused {
 
 struct SandboxSpec {
-  std::string isolation = "auto";                   // auto | none (limits only)
-  std::filesystem::path data;                       // DIR: hidden, whole
-  std::filesystem::path mount;                      // DIR/mount: /mount inside, read and write
-  std::filesystem::path scratch;                    // DIR/scratch/<n>, exists: at its own path, and /tmp (when
-                                                    // DIR lies in /tmp itself, /tmp is a tmpfs, counted as memory)
+  std::string isolation = "auto";  // auto | none (limits only)
+  std::filesystem::path data;      // DIR: hidden, whole
+  std::filesystem::path mount;     // DIR/mount: /mount inside, read and write
+  std::filesystem::path scratch;   // DIR/scratch/<n>, exists: at its own path, and /tmp (when
+                                   // DIR lies in /tmp itself, /tmp is a tmpfs, counted as memory)
+  std::filesystem::path job;       // of a task of a job: the folder of its job's tasks, exists; "": none
   std::vector<std::filesystem::path> python_paths;  // read and execute: environment, base prefix, package
   bool network = true;                              // may open IPv4 and IPv6 sockets
   RunLimits limits;
@@ -41,7 +42,8 @@ struct SandboxSpec {
   std::vector<int> keep_descriptors;  // when not empty: all others above 2 are closed
 };
 
-// {"isolation","data","mount","scratch","python_paths","network","limits":{"wall_ms",…},"without","keep_descriptors"}.
+// {"isolation","data","mount","scratch","job","python_paths","network","limits":{"wall_ms",…},"without",
+// "keep_descriptors"}.
 // A missing or relative path, an unknown key or a wrong type is refused by name.
 Result<SandboxSpec> parse_sandbox_spec(std::string_view json);
 
@@ -55,8 +57,12 @@ struct SandboxReport {
   std::vector<SkippedStep> skipped;
   std::string mount = "env";  // namespace | link | env: how /mount is to be had
   bool pid_namespace = false;
+  std::string job;  // where the job's folder is seen: kJobFolder with a private root, else its own path; "": none
 };
 std::string to_json(const SandboxReport& report);
+
+// Where a task sees its job's folder in a private root, unless the data folder or Python lies there itself.
+inline constexpr std::string_view kJobFolder = "/data";
 
 // Every step there is, in the order in which they are taken. docs/reference/isolation.md says what each stops.
 inline constexpr std::string_view kSandboxSteps[] = {

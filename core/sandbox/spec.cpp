@@ -59,6 +59,8 @@ Status read_member(const std::string& key, const json::value& value, SandboxSpec
     spec.mount = FUSED_TRY(path_of(value, key));
   } else if (key == "scratch") {
     spec.scratch = FUSED_TRY(path_of(value, key));
+  } else if (key == "job") {
+    spec.job = FUSED_TRY(path_of(value, key));
   } else if (key == "python_paths") {
     for (const auto& one : FUSED_TRY(texts(value, key))) {
       spec.python_paths.push_back(FUSED_TRY(path_of(json::value(one), key)));
@@ -93,6 +95,7 @@ Result<SandboxSpec> parse_sandbox_spec(std::string_view text) {
   for (const auto& member : value.get_object()) {
     FUSED_CHECK(read_member(std::string(member.key()), member.value(), spec));
   }
+  if (spec.job == "/") return wrong("job", "a folder other than /");
   for (const auto& [key, path] : {std::pair{"data", &spec.data}, {"mount", &spec.mount}, {"scratch", &spec.scratch}}) {
     if (path->empty() || *path == "/") return wrong(key, "an absolute path other than /");
   }
@@ -106,6 +109,7 @@ std::string to_json(const SandboxReport& report) {
   for (const auto& [step, why] : report.skipped) skipped.push_back({{"step", step}, {"why", why}});
   object["mount"] = report.mount;
   object["pid_namespace"] = report.pid_namespace;
+  if (!report.job.empty()) object["job"] = report.job;
   return json::serialize(object);
 }
 

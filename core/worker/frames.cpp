@@ -19,7 +19,7 @@ T take(std::string_view bytes, std::size_t at) {
   return value;
 }
 
-bool is_kind(std::uint8_t kind) { return (kind >= 1 && kind <= 5) || (kind >= 16 && kind <= 22); }
+bool is_kind(std::uint8_t kind) { return (kind >= 1 && kind <= 6) || (kind >= 16 && kind <= 22); }
 
 }  // namespace
 

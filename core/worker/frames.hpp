@@ -31,6 +31,7 @@ enum class FrameKind : std::uint8_t {
   call_reply = 3,  // header: {"call": n, "status": s, "headers": {…}}; body: the reply's body
   leave = 4,       // end after the current run
   run_group = 5,   // header: GroupOrder (ARCHITECTURE.md, "Frames"); body: the calls' arguments
+  enter = 6,       // header: {"sandbox": {…}}; to one that was forked late, before anything else
   // worker → server
   ready = 16,         // header: {"pid", "isolation": [...], "skipped": [...], "python": "3.11.7"}
   result = 17,        // header: RunResult; body: the encoded value

@@ -62,7 +62,8 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
                                       "the process that workers are forked from ended, and the function's with it");
                    }}),
       watch_([this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
-      tick_(io) {}
+      tick_(io),
+      spare_timer_(io) {}
 
 Pool::~Pool() { stop(); }
 
@@ -74,6 +75,7 @@ Status Pool::start() {
 void Pool::stop() {
   if (std::exchange(stopping_, true)) return;
   tick_.cancel();
+  spare_timer_.cancel();
   while (Waiting* waiting = queue_.pop(false)) waiting->turn.set(false);
   for (auto* waiter : blank_waiters_) waiter->cancel();
   for (const auto* all : {&workers_, &beside_})
@@ -225,14 +227,14 @@ void Pool::fork_one() {
 }
 
 Result<Pool::SharedWorker> Pool::fork(int number, boost::json::object sandbox, std::int64_t result_bytes,
-                                      WorkerEvents events) {
+                                      WorkerEvents events, bool late) {
   const std::uint64_t nonce = new_nonce();
   auto worker = std::make_shared<WorkerProcess>(io_, number, nonce, result_bytes, std::move(events));
   const WorkerProcess::Ends ends = FUSED_TRY(worker->open());
   sandbox["scratch"] = scratch_of(number).string();
   std::error_code made;
   std::filesystem::create_directory(scratch_of(number), made);
-  FUSED_CHECK(zygote_.fork_worker(number, nonce, sandbox, ends.socket, ends.out, ends.err));
+  FUSED_CHECK(zygote_.fork_worker(number, nonce, sandbox, late, ends.socket, ends.out, ends.err));
   ++forked_;
   return worker;
 }
@@ -317,7 +319,7 @@ asio::awaitable<void> Pool::look_after_runs() {
       if (!found) continue;
       if (!running.watched && now - running.since >= kTick) {
         running.watched = true;
-        watch_.begin(number, running.run, found->pid(), scratch_of(number), running.own.limits);
+        watch_.begin(number, running.run, found->pid(), scratch_of(number), running.own.limits, running.shared);
       }
       const SteadyTime since = std::max(running.since, running.watcher->counts_since());
       if (now - since < std::chrono::milliseconds(running.own.limits.wall_ms)) continue;
@@ -381,7 +383,10 @@ asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::str
 PoolFigures Pool::figures() const {
   PoolFigures figures{.workers = options_.workers,
                       .alive = static_cast<int>(workers_.size()),
-                      .beside = static_cast<int>(beside_.size()),
+                      .beside = static_cast<int>(beside_.size()) - (spare_ ? 1 : 0),
+                      .spare_pid = spare_ ? spare_->worker->pid() : 0,
+                      .spares = spare_ ? 1 : 0,
+                      .spare_bytes = spare_bytes(),
                       .queued = queue_.length(),
                       .forked = forked_,
                       .lost = lost_,

@@ -39,6 +39,9 @@ struct PoolFigures {
   int busy = 0;
   int blank = 0;
   int beside = 0;  // of jobs, beside the slots
+  pid_t spare_pid = 0;
+  int spares = 0;                // forked for the next task of a job
+  std::int64_t spare_bytes = 0;  // memory of its own that it holds, about
   std::size_t queued = 0;
   std::uint64_t forked = 0;
   std::uint64_t lost = 0;
@@ -94,10 +97,21 @@ class Pool {
     Completion<bool> gone;
   };
   boost::asio::awaitable<Result<RunReply>> run_beside(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher);
-  Result<SharedWorker> fork_beside(const RunLimits& limits, const std::shared_ptr<Beside>& told);
-  Result<SharedWorker> fork(int number, boost::json::object sandbox, std::int64_t result_bytes, WorkerEvents events);
+  Result<BesideWorker> fork_beside(std::int64_t result_bytes);
+  Result<BesideWorker> take_beside(std::int64_t result_bytes);
+  void keep_spare();
+  std::int64_t spare_bytes() const;
+  Result<SharedWorker> fork(int number, boost::json::object sandbox, std::int64_t result_bytes, WorkerEvents events,
+                            bool late = false);
   void clean_up(int number);
   SharedWorker find(int number) const;  // null where there is none
+  // Forked, and not in its sandbox yet: it enters when a task comes, with that task's limits and folder.
+  struct BesideWorker {
+    SharedWorker worker;
+    std::shared_ptr<Beside> told;
+    std::int64_t result_bytes = 0;
+    SteadyTime since{};
+  };
 
   bool may_start(bool nested) const;
   boost::asio::awaitable<Result<SharedWorker>> take_worker(const RunOrder& order, RunTicket& ticket);
@@ -135,10 +149,15 @@ class Pool {
   };
   std::unordered_map<int, Running> running_;      // by worker number
   std::unordered_map<int, SharedWorker> beside_;  // those of jobs: not in workers_, for nobody else
-  std::unordered_set<int> throw_away_;            // fresh runs: replaced after it
-  std::unordered_set<int> slot_of_cleaning_;      // workers whose run is over and whose slot is not free yet
+  std::optional<BesideWorker> spare_;             // one of beside_, while jobs come
+  boost::asio::steady_timer spare_timer_;
+  mutable std::int64_t spare_bytes_ = 0;      // as measured once for each
+  mutable int spare_measured_ = 0;            // its number
+  std::unordered_set<int> throw_away_;        // fresh runs: replaced after it
+  std::unordered_set<int> slot_of_cleaning_;  // workers whose run is over and whose slot is not free yet
   int slots_used_ = 0;
   int next_number_ = 1;
+    std::filesystem::path shared = {};  // the folder of the job that it is a task of
   std::uint64_t next_run_ = 1;
   std::uint64_t forked_ = 0;
   std::uint64_t lost_ = 0;

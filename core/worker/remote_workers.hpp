@@ -46,6 +46,7 @@ class RemoteWorkers {
   // To the order's end. A cancelled one ends when its node says so, or was silent for a lease.
   boost::asio::awaitable<Result<RunReply>> run(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher);
   // Is there a sign of life, or nothing yet that could have died.
+  bool shares_mount() const { return !options_.mount.empty(); }  // /mount is one file system on all nodes
   bool is_alive(const RunTicket& ticket) const;
   struct Usage {
     std::int64_t memory_bytes = 0;

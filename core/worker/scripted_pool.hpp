@@ -66,6 +66,7 @@ class ScriptedPool {
   }
 
   Pool& pool() { return *pool_; }
+  pid_t spare_pid() const { return pool_->figures().spare_pid; }
   const Status& started() const { return started_; }
 
   // Begins a run; it goes on in until().

@@ -22,6 +22,7 @@ struct Watch::Watched {
   std::uint64_t run;
   pid_t pid;
   std::filesystem::path scratch;
+  std::filesystem::path shared;
   RunLimits limits;
   GroupWatch group;
   std::atomic<std::int64_t> peak_bytes = 0;  // written by the watch thread alone
@@ -40,10 +41,12 @@ Watch::~Watch() {
   thread_.join();
 }
 
-void Watch::begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch, const RunLimits& limits) {
+void Watch::begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch, const RunLimits& limits,
+                  std::filesystem::path shared) {
   const std::lock_guard lock(mutex_);
   const bool idle = watched_.empty();
-  watched_[worker] = std::make_shared<Watched>(worker, run, pid, scratch, limits, GroupWatch(pid, scratch, limits));
+  watched_[worker] =
+      std::make_shared<Watched>(worker, run, pid, scratch, shared, limits, GroupWatch(pid, scratch, limits, shared));
   if (idle) wake_.notify_one();
 }
 
@@ -54,8 +57,8 @@ void Watch::lower(int worker, const RunLimits& limits) {
   // A new one: the watch thread may be reading the old one, without the lock.
   const Watched& old = *found->second;
   const std::int64_t peak = old.peak_bytes;
-  found->second = std::make_shared<Watched>(worker, old.run, old.pid, old.scratch, limits,
-                                            GroupWatch(old.pid, old.scratch, limits), peak);
+  found->second = std::make_shared<Watched>(worker, old.run, old.pid, old.scratch, old.shared, limits,
+                                            GroupWatch(old.pid, old.scratch, limits, old.shared), peak);
 }
 
 std::int64_t Watch::end(int worker) {
@@ -87,9 +90,13 @@ std::optional<Excess> Watch::judge(Watched& watched) const {
   } else if (usage.written_bytes > limits.disk_written_bytes) {
     excess.message = "the function wrote " + figure(usage.written_bytes, limits.disk_written_bytes, "bytes to disk");
   } else if (usage.scratch_bytes > limits.disk_written_bytes) {
-    excess.message = "the function held " + figure(usage.scratch_bytes, limits.disk_written_bytes, "bytes of scratch");
+    excess.message = "the function held " +
+                     figure(usage.scratch_bytes, limits.disk_written_bytes,
+                            watched.shared.empty() ? "bytes of scratch" : "bytes in scratch and its job's folder");
   } else if (usage.scratch_files > limits.files_made) {
-    excess.message = "the function has " + figure(usage.scratch_files, limits.files_made, "files in scratch");
+    excess.message = "the function has " +
+                     figure(usage.scratch_files, limits.files_made,
+                            watched.shared.empty() ? "files in scratch" : "files in scratch and its job's folder");
   } else {
     return std::nullopt;
   }

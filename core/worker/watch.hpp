@@ -31,7 +31,9 @@ class Watch {
   explicit Watch(std::function<void(Excess)> report);
   ~Watch();
 
-  void begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch, const RunLimits& limits);
+  // `shared`: what the tasks of a job share; counted with scratch. "": nothing.
+  void begin(int worker, std::uint64_t run, pid_t pid, std::filesystem::path scratch, const RunLimits& limits,
+             std::filesystem::path shared = {});
   void lower(int worker, const RunLimits& limits);  // of the run that is being watched, if one is
   std::int64_t memory_now(int worker);              // at the last look; 0 while it is not watched
   // Ends the watching and returns the most memory seen.

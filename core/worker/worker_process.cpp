@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <cstring>
 
 #include "sandbox/group_usage.hpp"
@@ -398,6 +399,17 @@ void WorkerProcess::end_run(RunEnd why, std::string message) {
         asio::steady_timer timer(keep->io_, kLastLinesWait);
         co_await timer.async_wait(asio::use_awaitable);
         keep->kill(why, message);
+      },
+      asio::detached);
+}
+
+void WorkerProcess::enter(const json::object& sandbox) {
+  const auto keep = shared_from_this();
+  // One that cannot be written to has ended, which is told by reading.
+  asio::co_spawn(
+      io_,
+      [keep, header = json::serialize(json::object{{"sandbox", sandbox}})]() -> asio::awaitable<void> {
+        (void)co_await keep->socket_->write(FrameKind::enter, header);
       },
       asio::detached);
 }

@@ -53,10 +53,13 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   void end_run(RunEnd why, std::string message);
   // Ends it now, with everything it started; the current run ends with `why`.
   void kill(RunEnd why, std::string message);
+  // The sandbox of one that was forked late; READY comes when it is in it.
+  void enter(const boost::json::object& sandbox);
   void leave();  // asks an idle worker to end
 
   int number() const { return number_; }
   pid_t pid() const { return pid_; }
+  bool is_ending() const { return killed_.has_value(); }
   WorkerState state() const { return state_; }
   void set_state(WorkerState state) { state_ = state; }
   const std::string& key() const { return key_; }

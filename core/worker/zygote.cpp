@@ -130,9 +130,11 @@ void Zygote::handle(std::string_view bytes) {
   }
 }
 
-Status Zygote::fork_worker(int worker, std::uint64_t nonce, const json::object& sandbox, int socket, int out, int err) {
-  std::string message = json::serialize(
-      json::object{{"op", "fork"}, {"worker", worker}, {"nonce", std::to_string(nonce)}, {"sandbox", sandbox}});
+Status Zygote::fork_worker(int worker, std::uint64_t nonce, const json::object& sandbox, bool late, int socket, int out,
+                           int err) {
+  json::object order{{"op", "fork"}, {"worker", worker}, {"nonce", std::to_string(nonce)}, {"sandbox", sandbox}};
+  if (late) order["late"] = true;
+  std::string message = json::serialize(order);
   std::array<int, 3> descriptors{socket, out, err};
   iovec part{message.data(), message.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptors)] = {};

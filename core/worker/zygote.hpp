@@ -42,7 +42,9 @@ class Zygote {
 
   Status start();
   // Asks for a worker. The three descriptors are passed on and closed here. Answered by forked or fork_failed.
-  Status fork_worker(int worker, std::uint64_t nonce, const boost::json::object& sandbox, int socket, int out, int err);
+  // `late`: the worker enters its sandbox when a frame `enter` comes.
+  Status fork_worker(int worker, std::uint64_t nonce, const boost::json::object& sandbox, bool late, int socket,
+                     int out, int err);
   bool is_ready() const { return ready_; }
   pid_t pid() const { return pid_; }
   // Ends it and, by that, the workers it has forked.

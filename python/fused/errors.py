@@ -6,6 +6,7 @@
     ├── ConfigurationError        no server is known, or a setting is impossible
     ├── TransportError            the server cannot be reached, or did not answer in time
     ├── ServerError               the server answered with an error that is not the function's
+    │   ├── InvalidArgumentError  400: a value that the server does not allow (also a ValueError)
     │   ├── AuthenticationError   401, 403
     │   ├── NotFoundError         404
     │   ├── ConflictError         409
@@ -57,6 +58,10 @@ class ServerError(FusedError):
         super().__init__(message, request_id=request_id)
         self.status = status
         self.detail = detail
+
+
+class InvalidArgumentError(ServerError, ValueError):
+    """A value that the server does not allow, as an unknown ``instance_type`` (400); also a ``ValueError``."""
 
 
 class AuthenticationError(ServerError):

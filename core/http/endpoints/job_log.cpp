@@ -26,6 +26,15 @@ Result<std::int64_t> number_of(std::string_view name, std::string_view text) {
   return number;
 }
 
+// Where `since_ms` begins in the log; 0 where it is not given.
+asio::awaitable<Result<std::int64_t>> place_since(const JobParts& parts, const Request& request, std::string job_id) {
+  const std::string* text = request.query.find("since_ms");
+  if (text == nullptr || text->empty()) co_return 0;
+  const auto since = number_of("since_ms", *text);
+  if (!since) co_return std::unexpected(since.error());
+  co_return co_await parts.jobs->logs().place_of(std::move(job_id), *since);
+}
+
 std::string events_of(const JobLogs::Part& part, std::int64_t from) {
   // The id is the place behind the line. Lines that a kill has torn are left out, so the last one bears the true end.
   std::string events;
@@ -95,13 +104,9 @@ std::string array_of_lines(std::string_view lines) {
 asio::awaitable<Reply> GetJobLogs::operator()(Request& request) const {
   const auto job = co_await parts.jobs->find(request.actor, path_value_of(request, "job_id"));
   if (!job) co_return error_reply(job.error(), request);
-  std::int64_t from = 0;
-  if (const std::string* text = request.query.find("since_ms"); text != nullptr && !text->empty()) {
-    const auto since = number_of("since_ms", *text);
-    if (!since) co_return error_reply(since.error(), request);
-    from = co_await parts.jobs->logs().place_of(job->row.spec.id, *since);
-  }
-  const JobLogs::Part part = co_await parts.jobs->logs().read(job->row.spec.id, from, kWholeBytesMax);
+  const auto from = co_await place_since(parts, request, job->row.spec.id);
+  if (!from) co_return error_reply(from.error(), request);
+  const JobLogs::Part part = co_await parts.jobs->logs().read(job->row.spec.id, *from, kWholeBytesMax);
   co_return Reply::json(array_of_lines(part.lines)).with("cache-control", "no-store");
 }
 
@@ -118,10 +123,10 @@ asio::awaitable<Reply> FollowJobLog::operator()(Request& request) const {
     const auto place = number_of("Last-Event-ID", last);
     if (!place) co_return error_reply(place.error(), request);
     following->from = *place;
-  } else if (const std::string* text = request.query.find("since_ms"); text != nullptr && !text->empty()) {
-    const auto since = number_of("since_ms", *text);
-    if (!since) co_return error_reply(since.error(), request);
-    following->from = co_await parts.jobs->logs().place_of(following->job_id, *since);
+  } else {
+    const auto place = co_await place_since(parts, request, following->job_id);
+    if (!place) co_return error_reply(place.error(), request);
+    following->from = *place;
   }
   Reply reply;
   reply.with("content-type", "text/event-stream; charset=utf-8").with("cache-control", "no-store");

@@ -25,6 +25,17 @@ std::string job_id_of(const Request& request) { return path_value_of(request, "j
 std::string iso(WallTime time) {
   return utc_text(std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count());
 }
+// 2026-11-21T10:15:30.042Z: how long a short job took is to be seen.
+std::string iso_ms(WallTime time) {
+  const auto ms = std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
+  const std::int64_t seconds = ms / 1'000 - (ms % 1'000 < 0 ? 1 : 0);
+  std::string text = utc_text(seconds);
+  text.insert(text.size() - 1, '.' + std::to_string(1'000 + ms - seconds * 1'000).substr(1));
+  return text;
+}
+json::value iso_ms(const std::optional<WallTime>& time) {
+  return time ? json::value(iso_ms(*time)) : json::value(nullptr);
+}
 json::value iso(const std::optional<WallTime>& time) { return time ? json::value(iso(*time)) : json::value(nullptr); }
 json::value text_or_null(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); }
 
@@ -120,8 +131,8 @@ json::object attempt_record(const AttemptRow& attempt) {
           {"task", attempt.task},
           {"ended_as", attempt.end ? json::value(std::string(word(*attempt.end))) : json::value(nullptr)},
           {"error", text_or_null(attempt.error)},
-          {"started", iso(attempt.started_at)},
-          {"ended", iso(attempt.ended_at)}};
+          {"started", iso_ms(attempt.started_at)},
+          {"ended", iso_ms(attempt.ended_at)}};
 }
 
 Result<JobFilter> filter_of(const Request& request) {
@@ -162,9 +173,9 @@ json::object job_record(const ShownJob& job) {
           {"user_id", row.spec.user_id},
           {"user_email", job.user_email},
           {"priority", row.spec.priority},
-          {"submitted", iso(row.spec.submitted_at)},
-          {"started", iso(row.started_at)},
-          {"ended", iso(row.ended_at)},
+          {"submitted", iso_ms(row.spec.submitted_at)},
+          {"started", iso_ms(row.started_at)},
+          {"ended", iso_ms(row.ended_at)},
           {"config_path", "s3://" + row.spec.config_path.substr(3)}};
 }
 
@@ -299,8 +310,12 @@ asio::awaitable<Reply> ShowJob::operator()(Request& request) const {
   if (!limit) co_return error_reply(limit.error(), request);
   const std::string& id = job->row.spec.id;
   const auto tasks = co_await parts.jobs->tasks(id, *skip, *limit);
+  const auto links = yes_or_no(request, "links", false);
+  if (!links) co_return error_reply(links.error(), request);
   if (!tasks) co_return error_reply(tasks.error(), request);
-  const auto attempts = co_await parts.jobs->attempts(id, *limit);
+  const auto attempts_skip = whole(request, "attempts_skip", 0, 1'000'000'000, 0);
+  if (!attempts_skip) co_return error_reply(attempts_skip.error(), request);
+  const auto attempts = co_await parts.jobs->attempts(id, *attempts_skip, *limit);
   if (!attempts) co_return error_reply(attempts.error(), request);
   json::object record = job_record(*job);
   const JobOptions options = read_options(job->row.spec.options_json);
@@ -313,7 +328,15 @@ asio::awaitable<Reply> ShowJob::operator()(Request& request) const {
   record["tasks_at_once"] = job->row.spec.parallel_max;
   record["task_memory_bytes"] = job->row.spec.task_share.memory_bytes;
   json::array task_list, attempt_list;
-  for (const TaskRow& task : *tasks) task_list.push_back(task_record(task));
+  for (const TaskRow& task : *tasks) {
+    json::object about = task_record(task);
+    if (*links && !task.result_path.empty()) {
+      const std::string name = shown_result_name(task.result_path);
+      about["url"] = link_of(parts, request, id, name);
+      about["metadata_url"] = link_of(parts, request, id, name + ".metadata");
+    }
+    task_list.push_back(std::move(about));
+  }
   for (const AttemptRow& attempt : *attempts) attempt_list.push_back(attempt_record(attempt));
   record["tasks"] = std::move(task_list);
   record["attempts"] = std::move(attempt_list);

@@ -138,7 +138,7 @@ class Attempt:
         pumps: list[threading.Thread] = []
         try:
             try:
-                worker = self._worker = NodeWorker(self._settings, self._limits)
+                worker = self._worker = NodeWorker(self._settings, self._limits, self._given["order"])
                 for stream, descriptor in worker.streams.items():
                     pump = threading.Thread(target=self._pump, args=(stream, descriptor), daemon=True)
                     pump.start()

@@ -152,7 +152,7 @@ def zygote_of(environment: list[str]) -> NodeZygote:
 class NodeWorker:
     """One worker process from its fork to the end of all that it has started."""
 
-    def __init__(self, settings: dict[str, Any], limits: dict[str, int]) -> None:
+    def __init__(self, settings: dict[str, Any], limits: dict[str, int], order: dict[str, Any]) -> None:
         folder = node_folder()
         self.scratch = tempfile.mkdtemp(dir=folder / "scratch", prefix=f"{os.getpid()}-")
         self._zygote = zygote_of(settings["environment"])
@@ -164,6 +164,11 @@ class NodeWorker:
             "python_paths": python_paths(),
             "limits": limits,
         }
+        job_id = (order.get("context") or {}).get("job_id")
+        if settings.get("mount") and job_id:  # elsewhere its tasks share nothing: each has its scratch folder
+            shared = Path(settings["mount"]) / "fused-system" / "job-data" / job_id
+            shared.mkdir(parents=True, exist_ok=True)
+            sandbox["job"] = str(shared)
         nonce = secrets.randbits(64)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         out_read, out_write = os.pipe()

@@ -189,7 +189,19 @@ class RunResponse:
         listed = call_json("GET", self._path("results"), f"reading the results of job {self.job_id}") or []
         if arg_index == -1 and not isinstance(arg_index, bool):
             return read_all(self.job_id, listed, self.total_tasks)
-        return read_results(self.job_id, listed, arg_index)
+        return read_results(self.job_id, listed, arg_index, self._why_no_result)
+
+    def _why_no_result(self, number: int) -> str | None:
+        """Of a task of this job that left none; None where there is no such task."""
+        if number >= self.total_tasks:
+            return None
+        told = f"the job is {self.status} with {self._progress()} done" + (f" ({self.error})" if self.error else "")
+        query = {"skip": number, "limit": 1}
+        about = call_json("GET", path_of("api", "v1", "jobs", self.job_id), f"asking about task {number}", query)
+        begun = [task for task in about["tasks"] if task["task"] == number and task["attempts"]]
+        if not begun:
+            return f"task {number} of job {self.job_id} never began: {told}"
+        return f"task {number} of job {self.job_id} had begun and was ended without a result: {told}"
 
     def _progress(self) -> str:
         return f"{self.finished_tasks} of {self.total_tasks} tasks"

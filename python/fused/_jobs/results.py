@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,10 +18,15 @@ NUMBERS_SHOWN = 5
 _NAME = re.compile(r"([0-9]+)(?:\.(?P<rest>.*))?\Z")
 
 
-def read_results(job_id: str, listed: list[Mapping[str, Any]], arg_index: int) -> Any:
+def read_results(
+    job_id: str,
+    listed: list[Mapping[str, Any]],
+    arg_index: int,
+    why_none: Callable[[int], str | None] = lambda _: None,
+) -> Any:
     """Of ``[{"name": "3.parquet", "url"}, {"name": "3.parquet.metadata", "url"}]`` the values by number.
 
-    ``arg_index``: -1 for all as a list, else one. ``ValueError`` when it is not there.
+    ``arg_index``: -1 for all as a list, else one. ``ValueError`` when it is not there, with what ``why_none`` says.
     """
     if isinstance(arg_index, bool) or not isinstance(arg_index, int) or arg_index < -1:
         raise ValueError(f"arg_index is {arg_index!r}; it is a number from 0 on, or -1 for all")
@@ -37,7 +42,7 @@ def read_results(job_id: str, listed: list[Mapping[str, Any]], arg_index: int) -
     if arg_index != -1:
         if arg_index not in numbers:
             there = f"there are {len(numbers)}, from {numbers[0]} to {numbers[-1]}" if numbers else "there are none"
-            raise ValueError(f"job {job_id} has no result {arg_index}: {there}")
+            raise ValueError(why_none(arg_index) or f"job {job_id} has no result {arg_index}: {there}")
         numbers = [arg_index]
     values = [_read(results.get(number), metadata.get(number), f"task {number} of job {job_id}") for number in numbers]
     return values if arg_index == -1 else values[0]

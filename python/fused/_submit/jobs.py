@@ -230,7 +230,7 @@ class _Look:
                 "GET",
                 path_of("api", "v1", "jobs", self.job.job_id),
                 f"asking about job {self.job.job_id}",
-                {"skip": at, "limit": PAGE},
+                {"skip": at, "limit": PAGE, "links": "true"},
             )
             about = about or page
             fresh = [task for task in page["tasks"] if not self._taken[task["task"]]]
@@ -243,9 +243,8 @@ class _Look:
     def _take(self, fresh: list[dict[str, Any]]) -> int:
         ended = [task for task in fresh if task["state"] in ("done", "failed")]
         records = []
-        urls = _results(self.job) if ended else {}
         for task in ended:
-            status, record, seconds = _record(task, urls)
+            status, record, seconds = _record(task)
             records.append((self._indices[task["task"]], status, pack(record), seconds))
         with self._table.changed:
             for task in fresh:
@@ -278,18 +277,12 @@ def _end(job: RunResponse) -> None:
         job.cancel()
 
 
-def _results(job: RunResponse) -> dict[str, str]:
-    listed = call_json("GET", f"/run/by-id{path_of(job.job_id, 'results')}", f"reading the results of {job.job_id}")
-    return {str(each["name"]): str(each["url"]) for each in listed}
-
-
-def _record(task: dict[str, Any], urls: dict[str, str]) -> tuple[int, Record, float]:
-    name = str(task.get("result") or f"{task['task']}.none")
-    about = _about(urls.get(f"{name}.metadata"))
+def _record(task: dict[str, Any]) -> tuple[int, Record, float]:
+    about = _about(task.get("metadata_url"))
     out, err = (str(about.get(stream) or "").encode("utf-8", "replace") for stream in ("stdout", "stderr"))
     seconds = float(about.get("time_taken_seconds") or about.get("execution_time_seconds") or 0.0)
-    if task["state"] == "done" and name in urls:
-        reply = fetch(urls[name])
+    if task["state"] == "done" and task.get("url"):
+        reply = fetch(str(task["url"]))
         return SUCCESS, Record(WIRE, out, err, reply.content_type.encode() + b"\0" + reply.body), seconds
     kind = str(about.get("error_type") or "runtime_error")
     told = {

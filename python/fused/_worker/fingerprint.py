@@ -55,8 +55,7 @@ _getsignal = _signal.getsignal  # without the enumeration that signal.getsignal 
 class Fingerprint:
     """The clean state of one worker."""
 
-    def __init__(self, folders: list[str], streams: Streams) -> None:
-        self._folders = folders
+    def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._names = prepared()
         self._interpreter = InterpreterState()
@@ -64,15 +63,19 @@ class Fingerprint:
         self._found = 0  # parts that is_clean() saw changed; check() looks at some things in turn
         self.restore_early = self._names.restore_early
 
-    def begin(self) -> None:
-        """What is now is clean. Called once, when the worker is set up."""
+    def take_names(self) -> None:
+        """Ahead of ``begin``, which then has little left to do."""
+        self._names.take()
+
+    def begin(self, folders: list[str]) -> None:
+        """What is now is clean. Called once, in the sandbox, with the worker's own folders."""
         flags = os.O_RDONLY | os.O_CLOEXEC
         files = [
             _open(path, flags) for path in ("/proc/self/stat", "/proc/self/status", "/proc/self/task", "/proc/self/fd")
         ]
         self._descriptor_folder = files[3]
         self._mount_points = max(0, _native.empty_own_folders())
-        own = [os.open(path, flags | os.O_DIRECTORY) for path in self._folders]
+        own = [os.open(path, flags | os.O_DIRECTORY) for path in folders]
         self._process = _native.ProcessState(*files, own)
         self._random.watch(self._process.watch_memory)
         self._check: Callable[[], int] = self._process.check

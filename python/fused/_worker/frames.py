@@ -18,6 +18,7 @@ class Kind(IntEnum):
     CALL_REPLY = 3
     LEAVE = 4
     RUN_GROUP = 5
+    ENTER = 6
     READY = 16
     RESULT = 17
     DESCRIBED = 18

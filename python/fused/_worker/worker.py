@@ -28,25 +28,40 @@ DESCRIBE_SECONDS_MAX = 30
 class Worker:
     """One worker process, from READY to its end."""
 
-    def __init__(self, connection: Connection, folders: list[str], report: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.pid = os.getpid()
         self.runs = 0
         self.streams = Streams()
-        self.fingerprint = Fingerprint(folders, self.streams)
+        self.fingerprint = Fingerprint(self.streams)
         self.runner = Runner(connection, self.streams, self.fingerprint)
-        self.growth = Growth()
-        self.fingerprint.begin()
-        self.report = report
+
+    def wait_for_sandbox(self) -> dict[str, Any]:
+        """Of a worker that was forked ahead: its sandbox, when there is a task for it. Until then it warms up."""
+        self.fingerprint.take_names()
         self._rehearse()
+        kind, header, _ = self.connection.read()
+        if kind is not Kind.ENTER:
+            raise FrameError(f"a frame of kind {kind.name} came before the sandbox")
+        sandbox: dict[str, Any] = header["sandbox"]
+        return sandbox
+
+    def begin(self, report: dict[str, Any], scratch: str, *, is_warm: bool) -> None:
+        """In the sandbox: what is now is clean."""
+        self.report = report
+        self.growth = Growth()
+        self.fingerprint.begin(setup.own_folders(report, scratch))
+        if is_warm:
+            return
+        self._rehearse()
+        why = self.fingerprint.restore() or self.growth.check(0, None)
+        if why:
+            raise RuntimeError(f"the rehearsal left a trace: {why}")
 
     def _rehearse(self) -> None:
         """A run that nobody asked for: what a fork pays for at first use (some thousand page faults) is paid now."""
         self.runner.rehearse()
         self.runner.after()
-        why = self.fingerprint.restore() or self.growth.check(0, None)
-        if why:
-            raise RuntimeError(f"the rehearsal left a trace: {why}")
 
     def serve(self) -> None:
         """Until the server says so or goes away."""
@@ -68,6 +83,8 @@ class Worker:
 
     def _run(self, order: dict[str, Any]) -> None:
         uses.begin()
+        if job_folder := self.report.get("job"):
+            order.setdefault("context", {})["job_folder"] = job_folder
         header, body = self.runner.run(order)
         if os.getpid() != self.pid:
             os._exit(0)  # a child that the function forked and let return: it has no part in the protocol
@@ -140,10 +157,14 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int, libr
         frames, out, err = descriptors
         setup.take_descriptors(frames, out, err, libraries)
         setup.collect_orphans()
-        sandbox = order["sandbox"]
+        setup.open_peak_reset()
+        setup.keep_freed_memory()
+        sandbox, worker = order["sandbox"], None
+        if order.get("late"):
+            worker = _worker_on_socket(order)
+            sandbox = worker.wait_for_sandbox()
         scratch = sandbox["scratch"]
         os.makedirs(scratch, mode=0o700, exist_ok=True)
-        setup.open_peak_reset()
         report = setup.enter_sandbox(sandbox)
         setup.set_environment(sandbox, scratch)
         if report.get("mount") in ("namespace", "link"):
@@ -151,10 +172,10 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int, libr
         setup.new_random_numbers()
         setup.set_threads(threads)
         setup.answer_where_you_are()
-        setup.keep_freed_memory()
-        sock = socket.socket(fileno=setup.SOCKET)
-        connection = Connection(sock, int(order["nonce"]))
-        Worker(connection, setup.own_folders(report, scratch), report).serve()
+        is_warm = worker is not None
+        worker = worker or _worker_on_socket(order)
+        worker.begin(report, scratch, is_warm=is_warm)
+        worker.serve()
         status = 0
     except Closed:
         status = 0
@@ -162,6 +183,10 @@ def child_main(order: dict[str, Any], descriptors: list[int], threads: int, libr
         _say(error)
     finally:
         os._exit(status)
+
+
+def _worker_on_socket(order: dict[str, Any]) -> Worker:
+    return Worker(Connection(socket.socket(fileno=setup.SOCKET), int(order["nonce"])))
 
 
 def _say(error: BaseException) -> None:

@@ -7,7 +7,8 @@ the fork order may have ``births`` (worker number → script played before the f
 when it has forked that worker, before it says so).
 
 A script is a list of steps: ["send", FRAME…] in one write, ["bytes", HEX], ["call", N] sends N (1) requests and
-waits for their replies, ["calls", N] waits for none, ["print", STREAM, TEXT], ["leave_child", SECONDS] that holds the
+waits for their replies, ["calls", N] waits for none, ["print", STREAM, TEXT], ["print_sandbox"] (of one
+forked ahead), ["leave_child", SECONDS] that holds the
 socket open, ["exit", CODE], ["signal", NUMBER], ["hang"] until the socket closes. FRAME is {"kind": …, "header": {…},
 "body": TEXT, "nonce": …} or one of the words ready, result, idle.
 """
@@ -25,7 +26,7 @@ import time
 from typing import Any
 
 HEAD = struct.Struct("<4sBBHIIQ")
-RUN, DESCRIBE, CALL_REPLY, READY, RESULT, DESCRIBED, CALL, IDLE = 1, 2, 3, 16, 17, 18, 19, 20
+RUN, DESCRIBE, CALL_REPLY, ENTER, READY, RESULT, DESCRIBED, CALL, IDLE = 1, 2, 3, 6, 16, 17, 18, 19, 20
 WHERE_ARE_YOU = 34 + 7
 WORDS: dict[str, dict[str, Any]] = {
     "ready": {"kind": READY, "header": {"isolation": ["none"]}},
@@ -40,6 +41,7 @@ class Worker:
     def __init__(self, connection: socket.socket, nonce: int) -> None:
         self.connection = connection
         self.nonce = nonce
+        self.sandbox: dict[str, Any] = {}  # of one that was forked ahead
 
     def read(self) -> tuple[int, dict[str, Any]]:
         """Kind and header of the next frame; ends this process when the server has closed."""
@@ -77,6 +79,8 @@ class Worker:
                     self.connection.sendall(self.frame({"kind": CALL, "header": header}))
                 for _ in range(count if verb == "call" else 0):
                     assert self.read()[0] == CALL_REPLY
+            elif verb == "print_sandbox":
+                os.write(1, json.dumps(self.sandbox["sandbox"]).encode())
             elif verb == "print":
                 os.write(words[0], words[1].encode())
             elif verb == "leave_child":
@@ -94,7 +98,10 @@ class Worker:
             else:
                 raise ValueError(verb)
 
-    def serve(self, birth: list[list[Any]]) -> None:
+    def serve(self, birth: list[list[Any]], *, late: bool) -> None:
+        if late:
+            kind, self.sandbox = self.read()
+            assert kind == ENTER
         self.play(birth)
         while True:
             kind, header = self.read()
@@ -114,7 +121,8 @@ def become_worker(order: dict[str, Any], descriptors: list[int]) -> None:
     os.close(descriptors[1])
     os.close(descriptors[2])
     births = order["sandbox"].get("births", {})
-    Worker(connection, int(order["nonce"])).serve(births.get(str(order["worker"]), [["send", "ready"]]))
+    birth = births.get(str(order["worker"]), [["send", "ready"]])
+    Worker(connection, int(order["nonce"])).serve(birth, late=bool(order.get("late")))
 
 
 class Zygote:

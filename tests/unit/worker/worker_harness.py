@@ -41,7 +41,9 @@ class TestWorker:
 
     __test__ = False
 
-    def __init__(self, zygote: TestZygote, number: int, isolation: str = "none") -> None:
+    def __init__(
+        self, zygote: TestZygote, number: int, isolation: str = "none", late: dict[str, Any] | None = None
+    ) -> None:
         self._zygote = zygote
         self._sent: set[str] = set()
         self.nonce = 2**63 + number
@@ -56,6 +58,8 @@ class TestWorker:
             "nonce": str(self.nonce),
             "sandbox": zygote.sandbox(self.scratch, isolation),
         }
+        if late is not None:
+            message["late"] = True
         socket.send_fds(zygote.control, [json.dumps(message).encode()], [theirs.fileno(), out, err])
         theirs.close()
         os.close(out)
@@ -64,6 +68,8 @@ class TestWorker:
         self.pid = zygote.wait_for("forked", number)["pid"]
         ours.settimeout(WAIT_SECONDS)
         self.connection = Connection(ours, self.nonce)
+        if late is not None:
+            self.connection.send(Kind.ENTER, to_json({"sandbox": message["sandbox"] | late}))
         try:
             kind, self.ready, _ = self.connection.read()
         except Closed:
@@ -190,8 +196,9 @@ class TestZygote:
                 return message
             self._waiting.append(message)
 
-    def worker(self, isolation: str = "none") -> TestWorker:
-        return TestWorker(self, next(self._numbers), isolation)
+    def worker(self, isolation: str = "none", late: dict[str, Any] | None = None) -> TestWorker:
+        """`late`: forked ahead, and then sent into its sandbox with these settings."""
+        return TestWorker(self, next(self._numbers), isolation, late)
 
     def close(self) -> None:
         self.control.close()
