@@ -256,6 +256,13 @@ def resolve_age(
         warnings.warn(
             "cache_max_age is ignored with engine='local': nothing is stored", FusedIgnoredWarning, stacklevel=4
         )
+    if call.batch is not None and (call.cache_max_age or call.cache_reset):
+        warnings.warn(
+            f"{'cache_reset' if call.cache_reset else 'cache_max_age'} is ignored with "
+            f"instance_type={call.batch['instance_type']!r}: a job is run, never answered from stored results",
+            FusedIgnoredWarning,
+            stacklevel=4,
+        )
 
 
 def resolve_follow(call: Call, follow_logs: Any) -> None:

@@ -91,7 +91,8 @@ def submit(
     ``pool.collect()``, with ``ignore_exceptions``, ``flatten`` and ``drop_index``), ``cache=False``,
     ``cache_max_age``, ``run_cache_max_age`` (how old a stored result of a call may be), ``execution_type``
     (``"async_loop"``: an ``AsyncJobPool``), ``instance_type`` (``"realtime"``, or as
-    ``"small"``: the calls are tasks of a job, which goes on when this process ends); ``n_processes_per_worker`` and
+    ``"small"``: the calls are tasks of a job, which goes on when this process ends, and never answered from stored
+    results); ``n_processes_per_worker`` and
     ``worker_concurrency`` are accepted: how many calls a worker is given at once is chosen by how long they take.
 
     Raises ``ValueError`` for an empty list, for values where the function has no parameter to take them, and for
@@ -107,7 +108,7 @@ def submit(
     kind = AsyncJobPool if newer.execution_type == "async_loop" else JobPool
     factory = _local(call, arguments, workers, max_workers is None, max_retry)
     if call.batch is not None:
-        factory = _as_job(call, arguments, max_workers, max_retry)
+        factory = _as_job(call, arguments, None if max_workers is None else workers, max_retry)
     elif call.engine == "remote":
         factory = _remote(call, arguments, workers, max_retry)
     pool = kind(call.udf, call.label, arguments, factory)

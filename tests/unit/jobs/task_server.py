@@ -42,8 +42,9 @@ class TaskServer:
                 return self.as_json(status, {"message": f"refused with {status}"})
         if path == "/server/v1/run":
             job_id = f"00000000-0000-4000-8000-{len(self.jobs):012}"
-            items = json.loads(self.body)["config"]["steps"][0]["input"]
-            self.jobs[job_id] = {"job_id": job_id, "status": "running", "tasks": {}, "items": items}
+            step = json.loads(self.body)["config"]["steps"][0]
+            self.jobs[job_id] = {"job_id": job_id, "status": "running", "tasks": {}, "items": step["input"] or [{}]}
+            self.jobs[job_id]["n_processes"] = step["n_processes"]
             self.submitted.set()
             return self.as_json(200, self.record(job_id))
         parts = path.split("/")

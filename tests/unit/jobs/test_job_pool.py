@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from fused._submit.call_table import CallTable
 from fused._submit.job_pool import JobPool
 from fused._submit.record import EMPTY, ERROR, SUCCESS, Record, pack
 from fused.errors import BusyError, NotFoundError, ServerError, TransportError
+from fused.warnings import FusedIgnoredWarning
 
 
 @fused.udf
@@ -158,6 +160,25 @@ def test_a_job_ends_when_none_of_its_calls_is_wanted_any_more(tasks: TaskServer)
     pool[1].cancel()
     assert [job["status"] for job in tasks.jobs.values()] == ["canceled"]
     assert pool.status().to_dict() == {"cancelled": 2}
+
+
+def test_what_a_job_does_not_do_is_said(tasks: TaskServer) -> None:
+    for wish in ({"cache_max_age": "1h"}, {"run_cache_max_age": "2h"}):
+        with pytest.warns(FusedIgnoredWarning, match="cache_max_age is ignored with instance_type='small'"):
+            fused.submit(same, [1], instance_type="small", **wish)
+    with pytest.warns(FusedIgnoredWarning, match="max_workers=5000 is lowered to 1024"):
+        fused.submit(same, [1], instance_type="small", max_workers=5_000)
+    assert [job["n_processes"] for job in tasks.jobs.values()] == [None, None, 1_024]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fused.submit(same, [1], instance_type="small", cache=False, max_workers=3)
+    assert list(tasks.jobs.values())[-1]["n_processes"] == 3
+    tasks.refuse = [("GET", "by-id", 404)]  # nobody waits for it here
+    with (
+        pytest.warns(FusedIgnoredWarning, match="cache_reset is ignored with instance_type='small'"),
+        pytest.raises(NotFoundError),
+    ):
+        fused.run(same, n=1, instance_type="small", cache_reset=True)
 
 
 class Ending:
