@@ -168,8 +168,8 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
     figures.history = a.outbox->figures();
     figures.tables = a.tables->service->figures();
     figures.jobs = a.jobs->service->figures();
-    return figures;
     figures.batches = a.batches->figures();
+    return figures;
   };
   a.parts.health = [&a] {
     const ServerFigures figures = a.parts.figures();

@@ -10,8 +10,8 @@
 #include <unordered_map>
 
 #include "batch/batch.hpp"
-#include "logs/run_log.hpp"
 #include "batch/batch_figures.hpp"
+#include "logs/run_log.hpp"
 
 namespace fused {
 

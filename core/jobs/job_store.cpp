@@ -98,37 +98,9 @@ Status SqliteJobStore::read_open(std::vector<OpenJob>& jobs) {
       });
 }
 
-Status SqliteJobStore::add_rows(const JobSpec& job) {
-  FUSED_CHECK(database_.run(
-      "INSERT INTO job (id, organisation, user_id, name, instance_type, priority, plan_json, config_path, "
-      "options_json, submitted_ms, total_tasks, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
-      {job.id, job.organisation, job.user_id, job.name, job.instance_type, job.priority, plan_json(job),
-       job.config_path, job.options_json, ms(job.submitted_at), job.total_tasks()}));
-  // The file goes to a real object store with those of the history.
-  if (!job.config_path.empty())
-    FUSED_CHECK(database_.run("INSERT OR IGNORE INTO history_outbox (path) VALUES (?)", {job.config_path}));
-  return {};
-}
-
-Status SqliteJobStore::start_rows(const AttemptStart& start) {
-  const std::int64_t changed = FUSED_TRY(database_.run(
-      "UPDATE job SET state='running', started_ms=coalesce(started_ms, ?), started_tasks=max(started_tasks, ?) "
-      "WHERE id=? AND state IN ('pending', 'running')",
-      {ms(start.started_at), start.task + 1, start.job_id}));
-  if (changed != 1) return fail(ErrorKind::conflict, "job " + start.job_id + " is not open");
-  FUSED_CHECK(database_.run("INSERT INTO job_attempt (id, job_id, task, started_ms) VALUES (?, ?, ?, ?)",
-                            {start.id, start.job_id, start.task, ms(start.started_at)}));
-  FUSED_CHECK(database_.run(
-      {start.job_id, start.task, start.step, start.attempt, start.id}));
-  return {};
-}
-
 Status SqliteJobStore::add(const JobSpec& job) {
   return write([&]() -> Status {
     FUSED_CHECK(database_.run(
-  return write([&] { return add_rows(job); });
-}
-
         "INSERT INTO job (id, organisation, user_id, name, instance_type, priority, plan_json, config_path, "
         "options_json, submitted_ms, total_tasks, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
         {job.id, job.organisation, job.user_id, job.name, job.instance_type, job.priority, plan_json(job),
@@ -140,7 +112,7 @@ Status SqliteJobStore::add(const JobSpec& job) {
   });
 }
 
-Status SqliteJobStore::adopt(const JobSpec& job, const AttemptStart& start) {
+Status SqliteJobStore::start(const std::vector<AttemptStart>& attempts) {
   return write([&]() -> Status {
     for (const AttemptStart& start : attempts) {
       const std::int64_t changed = FUSED_TRY(database_.run(
@@ -237,14 +209,17 @@ Result<std::vector<TaskRow>> SqliteJobStore::tasks(const std::string& job_id, st
   return tasks;
 }
 
+Result<std::vector<AttemptRow>> SqliteJobStore::attempts(const std::string& job_id, std::int64_t skip,
                                                          std::int64_t limit) {
   std::vector<AttemptRow> attempts;
   FUSED_CHECK(database_.query(
-      "SELECT id, task, ended_as, error, started_ms, ended_ms FROM job_attempt WHERE job_id=? ORDER BY id LIMIT ?",
-      {job_id, limit}, [&](const Row& row) {
+      "SELECT id, task, ended_as, error, started_ms, ended_ms FROM job_attempt WHERE job_id=? ORDER BY id DESC "
+      "LIMIT ? OFFSET ?",
+      {job_id, limit, skip}, [&](const Row& row) {
         attempts.push_back({row.integer(0), row.integer(1), state_of<AttemptEnd>(row.text(2), kAttemptEnds),
                             row.text(3), wall(row.integer(4)), wall(row, 5)});
       }));
+  std::ranges::reverse(attempts);
   return attempts;
 }
 

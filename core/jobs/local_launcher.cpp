@@ -62,7 +62,6 @@ struct LocalLauncher::Task {
   JobOptions options;
   std::shared_ptr<RunTicket> ticket = std::make_shared<RunTicket>();
   LineCutter out, err;
-  std::shared_ptr<LongRun> adopted;  // it was a request's run before
   bool on_disk = true;  // reads or writes files: no process is expected
   SteadyTime forking_since{};
   SteadyTime next_sample{};
@@ -102,16 +101,6 @@ void LocalLauncher::start(const AttemptStart& attempt, const JobSpec& job) {
     asio::co_spawn(io_, run(task), asio::detached);
     if (!std::exchange(looking_, true)) asio::co_spawn(io_, look_after(), asio::detached);
   });
-}
-
-void LocalLauncher::adopt(const AttemptStart& attempt, JobSpec job, LongRun long_run) {
-  if (stopped_) return;  // the next life starts it anew
-  auto task = std::make_shared<Task>(attempt, job);
-  task->ticket = long_run.ticket;
-  task->adopted = std::make_shared<LongRun>(std::move(long_run));
-  tasks_.emplace(task->start.id, task);
-  asio::co_spawn(io_, run(task), asio::detached);
-  if (!std::exchange(looking_, true)) asio::co_spawn(io_, look_after(), asio::detached);
 }
 
 void LocalLauncher::kill(AttemptId attempt) {
@@ -176,31 +165,6 @@ asio::awaitable<void> LocalLauncher::run(std::shared_ptr<Task> task) {
   });
 }
 
-// What the run has printed so far, with its times, then what became of it.
-void LocalLauncher::tell_adopted(Task& task) {
-  constexpr std::size_t kMany = 1 << 30;
-  RunConversation& conversation = *task.adopted->conversation;
-  conversation.keep_lines();
-  const RunLines& lines = *conversation.lines;
-  for (std::uint64_t from = 0; from < lines.total();) {
-    const RunLines::Part part = lines.read(from, kMany, kMany);
-    if (part.left_out > 0)
-      logs_.add(task.id(), 0, "job", std::to_string(part.left_out) + " lines of the run were not kept",
-                part.lines.empty() ? std::nullopt : std::optional(part.lines.front().line->timestamp_ms));
-    for (const auto& [number, line] : part.lines)
-      logs_.add(task.id(), 0, line->stream == 1 ? "stdout" : "stderr", line->text, line->timestamp_ms);
-    from = part.next;
-  const auto none = [](std::string_view) {};
-  task.out.feed(lines.part(1), none);
-  task.err.feed(lines.part(2), none);
-  conversation.close_lines();
-  logs_.add(task.id(), -1, "job",
-            "run " + task.id() + " reached its limit of " +
-                seconds_text(static_cast<double>(task.adopted->limits.wall_ms) / 1e3) +
-                " and goes on as this job, instance type " + task.job.instance_type);
-  for (const std::string& note : task.options.notes) logs_.add(task.id(), -1, "job", note);
-}
-
 void LocalLauncher::tell_start(const Task& task) {
   if (task.start.job_begins) {
     const JobSpec& job = task.job;
@@ -248,6 +212,7 @@ Result<RunRequest> LocalLauncher::request_of(const Task& task, const SharedConte
                 std::chrono::floor<std::chrono::milliseconds>(task.job.submitted_at.time_since_epoch()).count(),
                 std::string(step.item(task.start.number_in_step)),
                 task.options.environment,
+                std::move(shared)};
   if (step.has_items && request.job->item_json.empty())
     return fail(ErrorKind::internal, "the job's file has fewer items than the job");
   return request;
@@ -262,28 +227,22 @@ void LocalLauncher::began(const std::shared_ptr<Task>& task, RunConversation& co
     };
     (stream == 1 ? task->out : task->err).feed(bytes, line);
   };
-  conversation.on_started = [this, task](std::int64_t pid) { note_process(*task, static_cast<pid_t>(pid)); };
-}
-
-void LocalLauncher::note_process(const Task& task, pid_t pid) {
-  const auto look = look_at(pid);
-  if (!look) return;
-  files_thread_.post([this, job = task.id(), id = task.start.id, pid, started = look->started] {
-    files_.note_process(job, id, pid, started);
-  });
-}
-
-asio::awaitable<Result<RunOutcome>> LocalLauncher::follow_adopted(std::shared_ptr<Task> task) {
-  began(task, *task->adopted->conversation);
-  if (const pid_t pid = task->ticket->pid(); pid > 0) note_process(*task, pid);
-  co_return co_await task->adopted->ended->wait();
+  conversation.on_started = [this, task](std::int64_t pid) {
+    const auto look = look_at(static_cast<pid_t>(pid));
+    if (!look) return;
+    files_thread_.post([this, job = task->id(), id = task->start.id, pid, started = look->started] {
+      files_.note_process(job, id, static_cast<pid_t>(pid), started);
+    });
+  };
 }
 
 asio::awaitable<AttemptOutcome> LocalLauncher::perform(std::shared_ptr<Task> task) {
   using Read = std::pair<Result<SharedContent>, Result<std::filesystem::path>>;
+  auto read = [this, task] { return Read{load(task->job), files_.make_shared(task->id())}; };
   auto [content, shared] = co_await files_thread_.run(std::move(read));
   if (!content) co_return AttemptOutcome{AttemptEnd::failed, {}, content.error().message};
   if (!shared) co_return AttemptOutcome{AttemptEnd::crashed, {}, shared.error().message};
+  auto request = request_of(*task, *content, *std::move(shared));
   if (!request) co_return AttemptOutcome{AttemptEnd::failed, {}, request.error().message};
   RunBegun begun = [this, task](const std::shared_ptr<RunConversation>& conversation) { began(task, *conversation); };
   Result<RunOutcome> outcome = co_await runs_.execute(*std::move(request), task->ticket, std::move(begun));
@@ -295,9 +254,6 @@ asio::awaitable<AttemptOutcome> LocalLauncher::perform(std::shared_ptr<Task> tas
   }
   if (!outcome) {
     logs_.add(task->id(), task->start.task, "job", task->name() + ": " + outcome.error().message);
-}
-
-asio::awaitable<AttemptOutcome> LocalLauncher::ended(std::shared_ptr<Task> task, Result<RunOutcome> outcome) {
     co_return AttemptOutcome{AttemptEnd::crashed, {}, outcome.error().message};
   }
   co_return co_await keep(task, *std::move(outcome));

@@ -37,13 +37,13 @@ class LocalLauncher : public Launcher {
   void kill(AttemptId attempt) override;
   void kill_left_over(const LeftOver& process) override;
 
-  // Nothing that happens from now on is told: the server leaves, and its next life takes the tasks up again.
-  void stop();
-
   // The job has ended: what its tasks shared goes when none of them is left. On the server's thread.
   void job_ended(const std::string& job_id);
   // Of earlier lives: those of jobs that are not open.
   void remove_shared(const std::string& job_id);
+
+  // Nothing that happens from now on is told: the server leaves, and its next life takes the tasks up again.
+  void stop();
 
   JobContents contents;  // of the thread of files
   // The content of a job, read from its file where it is not kept. On the thread of files.
@@ -73,10 +73,10 @@ class LocalLauncher : public Launcher {
   Tell tell_;
   boost::asio::steady_timer tick_;
   std::unordered_map<AttemptId, std::shared_ptr<Task>> tasks_;
+  std::unordered_set<std::string> ended_;  // jobs that have ended with tasks that are not gone yet
+  boost::asio::thread_pool cleaner_{1};
   bool looking_ = false;
   bool stopped_ = false;
 };
 
 }  // namespace fused
-  std::unordered_set<std::string> ended_;  // jobs that have ended with tasks that are not gone yet
-  boost::asio::thread_pool cleaner_{1};

@@ -96,6 +96,13 @@ class Pool {
     Completion<bool> ready;  // false: it ended before
     Completion<bool> gone;
   };
+  // Forked, and not in its sandbox yet: it enters when a task comes, with that task's limits and folder.
+  struct BesideWorker {
+    SharedWorker worker;
+    std::shared_ptr<Beside> told;
+    std::int64_t result_bytes = 0;
+    SteadyTime since{};
+  };
   boost::asio::awaitable<Result<RunReply>> run_beside(const RunOrder& order, RunTicket& ticket, RunWatcher& watcher);
   Result<BesideWorker> fork_beside(std::int64_t result_bytes);
   Result<BesideWorker> take_beside(std::int64_t result_bytes);
@@ -105,13 +112,6 @@ class Pool {
                             bool late = false);
   void clean_up(int number);
   SharedWorker find(int number) const;  // null where there is none
-  // Forked, and not in its sandbox yet: it enters when a task comes, with that task's limits and folder.
-  struct BesideWorker {
-    SharedWorker worker;
-    std::shared_ptr<Beside> told;
-    std::int64_t result_bytes = 0;
-    SteadyTime since{};
-  };
 
   bool may_start(bool nested) const;
   boost::asio::awaitable<Result<SharedWorker>> take_worker(const RunOrder& order, RunTicket& ticket);
@@ -146,6 +146,7 @@ class Pool {
     RunWatcher* watcher = nullptr;
     RunLimits of_server;
     OwnLimits own;
+    std::filesystem::path shared = {};  // the folder of the job that it is a task of
   };
   std::unordered_map<int, Running> running_;      // by worker number
   std::unordered_map<int, SharedWorker> beside_;  // those of jobs: not in workers_, for nobody else
@@ -157,7 +158,6 @@ class Pool {
   std::unordered_set<int> slot_of_cleaning_;  // workers whose run is over and whose slot is not free yet
   int slots_used_ = 0;
   int next_number_ = 1;
-    std::filesystem::path shared = {};  // the folder of the job that it is a task of
   std::uint64_t next_run_ = 1;
   std::uint64_t forked_ = 0;
   std::uint64_t lost_ = 0;

@@ -308,10 +308,10 @@ asio::awaitable<Reply> ShowJob::operator()(Request& request) const {
   if (!skip) co_return error_reply(skip.error(), request);
   const auto limit = whole(request, "limit", 0, kPageMax, kPage);
   if (!limit) co_return error_reply(limit.error(), request);
-  const std::string& id = job->row.spec.id;
-  const auto tasks = co_await parts.jobs->tasks(id, *skip, *limit);
   const auto links = yes_or_no(request, "links", false);
   if (!links) co_return error_reply(links.error(), request);
+  const std::string& id = job->row.spec.id;
+  const auto tasks = co_await parts.jobs->tasks(id, *skip, *limit);
   if (!tasks) co_return error_reply(tasks.error(), request);
   const auto attempts_skip = whole(request, "attempts_skip", 0, 1'000'000'000, 0);
   if (!attempts_skip) co_return error_reply(attempts_skip.error(), request);
