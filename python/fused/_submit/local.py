@@ -52,6 +52,7 @@ END_SECONDS = 0.3  # from the end of a worker's socket to the end of its process
 CALL_SECONDS_LEAST = 1e-5  # of an estimate: at most 5,000 calls a group
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 READ_BYTES = 1 << 20
+STILLBORN_MAX = 3
 
 _CUT_OFF = "it closed descriptors that are not its own, and its process, which could not be reached any more, was ended"
 
@@ -81,6 +82,7 @@ class LocalRun:
         self._workers: dict[int, Process] = {}
         self._idle: list[Process] = []
         self._started = 0
+        self._stillborn = 0  # workers that ended before they began a call, one after another
         self._grew = self._ticked = 0.0
         self._processor_seconds = 0.0
         self._call_seconds: float | None = None
@@ -288,7 +290,12 @@ class LocalRun:
             call = worker.first + worker.taken
             status, message = worker.doom or (ERROR, how)
             self._lose_call(worker, call, status, message)
+        self._stillborn = 0 if begun else self._stillborn + 1
+        said = (worker.said + worker.end_of_stderr()).decode("utf-8", "replace").strip()
         worker.close()
+        if self._stillborn >= STILLBORN_MAX:
+            told = f":\n{said}" if said else ""
+            raise FusedError(f"{self._stillborn} workers in a row ended before they began a call; {how}{told}")
         wanted = min(self._max_workers, self._waiting_calls + len(self._later))
         if self._cancel is not None and len(self._workers) < wanted:
             self._add_worker()
@@ -322,6 +329,8 @@ class LocalRun:
             self._waiting.appendleft((first + take, count - take))
         self._waiting_calls -= take
         worker.first, worker.count, worker.taken, worker.read_at = first, take, 0, 0
+        if not worker.group_began:
+            worker.said = worker.end_of_stderr()
         worker.group_began = time.monotonic()
         PROGRESS.pack_into(worker.progress, 0, 0.0, 0, 0)
         with self._table.changed:
@@ -403,6 +412,7 @@ class LocalRun:
             return
         first = worker.first + worker.taken
         worker.taken += len(ends)
+        self._stillborn = 0
         with self._table.changed:
             self._table.finish_next(first, ends)
             for position, (status, *_) in enumerate(ends):

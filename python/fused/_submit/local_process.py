@@ -14,6 +14,7 @@ from fused._submit.local_worker import Places
 from fused._submit.record import STREAM_BYTES_MAX
 
 HELD_BYTES_MAX = 4 << 20  # of one stream of a running call; the middle of what is more is given back to the system
+SAID_BYTES_MAX = 2_000  # that an error shows of what a process wrote before it ended
 _PUNCH_HOLE_KEEP_SIZE = 3
 
 _libc = ctypes.CDLL(None)
@@ -38,6 +39,7 @@ class Process:
         self.first = self.count = self.taken = self.read_at = 0
         self.group_began = 0.0
         self.lost_at = 0.0
+        self.said = b""  # on stderr, before it was given its first group
         self.is_doomed = False  # told to end: gets nothing any more
         self.doom: tuple[int, str] | None = None  # status and message for the call that it is ended for
 
@@ -53,6 +55,11 @@ class Process:
                 os.eventfd_read(self.tokens)
                 taken += 1
         return taken
+
+    def end_of_stderr(self) -> bytes:
+        """The last that it wrote there."""
+        size = os.fstat(self.stderr).st_size
+        return os.pread(self.stderr, SAID_BYTES_MAX, max(0, size - SAID_BYTES_MAX))
 
     def close(self) -> None:
         self.socket.close()

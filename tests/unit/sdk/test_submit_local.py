@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import fused
+from fused._submit import local_nursery
 from fused._submit.arguments import Arguments
 from fused._submit.job_pool import JobPool
 from fused._submit.local import LocalRun
@@ -309,6 +310,21 @@ def test_when_the_process_that_starts_workers_is_killed_the_pool_says_so_and_can
     assert pool.results() == [gate] * 4
 
 
+def test_workers_that_end_before_any_call_end_the_pool_and_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(udf: Any, arguments: Any, places: Any) -> None:
+        os.write(places.stderr, b"no memory for a worker\n")
+        os._exit(9)
+
+    with monkeypatch.context() as during:
+        during.setattr(local_nursery, "work", broken)
+        pool = pool_of(["a"] * 5)
+        with pytest.raises(fused.errors.FusedError, match=r"(?s)3 workers in a row .*code 9 .*no memory for a worker"):
+            pool.wait()
+    assert pool.status().to_dict() == {"pending": 5}
+    pool.retry()
+    assert pool.results() == ["a"] * 5
+
+
 # -- how calls are shared out -----------------------------------------------------------------------------------------
 
 
@@ -378,7 +394,6 @@ def test_output_of_child_processes_and_C_libraries_belongs_to_the_call() -> None
         subprocess.run(["echo", f"child {n}"], check=True)
         return n
 
-    assert {*pool_of(list(range(20)), shell, workers=1).logs()} <= {None, *(f"python\nchild {n}\n" for n in range(20))}
     pool = pool_of(list(range(20)), shell, workers=1)
     pool.wait()
     assert pool.logs() == [f"python\nchild {n}\n" for n in range(20)]
