@@ -9,12 +9,16 @@ try, for a receiver that must not act twice.
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import os
+import signal
 import smtplib
 import socket
 import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 from fused._download_address import RefusedAddress, connect
 from fused._version import __version__
 
-SECONDS = 20.0
+SECONDS, MAIL_SECONDS = 20.0, 50.0  # of one try in all: the server waits a minute
 AGAIN = frozenset({408, 409, 425, 429})
 _YES = ("1", "true", "yes")
 
@@ -36,12 +40,30 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         answer: dict[str, Any] = {"error": None}
+        act, seconds = (post, SECONDS) if order["kind"] == "url" else (mail, MAIL_SECONDS)
         try:
-            (post if order["kind"] == "url" else mail)(order["target"], order["key"], order["job"])
+            with within(seconds):
+                act(order["target"], order["key"], order["job"])
         except Exception as failure:  # whatever it is, the server has to know it
             final = isinstance(failure, Final | RefusedAddress | smtplib.SMTPRecipientsRefused)
             answer = {"error": f"{type(failure).__name__}: {failure}"[:400], "final": final}
         print(json.dumps(answer), flush=True)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """``TimeoutError`` when what is inside takes longer, however it spends its time. In the main thread only."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"it took longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def post(url: str, key: str, job: dict[str, Any]) -> None:
@@ -94,8 +116,19 @@ def mail(to: str, key: str, job: dict[str, Any]) -> None:
                 server.starttls(context=ssl.create_default_context())
                 server.ehlo()
         if parts.username:
+            if not isinstance(server.sock, ssl.SSLSocket) and not _is_this_machine(server.sock):
+                raise OSError(
+                    f"{parts.hostname} offers no STARTTLS, and a password is not sent in clear; give FUSED_SMTP_URL as "
+                    "smtps://…, or a mail server that asks for none"
+                )
             server.login(unquote(parts.username), unquote(parts.password or ""))
         server.send_message(message)
+
+
+def _is_this_machine(connection: socket.socket | None) -> bool:
+    if connection is None:
+        return False
+    return ipaddress.ip_address(str(connection.getpeername()[0]).partition("%")[0]).is_loopback
 
 
 if __name__ == "__main__":
