@@ -138,6 +138,14 @@ class NodeZygote:
             self._pids.pop(worker, None)
 
 
+def remove_left(scratch: Path) -> None:
+    """Scratch folders of processes of Ray that were killed: their names begin with the process id."""
+    for folder in scratch.iterdir():
+        pid = folder.name.partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 _zygote: NodeZygote | None = None
 
 
@@ -145,6 +153,7 @@ def zygote_of(environment: list[str]) -> NodeZygote:
     """That of this process; another where it has ended, or the server's settings have changed."""
     global _zygote
     if _zygote is None or _zygote.is_over or _zygote.environment != environment:
+        remove_left(node_folder() / "scratch")
         _zygote = NodeZygote(environment)
     return _zygote
 

@@ -73,22 +73,32 @@ class Driver:
             reference = self._held.get(attempt)
         if reference is None:
             return
-        self._ray.cancel(reference, force=False)
-        done, _ = self._ray.wait([reference], timeout=FORCE_SECONDS)
-        if not done:
-            self._ray.cancel(reference, force=True)
+        try:
+            self._ray.cancel(reference, force=False)
+            done, _ = self._ray.wait([reference], timeout=FORCE_SECONDS)
+            if not done:
+                self._ray.cancel(reference, force=True)
+        except Exception as error:  # the attempt's lease ends it
+            say(f"attempt {attempt} could not be cancelled: {type(error).__name__}: {error}")
 
     def _watch(self) -> None:
-        while True:
+        try:
+            while True:
+                self._look()
+        except Exception as error:
+            say(f"leaves: its tasks cannot be watched: {type(error).__name__}: {error}")
+            os._exit(1)  # the server's ray_front submits another
+
+    def _look(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._held))
+            names = {reference: attempt for attempt, reference in self._held.items()}
+        done, _ = self._ray.wait(list(names), timeout=0.5)
+        for reference in done:
+            attempt = names[reference]
+            self._ended(attempt, reference)
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._held))
-                names = {reference: attempt for attempt, reference in self._held.items()}
-            done, _ = self._ray.wait(list(names), timeout=0.5)
-            for reference in done:
-                attempt = names[reference]
-                self._ended(attempt, reference)
-                with self._changed:
-                    self._held.pop(attempt, None)
+                self._held.pop(attempt, None)
 
     def _ended(self, attempt: str, reference: Any) -> None:
         try:

@@ -179,6 +179,8 @@ class Driver:
                 why = self._until_ended()
             except Unfit as error:
                 why = str(error)
+            except Exception as error:  # an answer that nobody expected: without a driver no task begins
+                why = f"{type(error).__name__}: {error}"
             if self._stop.is_set():
                 return
             failures = 0 if time.monotonic() - began > PAUSE_MAX else failures + 1
@@ -236,6 +238,8 @@ def main() -> None:
                 driver = Driver(cluster, order["url"], order["token"])
         except Unfit as why:
             answer = {"error": str(why)}
+        except Exception as error:
+            answer = {"error": f"the cluster answered what nobody expected ({type(error).__name__}: {error})"}
         print(json.dumps(answer), flush=True)
     if driver:
         driver.stop()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import platform
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from fused._jobs import ray_front
 from fused._jobs.node_client import Late, Lost, Refused, ServerClient, pack, unpack
 from fused._jobs.ray_front import Unfit, check_nodes
 from fused._version import __version__
@@ -41,6 +44,50 @@ def test_a_cluster_without_a_core_is_refused() -> None:
         check_nodes({"nodes": [NODE], **SIZES, "cores": 0})
 
 
+class Odd:
+    """A cluster that answers what nobody expected, and then as it should."""
+
+    def __init__(self) -> None:
+        self.submitted = threading.Event()
+        self.answers: list[Any] = [["no object"], []]
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        return self.answers.pop(0)
+
+    def submit(self, *_: Any) -> str:
+        self.submitted.set()
+        return "name"
+
+    def status(self, name: str) -> tuple[str, str]:
+        return "RUNNING", ""
+
+    def stop(self, name: str) -> None:
+        return
+
+
+def test_an_answer_that_nobody_expected_is_said_and_the_driver_submitted_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ray_front, "PAUSE_MAX", 0.01)
+    cluster: Any = Odd()
+    driver = ray_front.Driver(cluster, "http://127.0.0.1:1", "token")
+    assert cluster.submitted.wait(30)
+    driver.stop()
+    assert "AttributeError: 'str' object has no attribute 'get'" in capsys.readouterr().err
+
+
+def test_an_order_that_fails_in_another_way_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("nodes")
+
+    monkeypatch.setattr(ray_front, "look", broken)
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"op": "look", "address": "http://127.0.0.1:1", "mount": ""}\n'))
+    told = io.StringIO()
+    monkeypatch.setattr("sys.stdout", told)
+    ray_front.main()
+    assert "KeyError" in json.loads(told.getvalue())["error"]
+
+
 @pytest.mark.parametrize("body", [b"", b"\x00\xff" * 1_000])
 def test_what_is_packed_comes_out_as_it_was(body: bytes) -> None:
     assert unpack(pack({"a": "ä", "n": 2**60}, body)) == ({"a": "ä", "n": 2**60}, body)
@@ -68,7 +115,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def peer() -> Iterator[http.server.ThreadingHTTPServer]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         running.shutdown()
 
