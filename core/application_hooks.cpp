@@ -10,6 +10,7 @@
 
 #include "application_schedules.hpp"
 #include "base/text.hpp"
+#include "jobs/passing_error.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -17,11 +18,6 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::chrono::seconds kPause{1};
-
-bool is_passing(ErrorKind kind) {
-  return kind == ErrorKind::unavailable || kind == ErrorKind::too_many_requests || kind == ErrorKind::storage_full ||
-         kind == ErrorKind::timeout || kind == ErrorKind::internal;
-}
 
 }  // namespace
 

@@ -20,6 +20,7 @@ namespace {
 constexpr auto kLookPatience = std::chrono::minutes(3);  // of ray_front: it gives up before, and says why
 constexpr auto kServePatience = std::chrono::seconds(20);
 constexpr auto kLookPause = std::chrono::seconds(5);
+constexpr auto kLeavePatience = std::chrono::seconds(20);
 
 std::int64_t whole(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(name);
@@ -77,25 +78,33 @@ Result<json::object> RayJobs::ask(const json::object& order, std::chrono::millis
 void RayJobs::serve(const std::string& base_url) {
   if (!is_on()) return;
   serve_["url"] = settings_.ray_server_url.empty() ? base_url : settings_.ray_server_url;
-  if (const auto told = ask(serve_, kServePatience); !told) spdlog::error("{}", told.error().message);
   asio::co_spawn(io_, look_after(), asio::detached);
 }
 
-// One that has ended is started again; it stops the driver that it finds and submits another.
+// A child that has ended is started again; it stops the driver that it finds and submits another.
+Status RayJobs::serve_again() {
+  const auto look = child_ ? look_at(child_->pid()) : std::nullopt;
+  const bool is_alive = look && look->state != 'Z';
+  if (is_alive && is_serving_) return {};
+  if (!is_alive) {
+    spdlog::error("the process that talks to the Ray cluster has ended; it is started again");
+    is_serving_ = false;
+    FUSED_CHECK(start_child());
+  }
+  FUSED_CHECK(ask(serve_, kServePatience));
+  is_serving_ = true;
+  return {};
+}
+
 asio::awaitable<void> RayJobs::look_after() {
+  const auto serve = [this] { return serve_again(); };
   while (!stopped_) {
+    const Status served = co_await thread_.run(serve);
+    if (stopped_) co_return;
+    if (!served) spdlog::error("{}", served.error().message);
     timer_.expires_after(kLookPause);
     boost::system::error_code ignored;
     co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    if (stopped_) co_return;
-    const auto look = child_ ? look_at(child_->pid()) : std::nullopt;
-    if (look && look->state != 'Z') continue;
-    spdlog::error("the process that talks to the Ray cluster has ended; it is started again");
-    if (const Status started = start_child(); !started) {
-      spdlog::error("{}", started.error().message);
-      continue;
-    }
-    if (const auto told = ask(serve_, kServePatience); !told) spdlog::error("{}", told.error().message);
   }
 }
 
@@ -114,7 +123,9 @@ void RayJobs::stop() {
   stopped_ = true;
   timer_.cancel();
   if (workers) workers->stop();
-  if (child_) child_->let_go();  // it stops the driver first, within seconds
+  thread_.post([this] {
+    if (child_) child_->let_go(kLeavePatience);  // it stops the driver first
+  });
 }
 
 }  // namespace fused

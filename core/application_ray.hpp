@@ -10,6 +10,7 @@
 #include "application_parts.hpp"
 #include "http/endpoints/attempts.hpp"
 #include "storage/line_child.hpp"
+#include "storage/state_thread.hpp"
 
 namespace fused {
 
@@ -34,7 +35,7 @@ class RayJobs {
   // The server listens: the driver may come.
   void serve(const std::string& base_url);
   boost::json::object health() const;
-  void stop();  // and the driver with it
+  void stop();  // and the driver with it, which the destructor waits for
 
   std::unique_ptr<RemoteWorkers> workers;  // null: tasks run on this machine
   AttemptParts parts;
@@ -43,14 +44,17 @@ class RayJobs {
  private:
   Status start_child();
   Result<boost::json::object> ask(const boost::json::object& order, std::chrono::milliseconds patience);
+  Status serve_again();  // where the child has ended, or was never told
   boost::asio::awaitable<void> look_after();
 
   boost::asio::io_context& io_;
   const Settings& settings_;
-  std::optional<LineChild> child_;
-  boost::json::object serve_;  // the order that makes the child look after the driver
+  std::optional<LineChild> child_;  // of thread_ from serve() on
+  boost::json::object serve_;       // the order that makes the child look after the driver
+  bool is_serving_ = false;
   boost::asio::steady_timer timer_;
   bool stopped_ = false;
+  StateThread thread_;  // asks the child, which may take seconds; the last member: it ends first
 };
 
 }  // namespace fused

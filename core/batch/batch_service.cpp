@@ -1,6 +1,7 @@
 #include "batch/batch_service.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,9 +32,13 @@ constexpr auto kTick = std::chrono::milliseconds(20);
 constexpr auto kRest = std::chrono::milliseconds(500);
 constexpr auto kAnswersKept = std::chrono::seconds(60);  // of a batch that is over and whose answers were not all taken
 constexpr auto kFinishMax = std::chrono::seconds(10);
+constexpr auto kTableMax = std::chrono::minutes(5);
+constexpr useconds_t kTableLook_us = 5'000;
+constexpr std::size_t kReadAtOnceBytes = 1 << 20;  // below it the loop reads a piece itself
 
-// Runs the program that makes calls.parquet of a batch's results; "" or why it could not. Blocks.
-std::string make_table(const std::filesystem::path& program, int results, std::uint64_t bytes, int table) {
+// Runs the program that makes calls.parquet of a batch's results; "" or why it could not. Blocks; `leaving` ends it.
+std::string make_table(const std::filesystem::path& program, int results, std::uint64_t bytes, int table,
+                       const std::atomic<bool>& leaving) {
   ChildProcess child{.program = program.string(),
                      .arguments = {"calls", std::to_string(bytes)},
                      .environment = {"LANG=C.UTF-8"},
@@ -41,7 +46,14 @@ std::string make_table(const std::filesystem::path& program, int results, std::u
   const auto pid = start_child(child);
   if (!pid) return pid.error().message;
   int status = 0;
-  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
+  const auto deadline = std::chrono::steady_clock::now() + kTableMax;
+  while (::waitpid(*pid, &status, WNOHANG) == 0) {
+    if (!leaving && std::chrono::steady_clock::now() < deadline) {
+      ::usleep(kTableLook_us);
+      continue;
+    }
+    ::kill(*pid, SIGKILL);
+    ::waitpid(*pid, &status, 0);
   }
   return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? "" : "it ended with wait status " + std::to_string(status);
 }
@@ -63,6 +75,7 @@ BatchService::BatchService(asio::io_context& io, RunService& runs, CachedRuns* c
 }
 
 BatchService::~BatchService() {
+  leaving_ = true;
   disk_.join();
   writer_.join();
 }
@@ -92,6 +105,12 @@ Result<std::shared_ptr<Batch>> BatchService::find(const std::string& id, const A
                 "there is no batch '" + id.substr(0, 60) + "' of yours; it was closed, nobody asked for it for " +
                     std::to_string(options_.idle.count()) + " s, or the server has been started anew");
   return found->second.batch;
+}
+
+asio::awaitable<BatchService::Piece> BatchService::read(std::shared_ptr<const void> owner, std::string_view text) {
+  const auto read = [owner, text] { return ArgumentPiece::read(owner, text); };
+  if (text.size() <= kReadAtOnceBytes) co_return read();
+  co_return co_await reader_.run(read);
 }
 
 void BatchService::close(const std::shared_ptr<Batch>& batch) {
@@ -165,7 +184,7 @@ asio::awaitable<std::string> BatchService::write_calls(std::shared_ptr<Batch> ba
     } else {
       const auto done = std::make_shared<Completion<std::string>>();
       asio::post(writer_, [this, done, table, file = *results, bytes = batch->results().bytes()] {
-        std::string why = make_table(options_.calls_table, file, bytes, table);
+        std::string why = make_table(options_.calls_table, file, bytes, table, leaving_);
         ::close(table);
         asio::post(io_, [done, why = std::move(why)] { done->set(why); });
       });

@@ -1,5 +1,6 @@
 // The batches of a server: opened, found again by their owners, ended when nothing is left of them or nobody asks.
 #pragma once
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -12,6 +13,7 @@
 #include "batch/batch.hpp"
 #include "batch/batch_figures.hpp"
 #include "logs/run_log.hpp"
+#include "storage/state_thread.hpp"
 
 namespace fused {
 
@@ -36,6 +38,9 @@ class BatchService {
   boost::asio::awaitable<Result<std::shared_ptr<Batch>>> open(RunRequest request, BatchWish wish);
   // not_found for an id that is unknown, over, or somebody else's.
   Result<std::shared_ptr<Batch>> find(const std::string& id, const Actor& actor) const;
+  // What a caller has sent as calls, checked; a large text, which `owner` keeps, is read beside the loop.
+  using Piece = Result<std::shared_ptr<const ArgumentPiece>>;
+  boost::asio::awaitable<Piece> read(std::shared_ptr<const void> owner, std::string_view text);
   // No more calls come: when the last has ended, its folder is made.
   void close(const std::shared_ptr<Batch>& batch);
   std::string log_dir(const Batch& batch) const;
@@ -76,6 +81,8 @@ class BatchService {
   bool living_ = false;
   bool stopping_ = false;
   std::string why_stopping_;
+  std::atomic<bool> leaving_ = false;
+  StateThread reader_;
 };
 
 }  // namespace fused

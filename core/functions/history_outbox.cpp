@@ -20,6 +20,7 @@ constexpr std::size_t kBatch = 256;
 constexpr auto kFirstPause = std::chrono::seconds(1);
 constexpr auto kLongestPause = std::chrono::seconds(60);
 constexpr auto kPatience = std::chrono::seconds(60);  // with one object; then it is sent again later
+constexpr auto kLeavePatience = std::chrono::seconds(5);
 constexpr std::string_view kFolder = "s3/";           // of DIR; below it bucket and key
 
 }  // namespace
@@ -119,7 +120,7 @@ std::vector<std::string> HistoryOutbox::send(const std::vector<std::string>& pat
     const std::lock_guard lock(mutex_);
     child_ = 0;
   }
-  if (trouble.empty()) child->let_go();
+  if (trouble.empty()) child->let_go(kLeavePatience);
   return done;
 }
 

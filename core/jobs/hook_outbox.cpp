@@ -18,7 +18,10 @@ namespace json = boost::json;
 namespace {
 
 constexpr int kAtOnce = 32;
+constexpr std::size_t kAskedMax = 10'000;  // in memory; what else is due stays in its table
+constexpr std::size_t kSenders = 4;
 constexpr auto kPatience = std::chrono::seconds(60);
+constexpr auto kLeavePatience = std::chrono::seconds(2);
 constexpr auto kFirstPause = std::chrono::seconds(5);
 constexpr auto kLongestPause = std::chrono::hours(1);
 constexpr std::size_t kErrorBytesMax = 500;
@@ -44,8 +47,9 @@ HookOutbox::HookOutbox(Database& database, const Clock& clock, HookOutboxOptions
       clock_(clock),
       options_(std::move(options)),
       run_function_(std::move(run_function)),
-      on_state_(std::move(on_state)),
-      thread_([this] { work(); }) {}
+      on_state_(std::move(on_state)) {
+  for (std::size_t i = 0; i < kSenders; ++i) threads_.emplace_back([this] { work(); });
+}
 
 HookOutbox::~HookOutbox() { close(); }
 
@@ -53,17 +57,22 @@ void HookOutbox::close() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
-    if (child_ > 0) ::kill(child_, SIGKILL);
+    for (const pid_t child : children_) ::kill(child, SIGKILL);
   }
   wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread& thread : threads_)
+    if (thread.joinable()) thread.join();
 }
 
 void HookOutbox::tick() {
   if (const Status expanded = expand(); !expanded)
     spdlog::warn("ends of jobs are told later: {}", expanded.error().message);
+  if (asked_.size() >= kAskedMax) return;
   auto orders = due();
-  if (!orders) return;
+  if (!orders) {
+    spdlog::warn("ends of jobs are told later: {}", orders.error().message);
+    return;
+  }
   for (HookOrder& order : *orders) {
     if (!asked_.insert({order.row.job_id, order.row.number}).second) continue;
     if (order.row.hook.kind == "function") {
@@ -158,13 +167,20 @@ Result<std::vector<HookRow>> HookOutbox::of_job(Database& database, const std::s
 void HookOutbox::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
+    auto next = waiting_.end();
+    wake_.wait(lock, [&] {
+      next = std::ranges::find_if(waiting_, [this](const auto& order) { return !busy_users_.contains(order.user_id); });
+      return stop_ || next != waiting_.end();
+    });
     if (stop_) return;
-    const HookOrder order = std::move(waiting_.front());
-    waiting_.pop_front();
+    const HookOrder order = std::move(*next);
+    waiting_.erase(next);
+    busy_users_.insert(order.user_id);
     lock.unlock();
     HookAnswer answer = send(order);
     lock.lock();
+    busy_users_.erase(order.user_id);
+    wake_.notify_all();
     if (stop_) return;  // it is told again at the next start
     on_state_([this, row = order.row, answer = std::move(answer)] { answered(row, answer); });
   }
@@ -176,8 +192,8 @@ HookAnswer HookOutbox::send(const HookOrder& order) {
   if (!child) return {child.error().message, false};
   {
     const std::lock_guard lock(mutex_);
-    child_ = child->pid();
-    if (stop_) ::kill(child_, SIGKILL);
+    children_.insert(child->pid());
+    if (stop_) ::kill(child->pid(), SIGKILL);
   }
   const json::object line{{"kind", order.row.hook.kind},
                           {"target", order.row.hook.target},
@@ -186,14 +202,14 @@ HookAnswer HookOutbox::send(const HookOrder& order) {
   const std::string said = child->ask(json::serialize(line), kPatience);
   {
     const std::lock_guard lock(mutex_);
-    child_ = 0;
+    children_.erase(child->pid());
   }
   boost::system::error_code wrong;
   const json::value value = json::parse(said, wrong);
   const auto* object = wrong ? nullptr : value.if_object();
   const auto* error = object == nullptr ? nullptr : object->if_contains("error");
   if (error == nullptr) return {"the sender ended, or gave no answer within 60 s", false};
-  child->let_go();
+  child->let_go(kLeavePatience);
   const auto* final = object->if_contains("final");
   return {error->is_string() ? std::string(error->get_string()) : std::string(),
           final != nullptr && final->is_bool() && final->get_bool()};

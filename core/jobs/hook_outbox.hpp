@@ -77,9 +77,10 @@ class HookOutbox {
   std::mutex mutex_;  // of all below
   std::condition_variable wake_;
   std::deque<HookOrder> waiting_;
-  pid_t child_ = 0;
+  std::set<std::string> busy_users_;  // one is told of at a time: an address that hangs holds up its own user's alone
+  std::set<pid_t> children_;
   bool stop_ = false;
-  std::thread thread_;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace fused

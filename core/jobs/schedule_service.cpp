@@ -8,17 +8,13 @@
 
 #include "base/ids.hpp"
 #include "base/text.hpp"
+#include "jobs/passing_error.hpp"
 
 namespace fused {
 namespace {
 
 constexpr auto kRetry = std::chrono::seconds(5);
 constexpr auto kJump = std::chrono::seconds(1);  // back by more than so much: the wall clock was set
-
-bool is_passing(ErrorKind kind) {
-  return kind == ErrorKind::unavailable || kind == ErrorKind::too_many_requests || kind == ErrorKind::storage_full ||
-         kind == ErrorKind::timeout || kind == ErrorKind::internal;
-}
 
 WallTime whole_ms(WallTime time) { return std::chrono::floor<std::chrono::milliseconds>(time); }
 
@@ -31,12 +27,15 @@ void warn(const Schedule& schedule, std::string_view what, const Error& error) {
 Status ScheduleService::begin() {
   for (Schedule& schedule : FUSED_TRY(store_.all())) {
     auto times = times_of(schedule);
-    if (!times) {  // a zone that this machine's files do not have any more
-      warn(schedule, "is not run", times.error());
+    const std::string id = schedule.id;
+    if (times) {
+      entries_.emplace(id, Entry{std::move(schedule), *std::move(times)});
       continue;
     }
-    const std::string id = schedule.id;
-    entries_.emplace(id, Entry{std::move(schedule), *std::move(times)});
+    // A zone that this machine's files do not have any more: it can be changed, removed and run by hand.
+    warn(schedule, "is not run by itself", times.error());
+    schedule.due.reset();
+    entries_.emplace(id, Entry{std::move(schedule), std::nullopt});
   }
   for (ScheduleRun& run : FUSED_TRY(store_.unsettled())) {
     const bool submitted = !run.job_id.empty() && FUSED_TRY(store_.job(run.job_id)).has_value();
@@ -45,8 +44,8 @@ Status ScheduleService::begin() {
   }
   // The clock may have been ahead when the last due times were written.
   for (auto& [id, entry] : entries_) {
-    if (!entry.schedule.enabled) continue;
-    const auto next = next_due(entry.times.fields, entry.times.zone, clock_.now());
+    if (!entry.schedule.enabled || !entry.times) continue;
+    const auto next = next_due(entry.times->fields, entry.times->zone, clock_.now());
     if (!next || (entry.schedule.due && *entry.schedule.due <= *next)) continue;
     FUSED_CHECK(store_.together([&] { return store_.set_due(id, next); }));
     entry.schedule.due = next;
@@ -129,9 +128,9 @@ Result<ScheduledJob> ScheduleService::run_now(const std::string& id) {
 std::vector<WallTime> ScheduleService::next_times(const Schedule& schedule, std::size_t count) const {
   std::vector<WallTime> times;
   const auto found = entries_.find(schedule.id);
-  if (found == entries_.end() || !schedule.due) return times;
+  if (found == entries_.end() || !schedule.due || !found->second.times) return times;
   for (std::optional<WallTime> due = schedule.due; due && times.size() < count;
-       due = next_due(found->second.times.fields, found->second.times.zone, *due))
+       due = next_due(found->second.times->fields, found->second.times->zone, *due))
     times.push_back(*due);
   return times;
 }
@@ -161,8 +160,8 @@ void ScheduleService::look_at_clock() {
   if (!before || looked_->first - before->first >= looked_->second - before->second - kJump) return;
   spdlog::warn("the clock went back; schedules are due by the new time");
   for (auto& [id, entry] : entries_) {
-    if (!entry.schedule.enabled) continue;
-    const auto next = next_due(entry.times.fields, entry.times.zone, clock_.now());
+    if (!entry.schedule.enabled || !entry.times) continue;
+    const auto next = next_due(entry.times->fields, entry.times->zone, clock_.now());
     if (!next || (entry.schedule.due && *entry.schedule.due <= *next)) continue;
     if (const Status kept = store_.together([&] { return store_.set_due(id, next); }); !kept)
       warn(entry.schedule, "its next time is not kept", kept.error());
@@ -210,7 +209,7 @@ std::vector<ScheduleRun> ScheduleService::rows_of(const Entry& entry, const DueP
 
 void ScheduleService::deal_with(Entry& entry) {
   Schedule& schedule = entry.schedule;
-  const DuePlan plan = plan_due(schedule, entry.times, clock_.now());
+  const DuePlan plan = plan_due(schedule, *entry.times, clock_.now());
   std::vector<std::string> to_cancel;
   std::vector<ScheduleRun> rows = rows_of(entry, plan, to_cancel);
   const Status kept = store_.together([&]() -> Status {
@@ -296,7 +295,6 @@ void ScheduleService::answered(const ScheduledJob& job, const Status& taken) {
   open.asked = false;
   const bool tells = open.run.phase == RunPhase::to_tell;
   if (taken || taken.error().kind == ErrorKind::conflict) {
-    ++submitted_;
     if (!tells)
       open.submitted = true;
     else if (settle(open, ""))

@@ -65,12 +65,11 @@ class ScheduleService {
   void tick();
   std::optional<WallTime> next() const;
   bool is_following() const { return !open_.empty(); }
-  std::uint64_t submitted() const { return submitted_; }
 
  private:
   struct Entry {
     Schedule schedule;
-    ScheduleTimes times;
+    std::optional<ScheduleTimes> times;  // none: its time zone is not on this machine any more
   };
   struct Open {
     ScheduleRun run;
@@ -97,7 +96,6 @@ class ScheduleService {
   std::map<std::string, Entry> entries_;
   std::map<Key, Open> open_;  // rows that are not settled
   std::optional<std::pair<WallTime, SteadyTime>> looked_;
-  std::uint64_t submitted_ = 0;
 };
 
 }  // namespace fused

@@ -112,6 +112,28 @@ TEST_F(SchedulesTest, every_minute_is_every_minute_once) {
   EXPECT_EQ(service->find(schedule.id)->due, clock.now() + minutes(1));
 }
 
+TEST_F(SchedulesTest, one_whose_time_zone_is_gone_is_shown_rests_and_can_be_mended_or_removed) {
+  const auto schedule = add("* * * * *");
+  ASSERT_TRUE(database->run("UPDATE schedule SET time_zone='Atlantis/Capital' WHERE id=?", {schedule.id}));
+  reopen();
+  ASSERT_TRUE(service->find(schedule.id));
+  EXPECT_FALSE(service->find(schedule.id)->due);
+  EXPECT_TRUE(service->next_times(*service->find(schedule.id), 3).empty());
+  live(minutes(3));
+  EXPECT_TRUE(jobs.empty());
+  const auto by_hand = service->run_now(schedule.id);
+  ASSERT_TRUE(by_hand);
+  take(*by_hand);
+  set_job(by_hand->job_id, "done");
+  ASSERT_TRUE(service->change(schedule.id, [](Schedule& changed) -> Status {
+    changed.time_zone = "UTC";
+    return {};
+  }));
+  live(minutes(2));
+  EXPECT_GT(jobs.size(), 1U);
+  EXPECT_TRUE(service->remove(schedule.id));
+}
+
 TEST_F(SchedulesTest, restarts_between_all_steps_neither_lose_nor_double_a_time) {
   const auto schedule = add("* * * * *", Overlap::queue);
   for (int i = 0; i < 600; ++i) {

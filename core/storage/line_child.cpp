@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -14,6 +15,9 @@ namespace fused {
 namespace {
 
 constexpr std::size_t kLineBytesMax = 64 << 10;
+constexpr useconds_t kLeavePause_us = 2'000;
+
+using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
@@ -37,13 +41,25 @@ LineChild::~LineChild() {
   ::waitpid(pid_, nullptr, 0);
 }
 
-void LineChild::let_go() {
+void LineChild::let_go(std::chrono::milliseconds patience) {
   socket_ = FileDescriptor();  // the end of its orders
-  if (const pid_t pid = std::exchange(pid_, 0); pid != 0) ::waitpid(pid, nullptr, 0);
+  const pid_t pid = std::exchange(pid_, 0);
+  if (pid == 0) return;
+  const auto deadline = Clock::now() + patience;
+  while (::waitpid(pid, nullptr, WNOHANG) == 0) {
+    if (Clock::now() >= deadline) {
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+      return;
+    }
+    ::usleep(kLeavePause_us);
+  }
 }
 
 std::string LineChild::ask(const std::string& line, std::chrono::milliseconds patience) {
-  return send(line + '\n') ? next_line(patience) : std::string();
+  std::string answer = send(line + '\n') ? next_line(Clock::now() + patience) : std::string();
+  if (answer.empty() && pid_ > 0) ::kill(pid_, SIGKILL);
+  return answer;
 }
 
 bool LineChild::send(std::string_view text) {
@@ -56,17 +72,23 @@ bool LineChild::send(std::string_view text) {
   return true;
 }
 
-std::string LineChild::next_line(std::chrono::milliseconds patience) {
+std::string LineChild::next_line(Clock::time_point deadline) {
   for (;;) {
     if (const std::size_t end = buffer_.find('\n'); end != std::string::npos) {
       std::string line = buffer_.substr(0, end);
       buffer_.erase(0, end + 1);
       return line;
     }
+    if (buffer_.size() > kLineBytesMax) return {};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) return {};
     pollfd ready{socket_.get(), POLLIN, 0};
-    if (buffer_.size() > kLineBytesMax || ::poll(&ready, 1, static_cast<int>(patience.count())) <= 0) return {};
+    const int found = ::poll(&ready, 1, static_cast<int>(left.count()));
+    if (found < 0 && errno == EINTR) continue;
+    if (found <= 0) return {};
     char bytes[4096];
     const ssize_t n = ::recv(socket_.get(), bytes, sizeof bytes, 0);
+    if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return {};
     buffer_.append(bytes, static_cast<std::size_t>(n));
   }

@@ -201,7 +201,8 @@ def test_every_result_is_there_once_when_a_node_is_killed(cluster: Cluster, tmp_
         begun = sum(map(len, starts.values()))
         again = sum("is begun again" in each["message"] for each in log(server, job))
         print(f"a node killed after {killed_at} of {TASKS} tasks: {begun} starts, {again} begun again by Ray")
-        assert begun > TASKS, "nothing ran on the node that was killed"
+        # A start that was killed before it had written its mark is known from the log alone.
+        assert begun > TASKS or again > 0, "nothing ran on the node that was killed"
     finally:
         stop_server(server)
         print("".join(server.lines[-40:]))

@@ -115,7 +115,7 @@ asio::awaitable<Reply> TakeCalls::operator()(Request& request) const {
   auto batch = batch_of(parts, request);
   if (!batch) co_return refusal(batch.error(), request);
   const auto body = std::make_shared<const Body>(std::move(request.body));
-  auto piece = ArgumentPiece::read(body, body->view());
+  auto piece = co_await parts.batches->read(body, body->view());
   if (!piece) co_return refusal(piece.error(), request);
   if (const Status taken = (*batch)->take(*std::move(piece)); !taken) co_return refusal(taken.error(), request);
   co_return told(**batch, 0);

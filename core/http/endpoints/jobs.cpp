@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kPage = 100;
 constexpr std::size_t kPageMax = 1'000;
+constexpr std::int64_t kResultsMax = 100'000;
 constexpr std::int64_t kConfigBodyBytes = static_cast<std::int64_t>(kJobConfigBytesMax) + (1 << 20);
 constexpr std::int64_t kSmallBody = 64 << 10;
 constexpr std::int64_t kAmountMax = 1'000'000'000'000;
@@ -136,6 +137,8 @@ json::object attempt_record(const AttemptRow& attempt) {
 }
 
 Result<JobFilter> filter_of(const Request& request) {
+  if (!request.actor.share_token_id.empty())
+    return fail(ErrorKind::forbidden, "a run that a share token began sees no jobs");
   JobFilter filter;
   filter.organisation = request.actor.organisation;
   if (FUSED_TRY(yes_or_no(request, "mine", false)) || !may_list_all_of_organisation(request.actor))
@@ -222,14 +225,26 @@ asio::awaitable<Reply> ListJobResults::operator()(Request& request) const {
   const auto job = co_await parts.jobs->find(request.actor, job_id_of(request));
   if (!job) co_return error_reply(job.error(), request);
   const std::string& id = job->row.spec.id;
-  const auto tasks = co_await parts.jobs->tasks(id, 0, job->row.total_tasks);
+  const auto skip = whole(request, "skip", 0, 1'000'000'000, 0);
+  if (!skip) co_return error_reply(skip.error(), request);
+  const auto limit = whole(request, "limit", 0, kResultsMax, kResultsMax);
+  if (!limit) co_return error_reply(limit.error(), request);
+  if (request.query.find("limit") == nullptr && job->row.total_tasks - *skip > kResultsMax)
+    co_return error_reply({ErrorKind::invalid_argument,
+                           "job " + id + " has " + std::to_string(job->row.total_tasks) +
+                               " tasks; ask for them in parts with 'skip' and 'limit' (at most " +
+                               std::to_string(kResultsMax) + ")",
+                           {}},
+                          request);
+  const auto tasks = co_await parts.jobs->tasks(id, *skip, *limit);
   if (!tasks) co_return error_reply(tasks.error(), request);
+  const std::string base = link_of(parts, request, id, "");
   json::array list;
   for (const TaskRow& task : *tasks) {
     if (task.result_path.empty() || (task.state != TaskState::done && task.state != TaskState::failed)) continue;
     const std::string name = shown_result_name(task.result_path);
     for (const std::string& each : {name, name + ".metadata"})
-      list.push_back(json::object{{"name", each}, {"url", link_of(parts, request, id, each)}});
+      list.push_back(json::object{{"name", each}, {"url", base + each}});
   }
   co_return json_reply(list);
 }

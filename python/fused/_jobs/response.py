@@ -19,6 +19,7 @@ from fused.warnings import FusedInProgressWarning
 SAMPLE_LINES = 20  # that tail_logs(sample_logs=True) prints of what came since its last look
 PATIENCE_SECONDS = 600.0  # that a server may not answer who waits: it is started anew, and its jobs go on
 _OPEN = ("pending", "running")
+_LINKS_AT_ONCE = 100_000  # what one answer of the server holds
 
 
 @dataclass(repr=False)
@@ -186,10 +187,17 @@ class RunResponse:
         """
         if not self.refresh_status().is_done:
             raise ValueError(f"job {self.job_id} is {self.status} ({self._progress()}); .wait_for_job() waits for it")
-        listed = call_json("GET", self._path("results"), f"reading the results of job {self.job_id}") or []
+        listed = self._result_links()
         if arg_index == -1 and not isinstance(arg_index, bool):
             return read_all(self.job_id, listed, self.total_tasks)
         return read_results(self.job_id, listed, arg_index, self._why_no_result)
+
+    def _result_links(self) -> list[Mapping[str, Any]]:
+        links: list[Mapping[str, Any]] = []
+        for first in range(0, max(1, self.total_tasks), _LINKS_AT_ONCE):
+            query = {"skip": first, "limit": _LINKS_AT_ONCE}
+            links += call_json("GET", self._path("results"), f"reading the results of job {self.job_id}", query) or []
+        return links
 
     def _why_no_result(self, number: int) -> str | None:
         """Of a task of this job that left none; None where there is no such task."""

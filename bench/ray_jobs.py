@@ -1,0 +1,106 @@
+"""Tasks of one job on a Ray cluster through our server, beside plain Ray tasks with the same body on the same cluster
+(a head with one core and a node with two, in a network namespace): time for each task, in turn.
+
+    FUSED_TEST_RAY_PYTHON=PATH python bench/ray_jobs.py [tasks [rounds]]        120 tasks, 5 rounds
+
+PATH: an interpreter that has ray[default] and the package's dependencies; without it, this one. Bodies: a wait of 0.1,
+0.5 and 2 s, so that the cores of the machine are no bottleneck of either.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "python")]
+
+from tests.conftest import start_server, stop_server  # noqa: E402
+from tests.flow.jobs import get, submitted, udf_step, wait  # noqa: E402
+from tests.flow.ray_cluster import PORT, TOKEN, Cluster, own_network  # noqa: E402
+
+SECONDS = (0.1, 0.5, 2.0)
+CORES = 3  # one of the head, two of the node
+
+OURS = """\
+@fused.udf
+def udf(n: int, seconds: float):
+    import time
+    time.sleep(seconds)
+    return n
+"""
+
+PLAIN = """
+import json, sys, time
+import ray
+ray.init(address="127.0.0.1:%d", log_to_driver=False, logging_level="ERROR")
+
+@ray.remote(num_cpus=1)
+def body(n, seconds):
+    time.sleep(seconds)
+    return n
+
+ray.get([body.remote(n, 0.01) for n in range(8)])
+for line in sys.stdin:
+    order = json.loads(line)
+    begun = time.monotonic()
+    assert ray.get([body.remote(n, order["seconds"]) for n in range(order["tasks"])]) == list(range(order["tasks"]))
+    print(json.dumps(time.monotonic() - begun), flush=True)
+""" % PORT  # fmt: skip
+
+
+def main() -> None:
+    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 120
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    with tempfile.TemporaryDirectory(prefix="bench-ray-") as folder, own_network():
+        cluster = Cluster(Path(folder))
+        try:
+            cluster.start()
+            server = start_server(
+                Path(folder) / "data", "--jobs", "ray", "--ray-address", cluster.address, "--job-cores", str(CORES),
+                environment={"RAY_AUTH_TOKEN": TOKEN},
+            )  # fmt: skip
+            plain = subprocess.Popen(
+                [cluster.python, "-c", PLAIN], env=cluster.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True,
+            )  # fmt: skip
+            try:
+                wait(server, submitted(server, udf_step(OURS, [{"n": n, "seconds": 0.0} for n in range(4)])), 120)
+                for seconds in SECONDS:
+                    number = max(8, int(tasks * SECONDS[0] / seconds))
+                    measure(server, plain, number, seconds, rounds)
+            finally:
+                plain.kill()
+                plain.wait()
+                stop_server(server)
+        finally:
+            cluster.stop()
+
+
+def measure(server, plain, tasks: int, seconds: float, rounds: int) -> None:
+    ours, theirs = [], []
+    for _ in range(rounds):
+        plain.stdin.write(json.dumps({"tasks": tasks, "seconds": seconds}) + "\n")
+        plain.stdin.flush()
+        theirs.append(json.loads(plain.stdout.readline()))
+        begun = time.monotonic()
+        job = submitted(server, udf_step(OURS, [{"n": n, "seconds": seconds} for n in range(tasks)]))
+        while not get(server, f"/api/v1/jobs/{job}?limit=1")["terminal_status"]:
+            time.sleep(0.01)
+        ours.append(time.monotonic() - begun)
+        assert wait(server, job)["status"] == "done"
+    mine, other = statistics.median(ours) / tasks * CORES, statistics.median(theirs) / tasks * CORES
+    print(
+        f"body of {seconds:3.1f} s, {tasks:4} tasks on {CORES} cores: ours {mine:6.3f} s a task, plain Ray {other:6.3f} s,"
+        f" ratio {mine / other:5.3f}; over the body {1e3 * (mine - seconds):6.1f} ms against {1e3 * (other - seconds):6.1f} ms",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
