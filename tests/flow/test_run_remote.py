@@ -17,6 +17,7 @@ import pytest
 
 import fused
 from fused._cli import main as fused_command
+from fused._transport import call_json
 from fused.errors import ConflictError, NotFoundError, ServerError, UdfRuntimeError
 from fused.models import JobConfig
 from fused.warnings import FusedIgnoredWarning, FusedPathWarning
@@ -97,7 +98,13 @@ def test_tail_follows_until_the_end(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_option_is_taken_shown_and_said() -> None:
-    job = double(n=2).run_remote(
+    @fused.udf
+    def town(n: int):
+        import os
+
+        return [n, os.environ.get("TOWN")]
+
+    job = town(n=2).run_remote(
         instance_type="m5.large",
         region="us-west-2",
         disk_size_gb=3,
@@ -118,18 +125,34 @@ def test_every_option_is_taken_shown_and_said() -> None:
     said = "\n".join(line["message"] for line in job.get_logs())
     assert "us-west-2" in said
     assert "ours:1" in said
+    assert job.get_results() == [[2, "Bern"]]
+    about = call_json("GET", f"/api/v1/jobs/{job.job_id}", "asking about the job")
+    expected = {
+        "instance_type": "m5.large", "region": "us-west-2", "disk_size_gb": 3, "additional_env": ["TOWN=…"],
+        "image_name": "ours:1", "send_status_email": False, "cache_max_age": 3_600, "priority": 3, "max_retry": 1,
+    }  # fmt: skip
+    assert {name: about["options"][name] for name in expected} == expected
+    assert (about["job_name"], about["priority"]) == ("optioned", 3)
+    config = call_json("GET", f"/job/by-id/{job.job_id}/config", "reading its config")
+    assert [step["n_processes"] for step in config["steps"]] == [1]
 
 
-def test_the_environment_reaches_the_function() -> None:
+def test_max_retry_is_how_often_a_function_that_failed_is_tried_again() -> None:
     @fused.udf
-    def town():
-        import os
+    def second(place: str):
+        from pathlib import Path
 
-        return os.environ.get("TOWN")
+        tried = Path(place)
+        tried.parent.mkdir(exist_ok=True)
+        with tried.open("a") as file:
+            file.write("x")
+        if len(tried.read_text()) < 2:
+            raise ValueError("not yet")
+        return len(tried.read_text())
 
-    job = town().run_remote(additional_env=["TOWN=Bern"])
-    job.wait_for_job(timeout=60)
-    assert job.get_results() == ["Bern"]
+    for most, status in ((1, "done"), (0, "failed")):
+        job = second(place=f"/mount/tried/{most}").run_remote(max_retry=most)
+        assert job.wait_for_job(timeout=60).status == status
 
 
 def test_several_steps_are_one_job() -> None:
@@ -304,6 +327,24 @@ def test_the_command_lists_shows_and_repeats(command: Any, tmp_path: Path) -> No
     assert command("jobs", "rerun", str(tmp_path / "nothing.json"))[0] == 1
     assert command("jobs", "rm", job.job_id)[0] == 0
     assert command("jobs", "show", job.job_id)[0] == 1
+
+
+def test_the_command_lists_tasks_beyond_a_page(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fused._cli import jobs
+
+    job = double(arg_list=list(range(25))).run_remote(name="many")
+    job.wait_for_job(timeout=60)
+    shown = command("jobs", "show", job.job_id)[1]
+    assert "… of 25 tasks; --tasks N lists more" in shown
+    assert len([line for line in shown.splitlines() if " done " in line]) == 20
+    monkeypatch.setattr(jobs, "PAGE", 10)
+    told = json.loads(command("jobs", "show", job.job_id, "--json")[1])
+    assert [task["task"] for task in told["tasks"]] == list(range(25))
+    told = json.loads(command("jobs", "show", job.job_id, "--json", "--tasks", "12")[1])
+    assert [task["task"] for task in told["tasks"]] == list(range(12))
+    assert "lists more" not in command("jobs", "show", job.job_id, "--tasks", "5000")[1]
+    code, _, err = command("jobs", "show", job.job_id, "--tasks", "0")
+    assert (code, "--tasks 0: at least 1" in err) == (1, True)
 
 
 def test_the_command_draws_what_a_job_used(command: Any, tmp_path: Path) -> None:

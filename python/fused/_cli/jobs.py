@@ -30,7 +30,8 @@ LS = """\
 SHOW = """\
   fused jobs show 4dacbe7f
   fused jobs show 4dacbe7f --plot use.png    memory and processors over time, a line for each task
-  fused jobs show 4dacbe7f --json
+  fused jobs show 4dacbe7f --tasks 5000
+  fused jobs show 4dacbe7f --json            with all tasks that have begun
 """
 LOGS = """\
   fused jobs logs 4dacbe7f
@@ -51,6 +52,7 @@ RERUN = """\
 RM = """\
   fused jobs rm 4dacbe7f                     with its log and results; only one that has ended
 """
+PAGE, TASKS_SHOWN = 1_000, 20
 STATES = ("pending", "running", "done", "failed", "canceled")
 ID = "the job's id or how it begins"
 
@@ -66,7 +68,7 @@ def add_parser(verbs: Any) -> None:
     each = add_verb(acts, "show", "all there is to know of a job", SHOW, act_show)
     each.add_argument("id", metavar="ID", help=ID)
     each.add_argument("--plot", metavar="FILE.png", help="draw memory and processors over time into this file")
-    each.add_argument("--tasks", type=int, default=20, metavar="N", help="how many tasks to list (default 20)")
+    each.add_argument("--tasks", type=int, metavar="N", help="how many tasks to list (default 20; with --json all)")
     each.add_argument("--json", action="store_true", help="as JSON, for programs")
     each = add_verb(acts, "logs", "what a job printed", LOGS, act_logs)
     each.add_argument("id", metavar="ID", help=ID)
@@ -135,6 +137,8 @@ def act_show(given: argparse.Namespace) -> int:
     from fused._cli.show import print_table
     from fused._transport import call_json, path_of
 
+    if given.tasks is not None and given.tasks < 1:
+        raise ValueError(f"--tasks {given.tasks}: at least 1")
     job = job_of(given.id)
     path = path_of("api", "v1", "jobs", job.job_id)
     if given.plot:
@@ -143,7 +147,7 @@ def act_show(given: argparse.Namespace) -> int:
         print(f"{given.plot}: {len(samples)} samples", file=sys.stderr)
         if not given.json:
             return 0
-    about = call_json("GET", path, f"asking about job {job.job_id}", {"limit": max(given.tasks, 1)})
+    about = _with_tasks(path, given.tasks or (None if given.json else TASKS_SHOWN))
     if given.json:
         print(json.dumps(about, indent=2, ensure_ascii=False))
         return 0
@@ -179,6 +183,22 @@ def act_show(given: argparse.Namespace) -> int:
         if about["total_tasks"] > len(tasks):
             print(f"… of {about['total_tasks']} tasks; --tasks N lists more")
     return 0
+
+
+def _with_tasks(path: str, wanted: int | None) -> dict[str, Any]:
+    """The job with its first ``wanted`` tasks that have begun, or all: page by page, as the server gives them."""
+    from fused._transport import call_json
+
+    about: dict[str, Any] = {}
+    tasks: list[dict[str, Any]] = []
+    while True:
+        limit = PAGE if wanted is None else min(PAGE, wanted - len(tasks))
+        query = {"skip": tasks[-1]["task"] + 1 if tasks else 0, "limit": limit}
+        page = call_json("GET", path, "asking about the job", query)
+        about = about or page
+        tasks += page["tasks"]
+        if len(page["tasks"]) < limit or len(tasks) == wanted:
+            return {**about, "tasks": tasks}
 
 
 def plot(samples: list[Mapping[str, Any]], path: str, job_id: str) -> None:
