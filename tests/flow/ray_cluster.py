@@ -54,8 +54,10 @@ def own_network() -> Iterator[None]:
             fcntl.ioctl(asked, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | _IFF_UP))
         yield
     finally:
-        libc.setns(before, 0)
+        failed = libc.setns(before, 0) != 0
         os.close(before)
+        if failed:
+            raise OSError(ctypes.get_errno(), "setns: this thread stays in the network of the test")
 
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:
@@ -99,6 +101,9 @@ class Cluster:
         self.add_node()
 
     def add_node(self) -> None:
+        """Where there is none: a test that failed before it killed the node adds no second."""
+        if "node" in self.processes:
+            return
         self._start("node", f"--address=127.0.0.1:{PORT}", "--num-cpus=2", "--memory=4000000000")
         self._until(lambda: self.ask("/nodes?view=summary").count('"ALIVE"') >= 2)
 

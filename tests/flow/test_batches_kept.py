@@ -22,9 +22,12 @@ from fused.errors import FusedError
 from tests.conftest import Server, need_server, start_server, stop_server
 
 CODE = """import time
+from pathlib import Path
 @fused.udf
-def udf(n: int = 0, wait: float = 0.0):
+def udf(n: int = 0, wait: float = 0.0, gate: str = ""):
     time.sleep(wait)
+    while gate and not Path(gate).exists():
+        time.sleep(0.01)
     if n < 0:
         raise ValueError(n)
     return {"n": n, "at": time.time()}
@@ -159,7 +162,7 @@ def test_refusals_say_what_is_allowed(own: Server) -> None:
 
 def test_too_much_at_once_is_put_off(own: Server) -> None:
     batch = opened(own, max_workers=1)
-    piece = {"piece": 0, "calls": [[0, 1]], "rows": [{"n": 1, "wait": 2}]}
+    piece = {"piece": 0, "calls": [[0, 1]], "rows": [{"n": 1, "gate": "/mount/gate"}]}
     assert ask(own, "POST", f"{batch}/calls", piece).status_code == 200
     filler = "x" * (9 << 20)
     codes = []
@@ -170,6 +173,7 @@ def test_too_much_at_once_is_put_off(own: Server) -> None:
         if reply.status_code == 429:
             assert reply.headers["retry-after"] and "waiting already" in reply.json()["message"]
             break
+    (own.data / "mount" / "gate").touch()
     assert codes == [200, 200, 200, 429]
 
 

@@ -261,7 +261,7 @@ def test_a_job_is_removed_when_it_has_ended(server: Server) -> None:
     refused = requests.delete(url, headers=headers_of(server), timeout=30)
     assert refused.status_code == 409 and "cancel it" in refused.json()["message"]
     post(server, f"/server/v1/run/by-id/{job}/cancel")
-    until(lambda: requests.delete(url, headers=headers_of(server), timeout=30).status_code in (200, 404))
+    until(lambda: requests.delete(url, headers=headers_of(server), timeout=30).status_code == 200)
     assert requests.get(url, headers=headers_of(server), timeout=30).status_code == 404
     assert not (server.data / "jobs" / job / "log.jsonl").exists()
 

@@ -114,15 +114,22 @@ def test_resume_takes_over_the_files_that_were_whole(inputs: list[Path], tmp_pat
 
 def test_two_ingests_into_one_table_do_not_meet(inputs: list[Path], tmp_path: Path) -> None:
     table = tmp_path / "table"
-    process = start(inputs[0], table, 500_000)
     begun = tmp_path / ".table.ingest" / "fingerprint"  # written by who has the lock
-    while process.poll() is None and not begun.exists():
-        time.sleep(0.001)
-    process.send_signal(signal.SIGSTOP)
+    for _ in range(40):
+        process = start(inputs[0], table, 500_000)
+        while process.poll() is None and not begun.exists():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        ended = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if ended is not None and ended.si_code == os.CLD_STOPPED and begun.exists():
+            break
+        process.send_signal(signal.SIGCONT)
+        process.wait()
+    else:
+        pytest.fail("the ingest was never caught while it held its table")
     try:
-        if process.poll() is None and begun.exists():
-            with pytest.raises(OSError, match=r"another ingest into .* is running"):
-                fused.ingest(inputs[1], str(table), overwrite=True).run_local()
+        with pytest.raises(OSError, match=r"another ingest into .* is running"):
+            fused.ingest(inputs[1], str(table), overwrite=True).run_local()
     finally:
         process.send_signal(signal.SIGCONT)
     assert process.wait() == 0
