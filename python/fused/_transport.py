@@ -24,6 +24,7 @@ from fused.errors import (
     BusyError,
     ConfigurationError,
     ConflictError,
+    InvalidArgumentError,
     NotFoundError,
     RevisionError,
     ServerError,
@@ -330,9 +331,13 @@ def _error_of(response: Response, what: str) -> ServerError:
         error = BusyError(text, status=response.status, detail=detail, request_id=request_id)
         error.retry_after = _retry_after(response)
         return error
-    kind: type[ServerError] = {404: NotFoundError, 409: ConflictError, 412: RevisionError}.get(
-        response.status, ServerError
-    )
+    kinds: dict[int, type[ServerError]] = {
+        400: InvalidArgumentError,
+        404: NotFoundError,
+        409: ConflictError,
+        412: RevisionError,
+    }
+    kind = kinds.get(response.status, ServerError)
     return kind(text, status=response.status, detail=detail, request_id=request_id)
 
 
