@@ -8,6 +8,7 @@ A server that was started anew does not know the batch any more; then the pool f
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import struct
 import threading
@@ -19,7 +20,7 @@ import numpy as np
 from fused import _transport
 from fused._options import options
 from fused._run.parameters import encode_parameters
-from fused._submit.call_by_call import CallByCall, failure_record
+from fused._submit.call_by_call import CallByCall, Wishes, failure_record
 from fused._submit.call_table import CallTable
 from fused._submit.record import CANCELLED, EMPTY, ERROR, Record, pack
 from fused.errors import FusedError, ServerError, TransportError, may_pass
@@ -44,22 +45,9 @@ Ranges = list[tuple[int, int]]
 class BatchRun:
     """An ``Engine`` (``job_pool.py``) over one batch."""
 
-    def __init__(
-        self,
-        call: Call,
-        arguments: Arguments,
-        table: CallTable,
-        *,
-        max_workers: int,
-        max_retry: int,
-        retries_failures: bool,
-    ) -> None:
+    def __init__(self, call: Call, arguments: Arguments, table: CallTable, wishes: Wishes) -> None:
         self._call, self._arguments, self._table = call, arguments, table
-        self._wishes: dict[str, Any] = {
-            "max_workers": max_workers,
-            "max_retry": max_retry,
-            "retries_failures": retries_failures,
-        }
+        self._wishes = wishes
         self._lock = threading.Lock()
         self._unsent: Ranges = []
         self._left = 0  # calls without an end
@@ -167,7 +155,7 @@ class BatchRun:
             "step_config": UdfJobStepConfig(udf=udf.set_parameters(shared)).model_dump_json(),
             "format": self._call.formats or ",".join(defaults),
             "profile": False,
-            **self._wishes,
+            **dataclasses.asdict(self._wishes),
         }
         query = {"cache_max_age": self._call.cache_max_age}
         if self._call.cache_reset:
@@ -184,7 +172,7 @@ class BatchRun:
 
     def _call_by_call(self) -> bool:
         with self._lock:
-            engine = self._by_call = CallByCall(self._call, self._arguments, self._table, **self._wishes)
+            engine = self._by_call = CallByCall(self._call, self._arguments, self._table, self._wishes)
             engine.start(self._unsent)
             if self._cancel_all:
                 engine.cancel()

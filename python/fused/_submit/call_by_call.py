@@ -6,14 +6,13 @@ Threads take the next call that waits, ask as ``fused.run`` does, and write what
 from __future__ import annotations
 
 import collections
-import heapq
 import json
 import pickle
-import random
 import threading
 import time
 import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fused._run.remote import RemoteRun
@@ -33,34 +32,34 @@ from fused._submit.record import (
     Record,
     pack,
 )
-from fused.errors import UdfError, UdfTimeoutError
+from fused._submit.retries import Retries
+from fused.errors import UdfTimeoutError, may_pass
 
 if TYPE_CHECKING:
     from fused._run.arguments import Call
     from fused._run.evaluation import UdfEvaluationResult
     from fused._submit.arguments import Arguments
 
-RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
+
+@dataclass(frozen=True)
+class Wishes:
+    """How calls are run on a server: ``max_workers`` at a time; tried again ``max_retry`` times, those that failed by
+    their own fault only with ``retries_failures``.
+    """
+
+    max_workers: int
+    max_retry: int
+    retries_failures: bool
 
 
 class CallByCall:
     """An ``Engine`` (``job_pool.py``) over single runs."""
 
-    def __init__(
-        self,
-        call: Call,
-        arguments: Arguments,
-        table: CallTable,
-        *,
-        max_workers: int,
-        max_retry: int,
-        retries_failures: bool,
-    ) -> None:
+    def __init__(self, call: Call, arguments: Arguments, table: CallTable, wishes: Wishes) -> None:
         self._call, self._arguments, self._table = call, arguments, table
-        self._max_workers, self._max_retry, self._retries_failures = max_workers, max_retry, retries_failures
+        self._wishes = wishes
         self._waiting: collections.deque[tuple[int, int]] = collections.deque()
-        self._later: list[tuple[float, int]] = []
-        self._tries: dict[int, int] = {}
+        self._retries = Retries(wishes.max_retry)
         self._threads: list[threading.Thread] = []
         self._at_work = 0
         self._cancelled = False
@@ -110,7 +109,7 @@ class CallByCall:
     def _hire(self, calls: int) -> None:
         with self._table.changed:
             self._threads = [thread for thread in self._threads if thread.is_alive()]
-            for _ in range(min(calls, self._max_workers - self._at_work)):
+            for _ in range(min(calls, self._wishes.max_workers - self._at_work)):
                 self._at_work += 1
                 thread = threading.Thread(target=self._work, name=f"fused.submit {self._call.label}", daemon=True)
                 self._threads.append(thread)
@@ -138,8 +137,7 @@ class CallByCall:
         with table.changed:
             while not self._cancelled:
                 now = time.monotonic()
-                while self._later and self._later[0][0] <= now:
-                    self._waiting.append((heapq.heappop(self._later)[1], 1))
+                self._waiting.extend((call, 1) for call in self._retries.due(now))
                 while self._waiting:
                     first, count = self._waiting.popleft()
                     if count > 1:
@@ -147,9 +145,10 @@ class CallByCall:
                     if table.status[first] == PENDING:  # not cancelled meanwhile
                         table.begin(first, 1)
                         return first
-                if not self._later:
+                pause = self._retries.seconds_left(now)
+                if pause is None:
                     break
-                table.changed.wait(max(0.0, self._later[0][0] - now))
+                table.changed.wait(pause)
             self._leave(None)
             return None
 
@@ -169,19 +168,10 @@ class CallByCall:
             if self._table.status[index] != RUNNING:
                 return  # cancelled
             self._table.finish(index, status, started, seconds, record)
-            if status == TIMEOUT or (status == ERROR and (self._retries_failures or not isinstance(error, UdfError))):
-                self._retry(index)
+            again = status == TIMEOUT or (error is not None and (self._wishes.retries_failures or may_pass(error)))
+            if again and not self._cancelled and self._retries.put_off(index):
+                self._table.move(index, PENDING)
             self._table.changed.notify_all()
-
-    def _retry(self, index: int) -> None:
-        tries = self._tries.get(index, 0)
-        if tries >= self._max_retry or self._cancelled:
-            self._tries.pop(index, None)
-            return
-        self._tries[index] = tries + 1
-        self._table.move(index, PENDING)
-        pause = random.uniform(0, min(RETRY_SECONDS * 2**tries, RETRY_SECONDS_MAX))
-        heapq.heappush(self._later, (time.monotonic() + pause, index))
 
 
 def _record(result: UdfEvaluationResult | None, error: BaseException | None) -> bytes:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import heapq
 import json
 import os
-import random
 import selectors
 import socket
 import threading
@@ -38,6 +36,7 @@ from fused._submit.record import (
     cut,
     pack,
 )
+from fused._submit.retries import Retries
 from fused.errors import FusedError
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ TAKE_BACK_SECONDS = 0.05  # a call that runs longer gives what waits behind it t
 GROW_SECONDS = 0.1
 END_SECONDS = 0.3  # from the end of a worker's socket to the end of its process, if it is one that ends by itself
 CALL_SECONDS_LEAST = 1e-5  # of an estimate: at most 5,000 calls a group
-RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 READ_BYTES = 1 << 20
 STILLBORN_MAX = 3
 
@@ -74,11 +72,10 @@ class LocalRun:
     ) -> None:
         self._udf, self._arguments, self._table = udf, arguments, table
         self._max_workers, self._grows = max_workers, grows
-        self._max_retry, self._retries_failures, self._wall_seconds = max_retry, retries_failures, wall_seconds
+        self._retries_failures, self._wall_seconds = retries_failures, wall_seconds
         self._waiting: collections.deque[tuple[int, int]] = collections.deque()  # first, count
         self._waiting_calls = 0
-        self._later: list[tuple[float, int]] = []  # when, call
-        self._tries: dict[int, int] = {}
+        self._retries = Retries(max_retry)
         self._workers: dict[int, Process] = {}
         self._idle: list[Process] = []
         self._started = 0
@@ -155,7 +152,7 @@ class LocalRun:
     def _turn(self) -> bool:
         while self._idle and (self._waiting or self._take_back()):
             self._give(self._idle.pop())
-        if not self._waiting and not self._later and len(self._idle) == len(self._workers) and self._is_over():
+        if not self._waiting and not self._retries and len(self._idle) == len(self._workers) and self._is_over():
             return False
         for key, _ in self._selector.select(self._pause()):
             if key.fileobj is self._control:
@@ -192,9 +189,7 @@ class LocalRun:
     def _pause(self) -> float | None:
         if len(self._idle) < len(self._workers):
             return TICK_SECONDS
-        if self._later:
-            return max(0.0, self._later[0][0] - time.monotonic())
-        return None
+        return self._retries.seconds_left(time.monotonic())
 
     def _leave(self) -> None:
         with contextlib.suppress(OSError):
@@ -296,7 +291,7 @@ class LocalRun:
         if self._stillborn >= STILLBORN_MAX:
             told = f":\n{said}" if said else ""
             raise FusedError(f"{self._stillborn} workers in a row ended before they began a call; {how}{told}")
-        wanted = min(self._max_workers, self._waiting_calls + len(self._later))
+        wanted = min(self._max_workers, self._waiting_calls + len(self._retries))
         if self._cancel is not None and len(self._workers) < wanted:
             self._add_worker()
 
@@ -435,27 +430,20 @@ class LocalRun:
             limit = self._wall_seconds
             if limit is not None and began and now - began > limit:
                 self._kill(worker, TIMEOUT, f"it ran longer than its limit of {limit:g} s (wall_seconds) and was ended")
-        while self._later and self._later[0][0] <= now:
-            _, call = heapq.heappop(self._later)
+        for call in self._retries.due(now):
             self._waiting.append((call, 1))
             self._waiting_calls += 1
         self._grow(now)
 
     def _retry(self, call: int) -> None:
         """The call failed: it waits once more, unless it did so often enough. With the table's lock."""
-        tries = self._tries.get(call, 0)
-        if tries >= self._max_retry or self._cancel is None:
-            self._tries.pop(call, None)
-            return
-        self._tries[call] = tries + 1
-        self._table.move(call, PENDING)
-        pause = random.uniform(0, min(RETRY_SECONDS * 2**tries, RETRY_SECONDS_MAX))
-        heapq.heappush(self._later, (time.monotonic() + pause, call))
+        if self._cancel is not None and self._retries.put_off(call):
+            self._table.move(call, PENDING)
 
     def _obey_cancel(self) -> None:
         if self._cancel is None:
             self._waiting.clear()
-            self._later.clear()
+            self._retries.drop()
             self._waiting_calls = 0
             with self._table.changed:
                 self._table.cancel_pending()
@@ -476,8 +464,7 @@ class LocalRun:
                 self._collect(worker)
                 if worker.taken < worker.count and worker.first + worker.taken in calls:
                     self._kill(worker, CANCELLED, "")
-        self._later = [each for each in self._later if each[1] not in calls]
-        heapq.heapify(self._later)
+        self._retries.drop(calls)
         kept: collections.deque[tuple[int, int]] = collections.deque()
         for first, count in self._waiting:
             start = first

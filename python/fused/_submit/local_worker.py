@@ -7,6 +7,7 @@ caller can take back those that have not begun, at any moment and without asking
 
 from __future__ import annotations
 
+import functools
 import json
 import mmap
 import os
@@ -14,23 +15,11 @@ import pickle
 import socket
 import struct
 import sys
-import time
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fused._submit.record import (
-    ENDED,
-    ERROR,
-    FAILURE,
-    PICKLED,
-    PROGRESS,
-    RAISED,
-    SUCCESS,
-    TIMEOUT,
-    Record,
-    cut,
-    pack,
-)
+from fused._submit.call_loop import each_call
+from fused._submit.record import ERROR, FAILURE, PICKLED, RAISED, SUCCESS, TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +67,7 @@ def work(udf: Udf, arguments: Arguments, places: Places) -> None:
             first, count = GROUP.unpack(message)
             if call is None:
                 call = _caller(udf, arguments, plan)
-            _run_group(call, first, count, places, progress, streams)
+            each_call(functools.partial(_run_one, call), range(first, first + count), places, progress, streams)
             orders.sendall(DONE)
 
 
@@ -101,40 +90,6 @@ def _caller(udf: Udf, arguments: Arguments, plan: Any) -> Callable[[int], Any]:
         return fn(*positional, **named)
 
     return run
-
-
-def _run_group(
-    call: Callable[[int], Any], first: int, count: int, places: Places, progress: mmap.mmap, streams: Any
-) -> None:
-    out_at = err_at = 0
-    me = os.getpid()
-    for index in range(first, first + count):
-        try:
-            os.eventfd_read(places.tokens)
-        except BlockingIOError:
-            break  # the caller took the rest back
-        PROGRESS.pack_into(progress, 0, time.monotonic(), out_at, err_at)
-        started, clock = time.time(), time.perf_counter()
-        status, kind, body = _run_one(call, index)
-        seconds = time.perf_counter() - clock
-        if os.getpid() != me:
-            os._exit(0)  # the function forked, and its child came back through it
-        if not streams.are_open:
-            streams.repair()
-        streams.flush()
-        out_end, err_end = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)
-        out = b"" if out_end == out_at else cut(1, out_at, out_end)
-        err = b"" if err_end == err_at else cut(2, err_at, err_end)
-        out_at, err_at = out_end, err_end
-        record = pack(Record(kind, out, err, body))
-        _write(places.records, ENDED.pack(len(record), status, started, seconds) + record)
-    PROGRESS.pack_into(progress, 0, 0.0, 0, 0)
-
-
-def _write(place: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(place, view) :]
 
 
 def _run_one(call: Callable[[int], Any], index: int) -> tuple[int, bytes, bytes]:

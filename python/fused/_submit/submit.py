@@ -240,20 +240,14 @@ def _remote(call: Call, arguments: Arguments, workers: int, max_retry: int) -> F
             f"engine='local' (on {os.cpu_count()} cores)"
         )
     from fused._submit.batch import BatchRun
-    from fused._submit.call_by_call import CallByCall
+    from fused._submit.call_by_call import CallByCall, Wishes
 
+    wishes = Wishes(workers, int(max_retry), retries_failures=max_retry is not RETRIES)
     # A share token runs as its owner's; who opens a batch runs as himself.
     kind = BatchRun if call.udf is not None else CallByCall
 
     def factory(table: CallTable) -> Engine:
-        return kind(
-            call,
-            arguments,
-            table,
-            max_workers=workers,
-            max_retry=int(max_retry),
-            retries_failures=max_retry is not RETRIES,
-        )
+        return kind(call, arguments, table, wishes)
 
     return factory
 

@@ -15,7 +15,8 @@ import os
 import time
 from typing import Any, NamedTuple
 
-from fused._submit.record import ENDED, ERROR, FAILURE, PROGRESS, SUCCESS, WIRE, Record, cut, pack
+from fused._submit.call_loop import each_call
+from fused._submit.record import ERROR, FAILURE, SUCCESS, WIRE
 
 from . import channel, context_state, uses
 from .channel import Channel
@@ -85,7 +86,6 @@ class _Group:
         self._shared: dict[str, Any] = order.get("typed") or {}
         self._context = context_state.RunContext(order)
         self._run = _Run(runner, order, self._context)
-        self._me = os.getpid()
         self._progress = mmap.mmap(places.progress, mmap.PAGESIZE)
         self._as_json: set[type] = set()
 
@@ -136,32 +136,8 @@ class _Group:
             return self._each()
 
     def _each(self) -> int:
-        places, progress, streams = self._places, self._progress, self._runner._streams
-        out_at = err_at = 0
-        for number in range(self._order["calls"]):
-            try:
-                os.eventfd_read(places.tokens)
-            except BlockingIOError:
-                return number  # the server took the rest back
-            PROGRESS.pack_into(progress, 0, time.monotonic(), out_at, err_at)
-            started, clock = time.time(), time.perf_counter()
-            status, kind, body = self._one(number)
-            seconds = time.perf_counter() - clock
-            if os.getpid() != self._me:
-                os._exit(0)  # a child that the function forked and let return
-            if not streams.are_open:
-                streams.repair()
-            streams.flush()
-            out_end, err_end = os.lseek(1, 0, os.SEEK_END), os.lseek(2, 0, os.SEEK_END)
-            out = b"" if out_end == out_at else cut(1, out_at, out_end)
-            err = b"" if err_end == err_at else cut(2, err_at, err_end)
-            out_at, err_at = out_end, err_end
-            record = pack(Record(kind, out, err, body))
-            rest = memoryview(ENDED.pack(len(record), status, started, seconds) + record)
-            while rest:
-                rest = rest[os.write(places.records, rest) :]
-        PROGRESS.pack_into(progress, 0, 0.0, 0, 0)
-        return int(self._order["calls"])
+        calls = range(self._order["calls"])
+        return each_call(self._one, calls, self._places, self._progress, self._runner._streams)
 
     def _one(self, number: int) -> tuple[int, bytes, bytes]:
         run = self._run
