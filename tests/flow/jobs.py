@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import requests
 
 from tests.conftest import Server
 from tests.flow.calls import headers_of
+from tests.until import until as until
 
 ENDED = ("done", "failed", "canceled")
 
@@ -46,16 +46,6 @@ def post(server: Server, path: str, body: Any = None) -> requests.Response:
 
 def status(server: Server, job: str) -> dict[str, Any]:
     return dict(get(server, f"/server/v1/run/by-id/{job}"))
-
-
-def until(condition: Any, seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
-        time.sleep(0.02)
 
 
 def wait(server: Server, job: str, seconds: float = 60) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import fused
 from fused._submit.batch import HEAD
 from fused.errors import FusedError
 from tests.conftest import Server, need_server, start_server, stop_server
+from tests.until import until
 
 CODE = """import time
 from pathlib import Path
@@ -87,13 +88,6 @@ def taken(server: Server, batch: str, calls: int, seconds: float = 60) -> dict[i
 
 def folders(server: Server, batch: str) -> list[Path]:
     return [path for path in (server.data / "mount/fused-system/logs").glob(f"*/*/*{batch}") if path.is_dir()]
-
-
-def until(done: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_batch_asked_again_answers_call_by_call_from_what_is_kept(own: Server) -> None:

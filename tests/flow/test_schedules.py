@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import fused
 from fused._cli import main as fused_command
 from fused.errors import NotFoundError, ServerError
 from tests.conftest import Server, start_server, stop_server
+from tests.until import until
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +36,6 @@ def function(name: str) -> Any:
 def ask(server: Server, method: str, path: str, value: Any = None) -> requests.Response:
     headers = {"Authorization": f"Bearer {server.token}"}
     return requests.request(method, server.base_url + path, json=value, headers=headers, timeout=30)
-
-
-def wait_for(what: Any, seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
-    return found
 
 
 def test_a_schedule_is_made_changed_run_and_removed() -> None:
@@ -85,7 +77,7 @@ def test_a_due_time_runs_a_job_by_itself(tmp_path: Path) -> None:
     fused.options.base_url, fused.options.auth_token = own.base_url, own.token
     try:
         made = function("every_minute").schedule("* * * * *", udf_args={"region": "south"})
-        runs = wait_for(made.runs, 75)
+        runs = until(made.runs, 75)
         assert runs[0]["due"].endswith(":00Z")
         fused.api.job_wait_for_job(runs[0]["job_id"], timeout=60)
         assert fused.api.job_get_results(runs[0]["job_id"]) == [{"region": "south", "n": 1}]
@@ -125,7 +117,7 @@ def test_a_failure_runs_the_function_for_it() -> None:
     made = function("failing").schedule(0, 0, udf_args={"region": "nowhere"}, on_failure=alarm_id)
     job = made.run_now().wait_for_job(timeout=60)
     assert job.status == "failed"
-    told = wait_for(lambda: fused.run(read, job_id=job.job_id, engine="remote"))
+    told = until(lambda: fused.run(read, job_id=job.job_id, engine="remote"))
     assert told.startswith("failing: ")
     assert "no such region" in told
     made.delete()

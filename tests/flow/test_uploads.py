@@ -10,8 +10,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +19,7 @@ import requests
 from tests.conftest import SERVER, Server, need_server, start_server, stop_server
 from tests.counts import tell
 from tests.flow.calls import headers_of
+from tests.until import until
 
 MEBIBYTE = 1 << 20
 HASH = (
@@ -120,22 +119,15 @@ def test_more_than_the_limit_is_413_before_the_rest_is_sent(server: Server) -> N
 def test_a_lost_connection_leaves_no_file(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(head(server, "/server/v1/udf/new", 40 * MEBIBYTE) + b"x" * (30 * MEBIBYTE))
-        wait_for(lambda: spooled_bytes(server) > 20 * MEBIBYTE)
+        until(lambda: spooled_bytes(server) > 20 * MEBIBYTE)
         assert not [path for path in server.data.iterdir() if path.name.startswith(".writing")]
-    wait_for(lambda: spooled_bytes(server) == 0)
+    until(lambda: spooled_bytes(server) == 0)
 
 
 def spooled_bytes(server: Server) -> int:
     text = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=30).text
     [line] = [line for line in text.splitlines() if line.startswith("fused_http_spooled_bytes ")]
     return int(float(line.split()[1]))
-
-
-def wait_for(reached: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "not reached in time"
-        time.sleep(0.02)
 
 
 def test_a_full_disk_is_507_and_the_server_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +155,6 @@ def test_a_full_disk_is_507_and_the_server_goes_on(tmp_path: Path, monkeypatch: 
         assert reply.startswith(b"HTTP/1.1 507 "), reply[:300]
         assert b"storage_full" in reply
         assert requests.get(f"{server.base_url}/health", timeout=20).status_code == 200
-        wait_for(lambda: spooled_bytes(server) == 0)
+        until(lambda: spooled_bytes(server) == 0)
     finally:
         stop_server(server)

@@ -20,6 +20,7 @@ from fused._submit.arguments import Arguments
 from fused._submit.job_pool import JobPool
 from fused._submit.local import LocalRun
 from fused.errors import UdfRuntimeError, UdfSerializationError, UdfTimeoutError
+from tests.until import until
 
 
 @fused.udf
@@ -79,14 +80,6 @@ def _runs(pid: int) -> bool:
         return pid != 0 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def until(condition: Any, seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
-    return found
 
 
 # -- one call breaks, the others do not -------------------------------------------------------------------------------
@@ -193,7 +186,6 @@ def test_retry_runs_only_what_failed(tmp_path: Path) -> None:
 def test_a_call_over_the_functions_own_limit_is_ended_and_is_a_timeout() -> None:
     @fused.udf(limits={"wall_seconds": 1})
     def slow(n: int):
-        import time
 
         if n == 1:
             time.sleep(600)
@@ -270,7 +262,6 @@ def test_one_call_can_be_cancelled(tmp_path: Path) -> None:
     @fused.udf
     def waits(path: str):
         import pathlib
-        import time
 
         while path and not pathlib.Path(path).exists():
             time.sleep(0.01)
@@ -291,7 +282,6 @@ def test_when_the_process_that_starts_workers_is_killed_the_pool_says_so_and_can
     @fused.udf
     def waits(path: str):
         import pathlib
-        import time
 
         while not pathlib.Path(path).exists():
             time.sleep(0.01)
@@ -332,7 +322,6 @@ def test_calls_do_not_wait_behind_a_long_one_while_a_worker_is_free(tmp_path: Pa
     @fused.udf
     def mixed(n: int, gate: str = ""):
         import pathlib
-        import time
 
         while n == 2_000 and not pathlib.Path(gate).exists():
             time.sleep(0.01)
@@ -350,7 +339,6 @@ def test_without_max_workers_waiting_calls_get_more_processes_than_cores(tmp_pat
     @fused.udf
     def meets(folder: str, n: int, all_of_them: int):
         import pathlib
-        import time
 
         pathlib.Path(folder, str(n)).touch()
         while len(list(pathlib.Path(folder).iterdir())) < all_of_them:
