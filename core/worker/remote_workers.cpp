@@ -73,6 +73,7 @@ struct RemoteWorkers::Attempt {
   SteadyTime heard{};      // of the node
   std::string node;
   Usage usage;
+  std::array<std::int64_t, 2> pieces{};  // of stdout and stderr that were taken from this start
   std::vector<std::shared_ptr<Completion<Result<Answer>>>> calls;
 };
 
@@ -276,6 +277,7 @@ Result<std::int64_t> RemoteWorkers::begin(const std::string& id, const std::stri
   attempt->begun = true;
   attempt->heard = std::chrono::steady_clock::now();
   attempt->usage = {};
+  attempt->pieces = {};
   return attempt->start;
 }
 
@@ -285,8 +287,12 @@ Result<bool> RemoteWorkers::beat(const std::string& id, std::int64_t start, Usag
   return attempt->cancelled;
 }
 
-Status RemoteWorkers::output(const std::string& id, std::int64_t start, int stream, std::string_view bytes) {
+Status RemoteWorkers::output(const std::string& id, std::int64_t start, int stream, std::int64_t piece,
+                             std::string_view bytes) {
   const SharedAttempt attempt = FUSED_TRY(find(id, start));
+  std::int64_t& taken = attempt->pieces.at(stream == 1 ? 0 : 1);
+  if (piece != 0 && piece <= taken) return {};  // its answer was lost, and it is sent again
+  taken = std::max(taken, piece);
   attempt->watcher->output(stream, bytes);
   return {};
 }

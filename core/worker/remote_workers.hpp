@@ -67,7 +67,8 @@ class RemoteWorkers {
   // ---- what nodes tell; `start` is the number that `begin` has given. conflict ("late …"): stop and kill the worker.
   Result<std::int64_t> begin(const std::string& attempt, const std::string& node);
   Result<bool> beat(const std::string& attempt, std::int64_t start, Usage usage);  // true: it is to be ended
-  Status output(const std::string& attempt, std::int64_t start, int stream, std::string_view bytes);
+  // `piece` counts from 1 for each stream of a start: one that was taken is not taken again; 0: not counted.
+  Status output(const std::string& attempt, std::int64_t start, int stream, std::int64_t piece, std::string_view bytes);
   Result<RunLimits> limits(const std::string& attempt, std::int64_t start, const boost::json::object& asked);
   struct Answer {
     std::string header;

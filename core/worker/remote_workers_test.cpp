@@ -92,7 +92,7 @@ TEST_F(RemoteWorkersTest, ARunIsTakenBegunAndEnded) {
   EXPECT_EQ(given.at("limits").at("wall_ms").as_int64(), RunLimits{}.wall_ms);
   const auto start = workers.begin(ids[0], "node-a");
   ASSERT_TRUE(start);
-  ASSERT_TRUE(workers.output(ids[0], *start, 1, "hello"));
+  ASSERT_TRUE(workers.output(ids[0], *start, 1, 1, "hello"));
   EXPECT_EQ(run->out, "hello");
   ASSERT_TRUE(end(ids[0], *start));
   ASSERT_TRUE(run->ended && *run->ended);
@@ -107,13 +107,28 @@ TEST_F(RemoteWorkersTest, AStartThatAnotherHasFollowedIsLate) {
   const auto first = workers.begin(ids[0], "node-a");
   const auto second = workers.begin(ids[0], "node-b");
   ASSERT_TRUE(first && second);
-  EXPECT_FALSE(workers.output(ids[0], *first, 1, "late"));
+  EXPECT_FALSE(workers.output(ids[0], *first, 1, 1, "late"));
   EXPECT_FALSE(workers.beat(ids[0], *first, {}));
   EXPECT_FALSE(end(ids[0], *first));
   EXPECT_EQ(run->out, "");
   EXPECT_FALSE(run->ended);
   EXPECT_TRUE(end(ids[0], *second));
   EXPECT_EQ(workers.figures().late, 3u);
+}
+
+TEST_F(RemoteWorkersTest, APieceOfOutputThatIsSentAgainIsTakenOnce) {
+  const auto run = begin();
+  const auto ids = take("first");
+  auto start = workers.begin(ids[0], "node-a");
+  for (const std::int64_t piece : {1, 1, 2, 1, 4, 4}) {
+    EXPECT_TRUE(workers.output(ids[0], *start, 1, piece, std::to_string(piece)));
+  }
+  EXPECT_EQ(run->out, "124") << "one that the server refused is missing";
+  EXPECT_TRUE(workers.output(ids[0], *start, 2, 1, "e"));
+  EXPECT_EQ(run->out, "124e") << "each stream counts for itself";
+  start = workers.begin(ids[0], "node-b");
+  EXPECT_TRUE(workers.output(ids[0], *start, 1, 1, "b"));
+  EXPECT_EQ(run->out, "124eb") << "so does each start";
 }
 
 TEST_F(RemoteWorkersTest, WhatWasLostOnItsWayToTheDriverIsGivenAgain) {
@@ -146,6 +161,25 @@ TEST_F(RemoteWorkersTest, ACancelledRunEndsAtOnceWhereNobodyHasIt) {
   ASSERT_TRUE(run->ended && *run->ended);
   EXPECT_EQ((*run->ended)->end, RunEnd::cancelled);
   EXPECT_TRUE(take("first").empty());
+}
+
+TEST_F(RemoteWorkersTest, ACancelledRunThatNeverReachedItsDriverIsOver) {
+  const auto run = begin();
+  const auto ids = take("first");  // an answer that is lost
+  run->ticket.cancel(RunEnd::cancelled, "enough");
+  EXPECT_TRUE(take("first").empty());
+  turn();
+  ASSERT_TRUE(run->ended && *run->ended);
+  EXPECT_EQ((*run->ended)->end, RunEnd::cancelled);
+
+  const auto held = begin();
+  const auto others = take("first");
+  held->ticket.cancel(RunEnd::cancelled, "enough");
+  for (int i = 0; i < 2; ++i) {  // the first answer may be lost as well
+    take("first", {others[0]});
+    ASSERT_EQ(answer.at("end").as_array().size(), 1u);
+  }
+  EXPECT_FALSE(held->ended);
 }
 
 TEST_F(RemoteWorkersTest, ACancelledRunIsOverWhenItsNodeSaysSo) {

@@ -110,7 +110,8 @@ Status output(const AttemptParts& parts, const Request& request) {
   const std::int64_t stream = FUSED_TRY(whole(request, "stream", 1));
   if (stream != 1 && stream != 2)
     return fail(ErrorKind::invalid_argument, "stream=" + std::to_string(stream) + "; it is 1 (stdout) or 2 (stderr)");
-  return of.workers->output(of.attempt, of.start, static_cast<int>(stream), request.body.view());
+  const std::int64_t piece = FUSED_TRY(whole(request, "piece", 0));
+  return of.workers->output(of.attempt, of.start, static_cast<int>(stream), piece, request.body.view());
 }
 
 Status end(const AttemptParts& parts, Request& request) {

@@ -86,24 +86,34 @@ class Attempt:
                 continue
 
     def _pump(self, stream: int, descriptor: int) -> None:
-        """What the function prints, in pieces as large as the network makes them."""
+        """What the function prints, in pieces as large as the network makes them. Each has a number: one that is sent
+        again because its answer was lost is taken once.
+        """
+        piece, missing, why = 0, 0, ""
         while True:
             try:
                 data = os.read(descriptor, READ_BYTES)
             except OSError:
                 return
-            if not data:
+            if not data and not missing:
                 return
             if stream == 2 and self._last_lines is not None:
                 self._last_lines += data[: LAST_LINES_MAX - len(self._last_lines)]
+                if not data:
+                    return
                 continue
+            said = f"\n[{missing} bytes of output did not reach the server: {why}]\n".encode() if missing else b""
+            piece += 1
             try:
-                self._client.post(self._at("output", stream=stream), data)
+                self._client.post(self._at("output", stream=stream, piece=piece), said + data)
+                missing = 0
             except (Late, Lost) as error:
                 self._decide(Ended("", str(error)))
                 return
-            except Refused:
-                continue
+            except Refused as error:
+                missing, why = missing + len(data), str(error)
+            if not data:
+                return
 
     def _answer(self, worker: NodeWorker, header: dict[str, Any], body: bytes) -> None:
         """Of what the function asks of the server."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import termios
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fused._jobs import ray_driver
+from fused._jobs.node import Attempt
+from fused._jobs.node_client import Refused
 from fused._jobs.node_worker import remove_left
 
 
@@ -59,3 +64,46 @@ def test_a_driver_that_cannot_watch_its_tasks_ends(
 def test_a_cancel_that_fails_is_said(driver: ray_driver.Driver, capsys: pytest.CaptureFixture[str]) -> None:
     driver._end("a")
     assert "attempt a could not be cancelled: RuntimeError" in capsys.readouterr().out
+
+
+class Server:
+    """Takes what a node sends; refuses the pieces that it is told to."""
+
+    def __init__(self, *refuse: int) -> None:
+        self.refuse = list(refuse)
+        self.came: list[tuple[str, bytes]] = []
+        self.lease_seconds = 30.0
+
+    def post(self, path: str, body: bytes, **_: Any) -> bytes:
+        piece = int(path.rpartition("piece=")[2])
+        if piece in self.refuse:
+            raise Refused("HTTP 400: it was not understood")
+        self.came.append((path.partition("?")[2], body))
+        return b"{}"
+
+
+@pytest.mark.parametrize(
+    ("refused", "expected"),
+    [
+        ((), [b"one", b"two"]),
+        ((1,), [b"\n[3 bytes of output did not reach the server: HTTP 400: it was not understood]\ntwo"]),
+        ((2,), [b"one", b"\n[3 bytes of output did not reach the server: HTTP 400: it was not understood]\n"]),
+        ((1, 2, 3), []),
+    ],
+)
+def test_output_that_the_server_refuses_is_said(refused: tuple[int, ...], expected: list[bytes]) -> None:
+    server: Any = Server(*refused)
+    attempt = Attempt(server, {"attempt": "a", "limits": {}}, {})
+    read, write = os.pipe()
+    pump = threading.Thread(target=attempt._pump, args=(1, read), daemon=True)
+    pump.start()
+    os.write(write, b"one")
+    deadline = time.monotonic() + 30
+    while fcntl.ioctl(read, termios.FIONREAD, b"    ") != b"\0\0\0\0":
+        assert time.monotonic() < deadline
+    os.write(write, b"two")
+    os.close(write)
+    pump.join(30)
+    os.close(read)
+    assert [body for _, body in server.came] == expected
+    assert all(query.startswith("start=0&stream=1&piece=") for query, _ in server.came)
