@@ -95,7 +95,7 @@ class Future:
         return int(self._pool.table.attempts[self._index])
 
     def cancel(self) -> None:
-        """Ends this call alone."""
+        """Ends this call alone; of a job's task only what it leaves is not looked at (docs/reference/submit.md)."""
         self._pool.cancel_calls([self._index])
 
     def _wait(self, timeout: float | None) -> None:
