@@ -155,6 +155,27 @@ def test_max_retry_is_how_often_a_function_that_failed_is_tried_again() -> None:
         assert job.wait_for_job(timeout=60).status == status
 
 
+def test_an_unknown_instance_type_is_a_value_error_that_lists_the_types() -> None:
+    for start in (
+        lambda: double(arg_list=[{"n": 1}]).run_remote(instance_type="m5.larg"),
+        lambda: fused.run(double, n=1, instance_type="m5.larg"),
+        lambda: fused.submit(double, [{"n": 1}], instance_type="m5.larg"),
+    ):
+        with pytest.raises(ValueError, match=r"did you mean 'm5\.large'.*r5\.16xlarge"):
+            start()
+
+
+def test_a_result_of_a_task_that_never_began_has_a_word_of_its_own() -> None:
+    job = double(arg_list=[{"n": -1}, {"n": 1}]).run_remote(n_processes=1).wait_for_job(timeout=60)
+    assert job.status == "failed"
+    with pytest.raises(ValueError, match=r"task 1 of job .* never began: the job is failed"):
+        job.get_results(1)
+    with pytest.raises(ValueError, match="has no result 2"):
+        job.get_results(2)
+    with pytest.raises(UdfRuntimeError, match="-1 is negative"):
+        job.get_results(0)
+
+
 def test_several_steps_are_one_job() -> None:
     config = JobConfig([double(n=5), double(arg_list=[1, 2])], name="steps")
     again = JobConfig.of_json(config.to_json()).to_json()

@@ -35,6 +35,13 @@ def test_output_metadata_has_a_row_and_a_box_for_each_chunk(make: Make, tmp_path
     assert (table.geometry.bounds.to_numpy() == chunks.geometry.bounds.to_numpy()).all()
 
 
+def test_an_output_named_as_a_file_url_is_the_folder_and_is_made(tmp_path: Path, frame: gpd.GeoDataFrame) -> None:
+    wanted = tmp_path / "new" / "deep" / "table"
+    made = fused.ingest(frame.iloc[:20], output=f"file://{wanted}").run_local()
+    assert made.output == str(wanted) and (wanted / "_sample").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new"], "nothing else is left"
+
+
 def test_schema_casts_and_an_impossible_cast_names_row_and_column(make: Make, tmp_path: Path) -> None:
     made = make(schema="height:float32 id:string")
     assert made.files()[0].schema_arrow.field("height").type == pa.float32()

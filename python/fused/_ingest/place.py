@@ -28,7 +28,7 @@ class Place:
         self.staging = staging
         self.resumes = False
         self.file_prefix = ""
-        self.remote = bool(config.output) and "://" in str(config.output)
+        self.remote = bool(config.output) and _is_remote(str(config.output))
         self.old_objects: list[str] = []
         self.sample_begun = False  # from then on the new table may be what readers see
 
@@ -36,7 +36,9 @@ class Place:
     @contextmanager
     def take(cls, config: PartitionJobStepConfig, fingerprint: str, *, dry_run: bool, resume: bool) -> Iterator[Place]:
         """The place, locked; afterwards nothing of the staging folder is left, unless the process was killed."""
-        if dry_run or "://" in str(config.output):
+        if config.output is not None:
+            config.output = str(config.output).removeprefix("file://")
+        if dry_run or _is_remote(str(config.output)):
             with tempfile.TemporaryDirectory(prefix="fused-ingest-") as folder:
                 place = cls(config, Path(folder))
                 if dry_run:
@@ -49,12 +51,11 @@ class Place:
                     place.give_up()
                     raise
             return
-        config.output = str(config.output).removeprefix("file://")
-        output = Path(config.output).absolute()
+        output = Path(str(config.output)).absolute()
         _check_output(output, config.overwrite)
         staging = output.parent / f".{output.name}.ingest"
         staging.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(staging, config.output):
+        with _locked(staging, str(config.output)):
             place = cls(config, staging)
             place._clear_or_resume(fingerprint, resume)  # a refusal leaves what a killed ingest has done
             try:

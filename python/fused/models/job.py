@@ -194,8 +194,10 @@ def prepared(
     elif isinstance(step, PartitionJobStepConfig):
         if hasattr(step.input, "geometry"):
             raise ValueError(
-                "the input is a GeoDataFrame, which lives in this process: save it where the server can read it "
-                "(to_parquet on /mount or an object store) and ingest that, or use run_local()"
+                "the input is a GeoDataFrame, which lives in this process and is not sent to the server. Save it where "
+                "the server reads: frame.to_parquet('s3://…/towns.parquet'), or into the folder that is the server's "
+                "/mount (DIR/mount on its machine), and ingest that path; or have a function on the server make it: "
+                "udf.run_remote(output_table=…); or make the table here, fused.ingest(frame, output='s3://…').run_local()"
             )
         if step.output is None and step.output_metadata is None and not ignore_no_output:
             raise ValueError(
