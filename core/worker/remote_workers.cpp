@@ -190,16 +190,32 @@ void RemoteWorkers::follow(const std::string& driver) {
     finish(*attempt, {.end = RunEnd::cancelled, .message = "it was ended with the driver that had begun it"});
 }
 
+// An answer may be lost: what the driver was given and does not hold is given again, or is over where it was to end;
+// what it holds and was to end it is told to end again.
+void RemoteWorkers::put_right(const std::unordered_set<std::string>& held) {
+  std::vector<SharedAttempt> ended;
+  for (const auto& [id, attempt] : attempts_) {
+    if (!attempt->taken || attempt->begun) continue;
+    if (!attempt->cancelled) {
+      if (held.contains(id)) continue;
+      attempt->taken = false;
+      waiting_.push_back(id);
+    } else if (held.contains(id)) {
+      to_end_.insert(id);
+    } else {
+      ended.push_back(attempt);
+    }
+  }
+  for (const auto& attempt : ended)
+    finish(*attempt, {.end = RunEnd::cancelled, .message = "it was ended before the cluster had it"});
+}
+
 asio::awaitable<Result<std::string>> RemoteWorkers::take(std::string driver, std::unordered_set<std::string> held,
                                                          std::chrono::milliseconds patience) {
   const auto replaced = [&] { return former_drivers_.contains(driver); };
   if (replaced()) co_return late("another driver has taken this one's place");
   if (driver != driver_) follow(driver);
-  for (const auto& [id, attempt] : attempts_)
-    if (attempt->taken && !attempt->begun && !attempt->cancelled && !held.contains(id)) {
-      attempt->taken = false;
-      waiting_.push_back(id);
-    }
+  put_right(held);
   driver_heard_ = std::chrono::steady_clock::now();
   if (waiting_.empty() && to_end_.empty() && !stopped_) {
     asio::steady_timer timer(io_, patience);

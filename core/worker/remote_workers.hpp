@@ -88,6 +88,7 @@ class RemoteWorkers {
   Result<SharedAttempt> find(const std::string& id, std::int64_t start);
   SharedAttempt of(const RunTicket& ticket) const;
   void follow(const std::string& driver);
+  void put_right(const std::unordered_set<std::string>& held);
   void cancel(Attempt& attempt);
   void finish(Attempt& attempt, RunReply reply);
   void wake();

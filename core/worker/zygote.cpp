@@ -54,8 +54,10 @@ Status Zygote::spawn() {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) return fail_errno("socketpair", errno);
   // -I would drop PYTHONPATH, which an in-tree build needs; -s keeps the user's own packages out.
-  const auto child =
-      start_child({options_.python, {"-s", "-m", "fused._worker.zygote"}, options_.environment, {{pair[1], 3}}});
+  const auto child = start_child({options_.python,
+                                  {"-s", "-m", "fused._worker.zygote", "--dies-with-parent"},
+                                  options_.environment,
+                                  {{pair[1], 3}}});
   ::close(pair[1]);
   if (!child) {
     ::close(pair[0]);

@@ -1,7 +1,8 @@
 """The preloaded Python that workers are forked from: ``python -m fused._worker.zygote``, control socket on 3.
 
 It runs no user code and sees no data. It has one thread whenever it forks. It ends when the control socket closes,
-and its workers end with it.
+and its workers end with it. ``--dies-with-parent``: already while it imports, when the thread that started it has
+gone (the server's main thread), so that a server that is killed again and again leaves nothing that still loads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from . import setup
 
 CONTROL = 3
 MESSAGE_BYTES_MAX = 64 << 10
+_PR_SET_PDEATHSIG = 1
 
 # Threads that may live in the zygote, by the name the kernel shows, each with the reason why a fork without it is
 # sound. None is needed today: Arrow's jemalloc would start `jemalloc_bg_thd`, which JE_ARROW_MALLOC_CONF keeps from
@@ -172,6 +174,8 @@ class Zygote:
 
 
 def main() -> None:
+    if "--dies-with-parent" in sys.argv:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when to stop
     threads = threads_per_worker()
     forget_environment()
