@@ -77,7 +77,10 @@ def test_a_due_time_runs_a_job_by_itself(tmp_path: Path) -> None:
     fused.options.base_url, fused.options.auth_token = own.base_url, own.token
     try:
         made = function("every_minute").schedule("* * * * *", udf_args={"region": "south"})
-        runs = until(made.runs, 75)
+        until(
+            lambda: (seen := made.runs()) and seen[0]["state"] != "waiting", 75
+        )  # its job's id is told before its job
+        runs = made.runs()
         assert runs[0]["due"].endswith(":00Z")
         fused.api.job_wait_for_job(runs[0]["job_id"], timeout=60)
         assert fused.api.job_get_results(runs[0]["job_id"]) == [{"region": "south", "n": 1}]
