@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -19,13 +20,18 @@ void demand(bool holds) {
   if (!holds) std::abort();
 }
 
+struct Folder {
+  std::string name = "/dev/shm/fused-fuzz-XXXXXX";
+  Folder() { demand(::mkdtemp(name.data()) != nullptr); }
+  ~Folder() {
+    std::error_code error;
+    std::filesystem::remove_all(name, error);
+  }
+};
+
 const std::string& folder() {
-  static const std::string made = [] {
-    char name[] = "/dev/shm/fused-fuzz-XXXXXX";
-    demand(::mkdtemp(name) != nullptr);
-    return std::string(name);
-  }();
-  return made;
+  static const Folder folder;
+  return folder.name;
 }
 
 void put(const std::string& path, std::string_view bytes) {

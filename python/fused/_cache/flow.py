@@ -136,7 +136,6 @@ def _lead(call: Call, flight: Future[Any], deadline: float) -> Steps:
         if found is not None:
             result = None
             return found.value
-        store.drop_failure(call.folder_text, call.name)
         began = time.perf_counter_ns()
         try:
             value = yield from _computed(call)

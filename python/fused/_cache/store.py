@@ -21,6 +21,8 @@ MEMORY_BYTES_MAX = 32 << 20
 MEMORY_ENTRY_BYTES_MAX = 4 << 20
 FAILURES = ".failures"
 DRAFT_AGE_S_MAX = 3600
+LOOK_S_MIN = 60
+LOOKED_MAX = 256  # folders
 FAILURE_AGE_S_MAX = 60
 
 
@@ -191,11 +193,6 @@ def find_failure(
         return None
 
 
-def drop_failure(folder: str, name: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(f"{folder}/{FAILURES}/{name}")
-
-
 # --- clearing out ---------------------------------------------------------------------------------------------------
 
 
@@ -239,9 +236,18 @@ def scan(folder: Path) -> list[Seen]:
     return items
 
 
+_looked: dict[str, float] = {}  # when this process last saw whether a folder was swept
+
+
 def sweep(folder: Path) -> None:
     """Removes what broken writers, damage and failures left behind, when it is old; at most once an hour a folder."""
     marker = f"{folder}/.swept"
+    looked = _looked.get(marker)
+    if looked is not None and time.monotonic() - looked < LOOK_S_MIN:
+        return
+    if len(_looked) >= LOOKED_MAX:
+        _looked.clear()
+    _looked[marker] = time.monotonic()
     now = time.time()
     try:
         if abs(now - os.stat(marker).st_mtime) < DRAFT_AGE_S_MAX:

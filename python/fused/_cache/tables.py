@@ -48,7 +48,7 @@ def write_table(value: Any) -> tuple[dict[str, Any], list[Any]] | None:
     table = {"labels": str(columns.dtype), "index": index, "columns": described}
     if is_geo:
         table["geometry"] = value._geometry_column_name
-    return table, arrow_stream(pa.record_batch(arrays, names))
+    return table, arrow_stream(pa.record_batch(arrays, names), is_plain=True)
 
 
 def _index_described(index: Any) -> dict[str, Any] | None:

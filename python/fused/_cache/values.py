@@ -183,11 +183,16 @@ class _Collector:
         self.closed = True
 
 
-def arrow_stream(table: Any) -> list[Any]:
-    """A table or batch as an Arrow IPC stream, in buffers; its own are among them."""
+def arrow_stream(table: Any, is_plain: bool = False) -> list[Any]:
+    """A table or batch as an Arrow IPC stream, in buffers; its own are among them.
+
+    ``is_plain``: it is one batch without dictionaries, at any depth.
+    """
     import pyarrow as pa
 
     if table.nbytes < COPIED_BYTES_MAX:  # dearer to pass on in parts than to copy
+        if is_plain:  # the two messages of a stream; its end need not be said where the body ends
+            return [memoryview(table.schema.serialize()), memoryview(table.serialize())]
         whole = pa.BufferOutputStream()
         with pa.ipc.new_stream(whole, table.schema) as writer:
             writer.write(table)
