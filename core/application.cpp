@@ -157,6 +157,7 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   a.parts.sessions = &a.sessions;
   a.jobs = FUSED_TRY(Jobs::open(io, a.state, settings, *a.runs, *a.ray, *a.outbox, a.clock));
   a.parts.jobs = &a.jobs->parts;
+  a.run_parts.jobs = a.jobs->service.get();
   a.schedules = FUSED_TRY(Schedules::open(io, a.state, *a.jobs->service, a.clock));
   a.parts.schedules = &a.schedules->parts;
   a.parts.attempts = &a.ray->parts;

@@ -39,6 +39,7 @@ Result<std::unique_ptr<Jobs>> Jobs::open(boost::asio::io_context& io, State& sta
   jobs->service = FUSED_TRY(JobService::open(io, state.thread, *state.database, *state.data, *state.people, runs, clock,
                                              options_of(settings, ray)));
   jobs->service->on_config = [&outbox](const std::string& path) { outbox.add({path}); };
+  runs.set_promoter([service = jobs->service.get()](LongRun run) { return service->promote(std::move(run)); });
   jobs->parts = {jobs->service.get(), &clock};
   FUSED_CHECK(jobs->service->start());
   return jobs;

@@ -134,7 +134,11 @@ JobLogs::Open& JobLogs::open(const std::string& job_id) {
   return log;
 }
 
-void JobLogs::add(const std::string& job_id, std::int64_t task, std::string_view stream, std::string_view message) {
+void JobLogs::add(const std::string& job_id, std::int64_t task, std::string_view stream, std::string_view message,
+                  std::optional<std::int64_t> at_ms) {
+  // Also what an error's text brings: a line must fit into the piece that one reads at a time.
+  for (; message.size() > kLineBytesMax; message.remove_prefix(kLineBytesMax))
+    add(job_id, task, stream, message.substr(0, kLineBytesMax));
   Open& log = open(job_id);
   if (stream != "job" && log.bytes + static_cast<std::int64_t>(message.size()) > kBytesMax) {
     ++figures_.dropped;
@@ -147,7 +151,8 @@ void JobLogs::add(const std::string& job_id, std::int64_t task, std::string_view
   last_ms_ = std::max<std::int64_t>(last_ms_, now);
   const std::size_t before = log.pending.size();
   log.pending += kBegin;
-  log.pending += std::to_string(last_ms_) + ",\"task\":" + std::to_string(task) + ",\"stream\":\"";
+  log.pending += std::to_string(std::min(at_ms.value_or(last_ms_), last_ms_)) + ",\"task\":" + std::to_string(task) +
+                 ",\"stream\":\"";
   log.pending += stream;
   log.pending += "\",\"message\":";
   append_json_string(log.pending, message);

@@ -33,7 +33,9 @@ class JobLogs {
       : io_(io), files_(files), clock_(clock), jobs_(std::move(jobs)) {}
 
   // `stream`: stdout, stderr, or job: the server's own, which is never dropped. `task` -1: of the job.
-  void add(const std::string& job_id, std::int64_t task, std::string_view stream, std::string_view message);
+  // `at_ms`: of a line that is older than the job; no line with a later time may have come before it.
+  void add(const std::string& job_id, std::int64_t task, std::string_view stream, std::string_view message,
+           std::optional<std::int64_t> at_ms = std::nullopt);
   // No more lines come; those who follow are told.
   void end(const std::string& job_id);
 

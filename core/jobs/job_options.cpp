@@ -48,6 +48,7 @@ std::string options_json(const JobOptions& o) {
                       {"notes", json::array(o.notes.begin(), o.notes.end())}};
   if (!o.hooks.empty()) object["hooks"] = o.hooks;
   if (o.disk_size_gb) object["disk_size_gb"] = *o.disk_size_gb;
+  if (o.promoted_after_ms > 0) object["promoted_after_ms"] = o.promoted_after_ms;
   if (o.cache_max_age) object["cache_max_age"] = *o.cache_max_age;
   return json::serialize(object);
 }
@@ -72,6 +73,7 @@ JobOptions read_options(std::string_view text) {
   o.environment = member<std::vector<std::pair<std::string, std::string>>>(object, "environment", {});
   if (const json::value* hooks = object.if_contains("hooks"); hooks != nullptr && hooks->is_array())
     o.hooks = hooks->get_array();
+  o.promoted_after_ms = member<std::int64_t>(object, "promoted_after_ms", 0);
   if (object.contains("disk_size_gb")) o.disk_size_gb = member<std::int64_t>(object, "disk_size_gb", 0);
   if (object.contains("cache_max_age")) o.cache_max_age = member<std::int64_t>(object, "cache_max_age", 0);
   return o;
@@ -103,17 +105,20 @@ json::object shown_options(const JobOptions& o) {
   json::array names;
   for (const auto& [name, value] : o.environment) names.emplace_back(name + "=…");
   const auto text = [](const std::string& given) { return given.empty() ? json::value(nullptr) : json::value(given); };
-  return {{"instance_type", o.instance_type},
-          {"region", text(o.region)},
-          {"disk_size_gb", o.disk_size_gb ? json::value(*o.disk_size_gb) : json::value(nullptr)},
-          {"additional_env", std::move(names)},
-          {"image_name", text(o.image_name)},
-          {"send_status_email", o.send_status_email},
-          {"cache_max_age", o.cache_max_age ? json::value(*o.cache_max_age) : json::value(nullptr)},
-          {"priority", o.priority},
-          {"max_retry", o.max_retry},
-          {"derived_from", text(o.derived_from)},
-          {"submitted_by_run", text(o.submitted_by_run)}};
+  return {
+      {"instance_type", o.instance_type},
+      {"region", text(o.region)},
+      {"disk_size_gb", o.disk_size_gb ? json::value(*o.disk_size_gb) : json::value(nullptr)},
+      {"additional_env", std::move(names)},
+      {"image_name", text(o.image_name)},
+      {"send_status_email", o.send_status_email},
+      {"cache_max_age", o.cache_max_age ? json::value(*o.cache_max_age) : json::value(nullptr)},
+      {"priority", o.priority},
+      {"max_retry", o.max_retry},
+      {"derived_from", text(o.derived_from)},
+      {"submitted_by_run", text(o.submitted_by_run)},
+      {"promoted_after_seconds",
+       o.promoted_after_ms > 0 ? json::value(static_cast<double>(o.promoted_after_ms) / 1e3) : json::value(nullptr)}};
 }
 
 }  // namespace fused

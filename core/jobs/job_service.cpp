@@ -139,8 +139,13 @@ asio::awaitable<std::invoke_result_t<F>> JobService::on_state(F work) {
 
 void JobService::after_work() {
   std::vector<JobRow> rows;
-  for (const std::string& id : std::exchange(store_.ended, {}))
-    if (auto row = store_.find(id); row && *row) rows.push_back(**std::move(row));
+  for (const std::string& id : std::exchange(store_.ended, {})) {
+    auto row = store_.find(id);
+    if (!row)
+      store_.ended.push_back(id);  // looked at again behind the next piece of work
+    else if (*row)
+      rows.push_back(**std::move(row));
+  }
   asio::post(io_, [this, rows = std::move(rows), due = scheduler_.next_due(), figures = scheduler_.figures()] {
     figures_.scheduler = figures;
     ended(rows);
@@ -243,7 +248,7 @@ asio::awaitable<Result<ShownJob>> JobService::submit(Actor actor, JobWish wish) 
   co_return co_await keep(std::move(actor), std::move(wish));
 }
 
-asio::awaitable<Result<ShownJob>> JobService::keep(Actor actor, JobWish wish) {
+asio::awaitable<Result<JobSpec>> JobService::prepare(Actor actor, JobWish wish) {
   const auto owner = people_.user(actor.user_id);
   if (!owner) co_return fail(ErrorKind::forbidden, "only a user submits jobs");
   if (!wish.id.empty()) {
@@ -262,27 +267,40 @@ asio::awaitable<Result<ShownJob>> JobService::keep(Actor actor, JobWish wish) {
     launcher_.contents.keep(job.id, std::move(checked.content));
     return job;
   };
-  auto planned = co_await files_thread_.run(std::move(write));
+  co_return co_await files_thread_.run(std::move(write));
+}
+
+asio::awaitable<Result<AttemptStart>> JobService::adopt(JobSpec job) {
+  auto work = [this, job = std::move(job)] { return scheduler_.adopt(job); };
+  co_return co_await on_state(std::move(work));
+}
+
+void JobService::forget(const JobSpec& job) {
+  files_thread_.post([this, id = job.id, path = job.config_path] {
+    launcher_.contents.forget(id);
+    files_.remove(id, path);
+  });
+}
+
+asio::awaitable<Result<ShownJob>> JobService::keep(Actor actor, JobWish wish) {
+  auto planned = co_await prepare(std::move(actor), std::move(wish));
   if (!planned) co_return std::unexpected(planned.error());
-  const std::string id = planned->id;
-  const std::string path = planned->config_path;
-  auto add = [this, job = *std::move(planned)]() -> Result<JobRow> {
-    const std::string job_id = job.id;
+  auto add = [this, job = *planned]() -> Result<JobRow> {
     FUSED_CHECK(scheduler_.submit(job));
-    auto row = FUSED_TRY(store_.find(job_id));
-    if (!row) return fail(ErrorKind::internal, "job " + job_id + " is not in the state database");
-    return *std::move(row);
+    // From here on the job is there: a look at it that fails may not undo it.
+    if (auto row = store_.find(job.id); row && *row) return **std::move(row);
+    JobRow row{.spec = job};
+    for (const StepPlan& step : job.steps) row.total_tasks += step.tasks;
+    return row;
   };
   auto added = co_await on_state(std::move(add));
   if (!added) {
-    files_thread_.post([this, id, path] {
-      launcher_.contents.forget(id);
-      files_.remove(id, path);
-    });
+    // A conflict is another job of this id, whose files these are.
+    if (added.error().kind != ErrorKind::conflict) forget(*planned);
     co_return std::unexpected(added.error());
   }
   ++figures_.submitted;
-  if (on_config) on_config(path);
+  if (on_config) on_config(planned->config_path);
   co_return co_await show(*std::move(added));
 }
 
@@ -301,6 +319,8 @@ asio::awaitable<ShownJob> JobService::show(JobRow row) {
 }
 
 asio::awaitable<Result<ShownJob>> JobService::find(Actor actor, std::string job_id) {
+  // Whoever has a link to a function chooses what it is asked for, an id of a job of its owner too.
+  if (!actor.share_token_id.empty()) co_return no_job(job_id);
   auto look = [this, job_id] { return store_.find(job_id); };
   auto row = co_await state_.run(std::move(look));
   if (!row) co_return std::unexpected(row.error());
@@ -462,9 +482,14 @@ asio::awaitable<Result<ShownJob>> JobService::repeat(Actor actor, std::string jo
   if (!config) co_return std::unexpected(config.error());
   JobOptions options = read_options(row.spec.options_json);
   options.derived_from = job_id;
+  options.promoted_after_ms = 0;
   options.notes.clear();
   JobWish wish{*std::move(config), std::move(options), {}};
-  co_return co_await submit(std::move(actor), std::move(wish));
+  if (actor.user_id == row.spec.user_id) co_return co_await submit(std::move(actor), std::move(wish));
+  // An owner of the organisation has it run again; what it runs is its user's, and so are its rights.
+  const auto user = people_.user(row.spec.user_id);
+  if (!user) co_return fail(ErrorKind::conflict, "the user of job " + job_id + " is not there any more");
+  co_return co_await submit(actor_of_user(*user), std::move(wish));
 }
 
 }  // namespace fused

@@ -59,11 +59,12 @@ class JobService {
   Status start();
   // Called (on the server's thread) with the path of each new file that belongs into the object store.
   std::function<void(const std::string& path)> on_config;
-  // Called when a job has ended, whatever way.
-  std::function<void(const JobRow&)> on_end;
 
   // The job is on disk when this succeeds.
   boost::asio::awaitable<Result<ShownJob>> submit(Actor actor, JobWish wish);
+  // A run that has reached its wall limit becomes a job of the same id; on disk when this succeeds. The error says why
+  // it does not.
+  boost::asio::awaitable<Result<PromotedJob>> promote(LongRun run);
   // A new job: the same again, or of the tasks that are not done and the steps behind them.
   boost::asio::awaitable<Result<ShownJob>> repeat(Actor actor, std::string job_id, bool only_what_is_not_done);
   // not_found names the id, also for a job of another organisation.
@@ -118,6 +119,10 @@ class JobService {
   void rearm(std::optional<SteadyTime> due);
   Result<Checked> check(boost::json::object config, const User& owner) const;
   Result<JobSpec> plan(const JobConfig& config, const Actor& actor, JobOptions options) const;
+  // The job with its files on disk, not in the state database yet.
+  boost::asio::awaitable<Result<JobSpec>> prepare(Actor actor, JobWish wish);
+  void forget(const JobSpec& job);  // a prepared one
+  boost::asio::awaitable<Result<AttemptStart>> adopt(JobSpec job);
   boost::asio::awaitable<Result<ShownJob>> keep(Actor actor, JobWish wish);
   boost::asio::awaitable<ShownJob> show(JobRow row);
   static Status leave_rest(const JobRow& row, const std::vector<TaskRow>& tasks, JobConfig& config);

@@ -98,36 +98,48 @@ Status SqliteJobStore::read_open(std::vector<OpenJob>& jobs) {
       });
 }
 
+Status SqliteJobStore::add_rows(const JobSpec& job) {
+  FUSED_CHECK(database_.run(
+      "INSERT INTO job (id, organisation, user_id, name, instance_type, priority, plan_json, config_path, "
+      "options_json, submitted_ms, total_tasks, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
+      {job.id, job.organisation, job.user_id, job.name, job.instance_type, job.priority, plan_json(job),
+       job.config_path, job.options_json, ms(job.submitted_at), job.total_tasks()}));
+  // The file goes to a real object store with those of the history.
+  if (!job.config_path.empty())
+    FUSED_CHECK(database_.run("INSERT OR IGNORE INTO history_outbox (path) VALUES (?)", {job.config_path}));
+  return {};
+}
+
+Status SqliteJobStore::start_rows(const AttemptStart& start) {
+  const std::int64_t changed = FUSED_TRY(database_.run(
+      "UPDATE job SET state='running', started_ms=coalesce(started_ms, ?), started_tasks=max(started_tasks, ?) "
+      "WHERE id=? AND state IN ('pending', 'running')",
+      {ms(start.started_at), start.task + 1, start.job_id}));
+  if (changed != 1) return fail(ErrorKind::conflict, "job " + start.job_id + " is not open");
+  FUSED_CHECK(database_.run("INSERT INTO job_attempt (id, job_id, task, started_ms) VALUES (?, ?, ?, ?)",
+                            {start.id, start.job_id, start.task, ms(start.started_at)}));
+  FUSED_CHECK(database_.run(
+      "INSERT INTO job_task (job_id, number, step, state, attempts, attempt_id) VALUES (?, ?, ?, 'running', ?, ?) "
+      "ON CONFLICT DO UPDATE SET state='running', attempts=excluded.attempts, attempt_id=excluded.attempt_id",
+      {start.job_id, start.task, start.step, start.attempt, start.id}));
+  return {};
+}
+
 Status SqliteJobStore::add(const JobSpec& job) {
-  return write([&]() -> Status {
-    FUSED_CHECK(database_.run(
-        "INSERT INTO job (id, organisation, user_id, name, instance_type, priority, plan_json, config_path, "
-        "options_json, submitted_ms, total_tasks, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
-        {job.id, job.organisation, job.user_id, job.name, job.instance_type, job.priority, plan_json(job),
-         job.config_path, job.options_json, ms(job.submitted_at), job.total_tasks()}));
-    // The file goes to a real object store with those of the history.
-    if (!job.config_path.empty())
-      FUSED_CHECK(database_.run("INSERT OR IGNORE INTO history_outbox (path) VALUES (?)", {job.config_path}));
-    return {};
-  });
+  return write([&] { return add_rows(job); });
 }
 
 Status SqliteJobStore::start(const std::vector<AttemptStart>& attempts) {
   return write([&]() -> Status {
-    for (const AttemptStart& start : attempts) {
-      const std::int64_t changed = FUSED_TRY(database_.run(
-          "UPDATE job SET state='running', started_ms=coalesce(started_ms, ?), started_tasks=max(started_tasks, ?) "
-          "WHERE id=? AND state IN ('pending', 'running')",
-          {ms(start.started_at), start.task + 1, start.job_id}));
-      if (changed != 1) return fail(ErrorKind::conflict, "job " + start.job_id + " is not open");
-      FUSED_CHECK(database_.run("INSERT INTO job_attempt (id, job_id, task, started_ms) VALUES (?, ?, ?, ?)",
-                                {start.id, start.job_id, start.task, ms(start.started_at)}));
-      FUSED_CHECK(database_.run(
-          "INSERT INTO job_task (job_id, number, step, state, attempts, attempt_id) VALUES (?, ?, ?, 'running', ?, ?) "
-          "ON CONFLICT DO UPDATE SET state='running', attempts=excluded.attempts, attempt_id=excluded.attempt_id",
-          {start.job_id, start.task, start.step, start.attempt, start.id}));
-    }
+    for (const AttemptStart& start : attempts) FUSED_CHECK(start_rows(start));
     return {};
+  });
+}
+
+Status SqliteJobStore::adopt(const JobSpec& job, const AttemptStart& start) {
+  return write([&]() -> Status {
+    FUSED_CHECK(add_rows(job));
+    return start_rows(start);
   });
 }
 

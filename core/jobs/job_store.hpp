@@ -55,6 +55,7 @@ class SqliteJobStore : public JobStore {
   Result<Recovered> begin_epoch() override;
   Status add(const JobSpec& job) override;
   Status start(const std::vector<AttemptStart>& attempts) override;
+  Status adopt(const JobSpec& job, const AttemptStart& start) override;
   Result<bool> record(const AttemptRecord& record) override;
   Result<bool> end_job(const std::string& job_id, JobState state, const std::string& error, WallTime at) override;
   void gone(AttemptId attempt) override { gone_.push_back(attempt); }
@@ -72,6 +73,8 @@ class SqliteJobStore : public JobStore {
  private:
   template <class F>
   Status write(F&& work);
+  Status add_rows(const JobSpec& job);
+  Status start_rows(const AttemptStart& start);
   Status end_rows(const std::string& job_id, JobState state, const std::string& error, WallTime at);
   Status read_open(std::vector<OpenJob>& jobs);
 

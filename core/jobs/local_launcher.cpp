@@ -62,6 +62,7 @@ struct LocalLauncher::Task {
   JobOptions options;
   std::shared_ptr<RunTicket> ticket = std::make_shared<RunTicket>();
   LineCutter out, err;
+  std::shared_ptr<LongRun> adopted;  // it was a request's run before
   bool on_disk = true;  // reads or writes files: no process is expected
   SteadyTime forking_since{};
   SteadyTime next_sample{};
@@ -101,6 +102,16 @@ void LocalLauncher::start(const AttemptStart& attempt, const JobSpec& job) {
     asio::co_spawn(io_, run(task), asio::detached);
     if (!std::exchange(looking_, true)) asio::co_spawn(io_, look_after(), asio::detached);
   });
+}
+
+void LocalLauncher::adopt(const AttemptStart& attempt, JobSpec job, LongRun long_run) {
+  if (stopped_) return;  // the next life starts it anew
+  auto task = std::make_shared<Task>(attempt, job);
+  task->ticket = long_run.ticket;
+  task->adopted = std::make_shared<LongRun>(std::move(long_run));
+  tasks_.emplace(task->start.id, task);
+  asio::co_spawn(io_, run(task), asio::detached);
+  if (!std::exchange(looking_, true)) asio::co_spawn(io_, look_after(), asio::detached);
 }
 
 void LocalLauncher::kill(AttemptId attempt) {
@@ -144,7 +155,7 @@ Result<SharedContent> LocalLauncher::load(const JobSpec& job) {
 }
 
 asio::awaitable<void> LocalLauncher::run(std::shared_ptr<Task> task) {
-  tell_start(*task);
+  task->adopted ? tell_adopted(*task) : tell_start(*task);
   const AttemptOutcome outcome = co_await perform(task);
   const AttemptId id = task->start.id;
   tasks_.erase(id);
@@ -163,6 +174,32 @@ asio::awaitable<void> LocalLauncher::run(std::shared_ptr<Task> task) {
                 task->name() + " brought a result when it was not its turn any more; dropped");
     });
   });
+}
+
+// What the run has printed so far, with its times, then what became of it.
+void LocalLauncher::tell_adopted(Task& task) {
+  constexpr std::size_t kMany = 1 << 30;
+  RunConversation& conversation = *task.adopted->conversation;
+  conversation.keep_lines();
+  const RunLines& lines = *conversation.lines;
+  for (std::uint64_t from = 0; from < lines.total();) {
+    const RunLines::Part part = lines.read(from, kMany, kMany);
+    if (part.left_out > 0)
+      logs_.add(task.id(), 0, "job", std::to_string(part.left_out) + " lines of the run were not kept",
+                part.lines.empty() ? std::nullopt : std::optional(part.lines.front().line->timestamp_ms));
+    for (const auto& [number, line] : part.lines)
+      logs_.add(task.id(), 0, line->stream == 1 ? "stdout" : "stderr", line->text, line->timestamp_ms);
+    from = part.next;
+  }
+  const auto none = [](std::string_view) {};
+  task.out.feed(lines.part(1), none);
+  task.err.feed(lines.part(2), none);
+  conversation.close_lines();
+  logs_.add(task.id(), -1, "job",
+            "run " + task.id() + " reached its limit of " +
+                seconds_text(static_cast<double>(task.adopted->limits.wall_ms) / 1e3) +
+                " and goes on as this job, instance type " + task.job.instance_type);
+  for (const std::string& note : task.options.notes) logs_.add(task.id(), -1, "job", note);
 }
 
 void LocalLauncher::tell_start(const Task& task) {
@@ -227,16 +264,28 @@ void LocalLauncher::began(const std::shared_ptr<Task>& task, RunConversation& co
     };
     (stream == 1 ? task->out : task->err).feed(bytes, line);
   };
-  conversation.on_started = [this, task](std::int64_t pid) {
-    const auto look = look_at(static_cast<pid_t>(pid));
-    if (!look) return;
-    files_thread_.post([this, job = task->id(), id = task->start.id, pid, started = look->started] {
-      files_.note_process(job, id, static_cast<pid_t>(pid), started);
-    });
-  };
+  conversation.on_started = [this, task](std::int64_t pid) { note_process(*task, static_cast<pid_t>(pid)); };
+}
+
+void LocalLauncher::note_process(const Task& task, pid_t pid) {
+  const auto look = look_at(pid);
+  if (!look) return;
+  files_thread_.post([this, job = task.id(), id = task.start.id, pid, started = look->started] {
+    files_.note_process(job, id, pid, started);
+  });
+}
+
+asio::awaitable<Result<RunOutcome>> LocalLauncher::follow_adopted(std::shared_ptr<Task> task) {
+  began(task, *task->adopted->conversation);
+  if (const pid_t pid = task->ticket->pid(); pid > 0) note_process(*task, pid);
+  co_return co_await task->adopted->ended->wait();
 }
 
 asio::awaitable<AttemptOutcome> LocalLauncher::perform(std::shared_ptr<Task> task) {
+  if (task->adopted) {
+    auto outcome = co_await follow_adopted(task);
+    co_return co_await ended(task, std::move(outcome));
+  }
   using Read = std::pair<Result<SharedContent>, Result<std::filesystem::path>>;
   auto read = [this, task] { return Read{load(task->job), files_.make_shared(task->id())}; };
   auto [content, shared] = co_await files_thread_.run(std::move(read));
@@ -246,6 +295,10 @@ asio::awaitable<AttemptOutcome> LocalLauncher::perform(std::shared_ptr<Task> tas
   if (!request) co_return AttemptOutcome{AttemptEnd::failed, {}, request.error().message};
   RunBegun begun = [this, task](const std::shared_ptr<RunConversation>& conversation) { began(task, *conversation); };
   Result<RunOutcome> outcome = co_await runs_.execute(*std::move(request), task->ticket, std::move(begun));
+  co_return co_await ended(task, std::move(outcome));
+}
+
+asio::awaitable<AttemptOutcome> LocalLauncher::ended(std::shared_ptr<Task> task, Result<RunOutcome> outcome) {
   task->on_disk = true;
   if (stopped_) co_return AttemptOutcome{AttemptEnd::lost, {}, "the server is stopping"};
   for (const auto& [cutter, stream] : {std::pair{&task->out, "stdout"}, {&task->err, "stderr"}}) {
@@ -314,7 +367,7 @@ asio::awaitable<void> LocalLauncher::look_after() {
 }
 
 bool LocalLauncher::look(Task& task, bool samples) {
-  if (options_.remote) {
+  if (options_.remote && !task.adopted) {
     const RemoteWorkers::Usage usage = options_.remote->usage(*task.ticket);
     if (samples && usage.memory_bytes > 0) sample(task, usage.memory_bytes, usage.cpu_seconds);
     return options_.remote->is_alive(*task.ticket);

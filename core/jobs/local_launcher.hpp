@@ -16,6 +16,7 @@
 #include "jobs/job_files.hpp"
 #include "jobs/job_log.hpp"
 #include "jobs/scheduler.hpp"
+#include "run/promotion.hpp"
 #include "run/run_service.hpp"
 
 namespace fused {
@@ -34,6 +35,8 @@ class LocalLauncher : public Launcher {
                 JobFiles& files, JobLogs& logs, LocalLauncherOptions options, Tell tell);
 
   void start(const AttemptStart& attempt, const JobSpec& job) override;
+  // An attempt whose process runs already, as a request's run until now. On the server's thread.
+  void adopt(const AttemptStart& attempt, JobSpec job, LongRun run);
   void kill(AttemptId attempt) override;
   void kill_left_over(const LeftOver& process) override;
 
@@ -53,12 +56,16 @@ class LocalLauncher : public Launcher {
   struct Task;
   boost::asio::awaitable<void> run(std::shared_ptr<Task> task);
   boost::asio::awaitable<AttemptOutcome> perform(std::shared_ptr<Task> task);
+  boost::asio::awaitable<Result<RunOutcome>> follow_adopted(std::shared_ptr<Task> task);
+  boost::asio::awaitable<AttemptOutcome> ended(std::shared_ptr<Task> task, Result<RunOutcome> outcome);
   boost::asio::awaitable<AttemptOutcome> keep(std::shared_ptr<Task> task, RunOutcome outcome);
   boost::asio::awaitable<void> look_after();
   boost::asio::awaitable<void> end_left_over(LeftOver process);
   Result<RunRequest> request_of(const Task& task, const SharedContent& content, std::filesystem::path shared) const;
   void began(const std::shared_ptr<Task>& task, RunConversation& conversation);
   void tell_start(const Task& task);
+  void tell_adopted(Task& task);
+  void note_process(const Task& task, pid_t pid);
   void sample(Task& task, std::int64_t memory_bytes, double cpu_seconds);
   // Of a task that is not reading or writing files: whether it lives; its usage goes to the job's file.
   bool look(Task& task, bool samples);

@@ -62,30 +62,19 @@ class MemoryJobStore : public JobStore {
   }
 
   Status add(const JobSpec& spec) override {
-    return guarded<void>([&] {
-      if (!jobs.try_emplace(spec.id, JobRow{spec, JobState::pending, {}, 0, 0, 0, {}, {}}).second)
-        broken.push_back("job " + spec.id + " was added twice");
-      order.push_back(spec.id);
-    });
+    return guarded<void>([&] { add_one(spec); });
   }
 
   Status start(const std::vector<AttemptStart>& starts) override {
     return guarded<void>([&] {
-      for (const AttemptStart& start : starts) {
-        JobRow& job = jobs.at(start.job_id);
-        if (is_terminal(job.state)) broken.push_back("a task of the ended job " + start.job_id + " was started");
-        if (start.job_begins != (job.state == JobState::pending)) broken.push_back("job_begins is wrong");
-        job.state = JobState::running;
-        if (start.job_begins) job.started_at = start.started_at;
-        TaskRow& task = job.tasks[start.task];
-        if (task.attempt != 0 || task.state > TaskState::running) broken.push_back("a task was started over another");
-        task.state = TaskState::running;
-        task.attempt = start.id;
-        task.attempts = start.attempt;
-        job.started = std::max(job.started, start.task + 1);
-        if (!attempts.emplace(start.id, std::nullopt).second) broken.push_back("an attempt id was given twice");
-        not_gone.emplace(start.id, start.job_id);
-      }
+      for (const AttemptStart& each : starts) start_one(each);
+    });
+  }
+
+  Status adopt(const JobSpec& spec, const AttemptStart& start) override {
+    return guarded<void>([&] {
+      add_one(spec);
+      start_one(start);
     });
   }
 
@@ -124,6 +113,26 @@ class MemoryJobStore : public JobStore {
   void gone(AttemptId attempt) override { not_gone.erase(attempt); }
 
  private:
+  void add_one(const JobSpec& spec) {
+    if (!jobs.try_emplace(spec.id, JobRow{spec, JobState::pending, {}, 0, 0, 0, {}, {}}).second)
+      broken.push_back("job " + spec.id + " was added twice");
+    order.push_back(spec.id);
+  }
+  void start_one(const AttemptStart& start) {
+    JobRow& job = jobs.at(start.job_id);
+    if (is_terminal(job.state)) broken.push_back("a task of the ended job " + start.job_id + " was started");
+    if (start.job_begins != (job.state == JobState::pending)) broken.push_back("job_begins is wrong");
+    job.state = JobState::running;
+    if (start.job_begins) job.started_at = start.started_at;
+    TaskRow& task = job.tasks[start.task];
+    if (task.attempt != 0 || task.state > TaskState::running) broken.push_back("a task was started over another");
+    task.state = TaskState::running;
+    task.attempt = start.id;
+    task.attempts = start.attempt;
+    job.started = std::max(job.started, start.task + 1);
+    if (!attempts.emplace(start.id, std::nullopt).second) broken.push_back("an attempt id was given twice");
+    not_gone.emplace(start.id, start.job_id);
+  }
   void end_attempt(TaskRow& task, AttemptEnd how) {
     if (attempts.at(task.attempt)) broken.push_back("an attempt ended twice");
     attempts.at(task.attempt) = how;

@@ -99,7 +99,7 @@ Status Scheduler::end_worn_out(const Job& job) {
   return {};
 }
 
-Status Scheduler::submit(JobSpec job) {
+Status Scheduler::check_open(const JobSpec& job) const {
   FUSED_CHECK(check(job, rules_.machine));
   if (job.total_tasks() > kTasksMax)
     return fail(ErrorKind::invalid_argument, "job '" + job.name + "' has " + std::to_string(job.total_tasks()) +
@@ -108,6 +108,11 @@ Status Scheduler::submit(JobSpec job) {
   if (jobs_.size() >= rules_.open_jobs_max)
     return fail(ErrorKind::too_many_requests, std::to_string(jobs_.size()) + " jobs are open, which is the most; try " +
                                                   "again when some have ended");
+  return {};
+}
+
+Status Scheduler::submit(JobSpec job) {
+  FUSED_CHECK(check_open(job));
   FUSED_CHECK(store_.add(job));
   OpenJob added;
   added.spec = std::move(job);

@@ -79,6 +79,10 @@ class Scheduler {
   // When it succeeds the job is on disk. invalid_argument: no step, no task, a share that the machine does not have;
   // conflict: the id is taken; too_many_requests: too many jobs are open.
   Status submit(JobSpec job);
+  // A job of one task that runs already: the launcher is not asked to start it, and is to tell of this attempt as of any
+  // other. Its share counts also where the machine has none left; then nothing else starts. too_many_requests: as many
+  // as there are cores run so; unavailable: the server leaves; else as `submit`.
+  Result<AttemptStart> adopt(JobSpec job);
   // When it succeeds the job is `canceled` for good and its processes are being ended. not_found for a job that is not
   // open: it has ended, or there never was one.
   Status cancel(const std::string& job_id);
@@ -102,6 +106,7 @@ class Scheduler {
   struct Job;
   struct Attempt;
 
+  Status check_open(const JobSpec& job) const;  // may it be opened
   Job& open(OpenJob found);
   Status end_worn_out(const Job& job);
   void place(Job& job);  // into the queue, or out of it
@@ -142,6 +147,7 @@ class Scheduler {
   std::int64_t epoch_ = 0;
   std::int64_t serial_ = 0;
   std::uint64_t order_ = 0;
+  int adopted_ = 0;  // processes that are there
   bool draining_ = false;
   SchedulerFigures counts_;
 };

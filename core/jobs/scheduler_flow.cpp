@@ -189,6 +189,7 @@ void Scheduler::apply(const AttemptRecord& record) {
 
 void Scheduler::release(Attempt& attempt, SteadyTime now) {
   attempt.process_gone = true;
+  if (attempt.is_adopted) --adopted_;
   in_use_.cores -= attempt.start.share.cores;
   in_use_.memory_bytes -= attempt.start.share.memory_bytes;
   queue_.gave_back(attempt.user, attempt.start.share.cores, attempt.began, now);

@@ -73,6 +73,7 @@ struct JobStore {
   virtual Result<Recovered> begin_epoch() = 0;
   virtual Status add(const JobSpec& job) = 0;
   virtual Status start(const std::vector<AttemptStart>& attempts) = 0;
+  virtual Status adopt(const JobSpec& job, const AttemptStart& start) = 0;  // both at once
   // False, and nothing is changed, unless the task names this attempt as its own and the job is open.
   virtual Result<bool> record(const AttemptRecord& record) = 0;
   // Ends an open job and its open attempts. False when it has ended before.

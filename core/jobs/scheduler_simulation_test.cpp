@@ -26,7 +26,7 @@ constexpr milliseconds kQuietMax{48 * 3'600'000};
 
 struct Figures {
   std::uint64_t jobs = 0, attempts = 0, server_kills = 0, worker_kills = 0, stops = 0, full_disks = 0, cancels = 0,
-                fenced = 0;
+                fenced = 0, adopted = 0;
 };
 
 class World : public Launcher, public Clock {
@@ -154,6 +154,10 @@ class World : public Launcher, public Clock {
     ++figures_.attempts;
     say("start " + std::to_string(start.id) + " of " + start.job_id + "/" + std::to_string(start.task));
     check_start(start, job);
+    began(start, job);
+    if (chance(5)) throw ServerKilled{};  // between the start of this and the next
+  }
+  void began(const AttemptStart& start, const JobSpec& job) {
     processes_[start.id] = Process{start, job, life_, true, false, false, std::nullopt};
     const AttemptId id = start.id;
     const milliseconds work(pick(8) == 0 ? pick(120'000) : pick(5'000));
@@ -167,7 +171,6 @@ class World : public Launcher, public Clock {
     }
     at(now_ + work, [this, id] { finish(id); });
     beat(id);
-    if (chance(5)) throw ServerKilled{};  // between the start of this and the next
   }
   void kill(AttemptId id) override {
     say("kill " + std::to_string(id));
@@ -235,7 +238,8 @@ class World : public Launcher, public Clock {
     if (calm_) return;
     at(now_ + milliseconds(pick(4'000)), [this] { act(); });
     const int what = pick(100);
-    if (what < 60) return submit();
+    if (what < 55) return submit();
+    if (what < 60) return adopt();
     if (what < 75 && !acknowledged_.empty()) return cancel();
     if (what < 80) return (void)(wall_jump_ += seconds(pick(200'000) - 100'000));
     if (what < 84 && server_) return server_ends();
@@ -261,6 +265,29 @@ class World : public Launcher, public Clock {
       ++figures_.jobs;
       acknowledged_.push_back(job.id);
       say("submitted " + job.id);
+    });
+  }
+  // A run of a request becomes a job: its process is there.
+  void adopt() {
+    JobSpec job;
+    job.id = job.name = "j" + std::to_string(++submitted_);
+    job.user_id = "u" + std::to_string(pick(4));
+    job.steps = {{1, 0, false}};
+    job.task_share = {1, rules_.machine.memory_bytes * 2};  // as much as a request's run may have
+    job.retries = {0, pick(6)};
+    ask([&] {
+      const auto start = server_->adopt(job);
+      if (!start) return;
+      ++figures_.jobs;
+      ++figures_.adopted;
+      acknowledged_.push_back(job.id);
+      say("adopted " + std::to_string(start->id) + " of " + job.id);
+      began(*start, job);
+      int at_once = 0;
+      for (const auto& [id, process] : processes_)
+        at_once += process.alive && process.life == life_ && process.start.attempt == 1 &&
+                   process.job.task_share.memory_bytes > rules_.machine.memory_bytes;
+      hold(at_once <= rules_.machine.cores, "more runs went on as jobs than there are cores");
     });
   }
   void cancel() {
@@ -373,7 +400,7 @@ TEST(SchedulerSimulation, every_job_ends_once_with_one_result_whatever_goes_wron
             << figures.fenced << " late writers turned away\n";
   // A world in which nothing goes wrong would prove nothing.
   for (const std::uint64_t count : {figures.jobs, figures.server_kills, figures.worker_kills, figures.stops,
-                                    figures.full_disks, figures.cancels, figures.fenced})
+                                    figures.full_disks, figures.cancels, figures.fenced, figures.adopted})
     EXPECT_GT(count, seeds / 4);
 }
 

@@ -18,6 +18,7 @@ struct Scheduler::Attempt {
   SteadyTime lease_until{};
   bool has_lease = true;                  // it may still be recorded
   bool process_gone = false;              // its share has been given back
+  bool is_adopted = false;                // it was a run of a request before
   std::optional<AttemptOutcome> outcome;  // told, not yet recorded
 };
 

@@ -82,6 +82,82 @@ TEST_F(SchedulerTest, a_job_runs_its_steps_one_after_another_and_is_done) {
   EXPECT_TRUE(store.not_gone.empty());
 }
 
+TEST_F(SchedulerTest, a_run_that_became_a_job_counts_at_once_and_nothing_else_starts_until_there_is_room) {
+  ASSERT_TRUE(scheduler->submit(job("j", 2)));  // takes both cores
+  JobSpec run = job("run");
+  run.task_share = {1, rules.machine.memory_bytes * 4};
+  const auto start = scheduler->adopt(run);
+  ASSERT_TRUE(start);
+  EXPECT_EQ(start->attempt, 1);
+  EXPECT_TRUE(start->job_begins);
+  EXPECT_EQ(launcher.started.size(), 2u) << "its process is there";
+  EXPECT_EQ(state("run"), JobState::running);
+  EXPECT_EQ(scheduler->figures().in_use.cores, 3);
+  JobSpec after = job("after", 2);
+  after.task_share.memory_bytes = 1;
+  ASSERT_TRUE(scheduler->submit(after));
+  end(launcher.started[0].id);
+  EXPECT_EQ(launcher.started.size(), 2u);
+  end(launcher.started[1].id);
+  EXPECT_EQ(launcher.started.size(), 2u) << "a core is free, but no memory";
+  EXPECT_EQ(end(start->id), Told::recorded);
+  EXPECT_EQ(state("run"), JobState::done);
+  EXPECT_EQ(launcher.started.size(), 4u);
+}
+
+TEST_F(SchedulerTest, a_run_that_became_a_job_has_a_lease_a_limit_and_an_end_as_any_other) {
+  JobSpec run = job("run");
+  run.run_max = seconds(100);
+  const auto start = scheduler->adopt(run);
+  ASSERT_TRUE(start);
+  EXPECT_EQ(scheduler->adopt(run).error().kind, ErrorKind::conflict);
+  wait(rules.lease);
+  EXPECT_TRUE(launcher.killed.contains(start->id));
+  EXPECT_EQ(scheduler->finished(start->id, {AttemptEnd::done, "late", ""}), Told::late);
+  scheduler->exited(start->id);
+  wait(rules.retry_first);
+  ASSERT_EQ(launcher.started.size(), 1u) << "anew, as attempt 2";
+  EXPECT_EQ(launcher.started[0].attempt, 2);
+  while (state("run") == JobState::running && clock.steady_now < SteadyTime(seconds(200))) {
+    scheduler->heartbeat(last());
+    wait(rules.lease / 2);
+  }
+  EXPECT_EQ(state("run"), JobState::failed);
+  EXPECT_NE(store.jobs.at("run").error.find("limit of 100 s"), std::string::npos);
+}
+
+TEST_F(SchedulerTest, a_killed_server_starts_a_run_that_became_a_job_anew) {
+  const auto start = scheduler->adopt(job("run"));
+  ASSERT_TRUE(start);
+  restart();
+  EXPECT_EQ(launcher.left_over, std::vector<AttemptId>{start->id});
+  ASSERT_EQ(launcher.started.size(), 1u);
+  EXPECT_EQ(launcher.started[0].attempt, 2);
+  EXPECT_EQ(scheduler->finished(start->id, {AttemptEnd::done, "late", ""}), Told::late);
+  scheduler->exited(start->id);
+  EXPECT_EQ(end(last()), Told::recorded);
+}
+
+TEST_F(SchedulerTest,
+       no_more_runs_become_jobs_than_there_are_cores_and_none_while_the_disk_is_full_or_the_server_leaves) {
+  store.fault = [] { return StoreFault::fails; };
+  EXPECT_FALSE(scheduler->adopt(job("none")));
+  EXPECT_FALSE(scheduler->view("none"));
+  EXPECT_EQ(scheduler->figures().in_use.cores, 0);
+  store.fault = [] { return StoreFault::none; };
+  std::vector<AttemptId> runs;
+  for (int i = 0; i < rules.machine.cores; ++i) runs.push_back(scheduler->adopt(job("run" + std::to_string(i)))->id);
+  EXPECT_EQ(scheduler->adopt(job("more")).error().kind, ErrorKind::too_many_requests);
+  ASSERT_TRUE(scheduler->cancel("run0"));
+  EXPECT_TRUE(launcher.killed.contains(runs[0]));
+  EXPECT_FALSE(scheduler->adopt(job("more"))) << "its process is still there";
+  scheduler->exited(runs[0]);
+  EXPECT_TRUE(scheduler->adopt(job("more")));
+  scheduler->drain();
+  scheduler->exited(runs[1]);
+  EXPECT_EQ(scheduler->adopt(job("last")).error().kind, ErrorKind::unavailable);
+}
+
 TEST_F(SchedulerTest, the_writer_whose_lease_ran_out_is_turned_away_and_the_task_runs_again) {
   ASSERT_TRUE(scheduler->submit(job("j")));
   const AttemptId first = last();

@@ -29,6 +29,15 @@ Result<RunOutcome> left() {
   return outcome;
 }
 
+// Who asks for a job where the limit is reached does not join a run that would end there.
+Digest flight_of(const Digest& key, OnTimeout on_timeout) {
+  if (on_timeout != OnTimeout::job) return key;
+  Hasher hasher;
+  hasher.add("on_timeout job");
+  hasher.add(key.hex());
+  return hasher.finish();
+}
+
 bool says_no_store(const RunOutcome& outcome) {
   return std::ranges::any_of(outcome.headers, [](const auto& header) {
     std::string name = header.first, value = header.second;
@@ -231,7 +240,7 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::miss(RunRequest request, Plan p
                                                       std::shared_ptr<RunTicket> ticket, RunBegun begun) {
   const std::string inside = request.actor.kind == ActorKind::run ? request.actor.run_id : std::string();
   const std::string run_id = request.run_id, revision = request.function->revision, reasons = joined(why);
-  const Digest key = plan.key.digest;
+  const Digest key = flight_of(plan.key.digest, request.on_timeout);
   if (!flights_.may_join(key, inside)) {
     cache_.count(CacheAnswer::miss);
     auto outcome = co_await execute(std::move(request), &plan, std::move(ticket), std::move(begun));
@@ -260,6 +269,7 @@ asio::awaitable<CachedRuns::Outcome> CachedRuns::miss(RunRequest request, Plan p
   cache_.count(landing.led ? CacheAnswer::miss : CacheAnswer::joined);
   if (!landing.value) co_return landing.value;
   RunOutcome& outcome = *landing.value;
+  if (outcome.is_promoted() && !landing.led) outcome = promoted_for(outcome, request);
   const bool shared = !landing.led && outcome.ok();
   outcome.run_id = run_id;
   say(outcome, shared ? "hit" : "miss", 0, revision,
@@ -284,6 +294,7 @@ void CachedRuns::refresh(const RunRequest& request, const Plan& plan) {
   again.run_id = again.folder_id = new_uuid();
   again.actor.run_id.clear();
   again.nested = false;
+  again.on_timeout = OnTimeout::error;
   std::vector<std::string> why{"expired"};
   asio::co_spawn(
       io_,

@@ -11,6 +11,9 @@
 
 namespace fused {
 
+// Not an end: the run goes on as a job. Told to who waits for it; no worker reports it, no log holds it.
+inline constexpr std::string_view kPromoted = "promoted";
+
 struct RunOutcome {
   std::string outcome = "ok";
   int status = 200;  // direct form; the polling routes turn every failure into 422
@@ -31,7 +34,13 @@ struct RunOutcome {
   std::shared_ptr<const struct RunUses> uses;                      // of an executed run (cached_run_uses.hpp)
   std::string not_stored;                                          // of an executed run: why the cache has not got it
 
+  // Of a promoted one:
+  std::string job_id;
+  std::string job_user_id;
+  std::shared_ptr<const bool> goes_on;  // its process
+
   bool ok() const { return outcome == "ok"; }
+  bool is_promoted() const { return outcome == kPromoted; }
 };
 
 struct OutcomeRow {

@@ -56,7 +56,7 @@ void RunConversation::started(int, std::int64_t pid) {
 
 void RunConversation::output(int stream, std::string_view bytes) {
   (stream == 1 ? out : err).feed(bytes);
-  if (lines) lines->feed(stream, bytes, now_ms());
+  if (lines && !lines_are_closed_) lines->feed(stream, bytes, now_ms());
   if (on_output) on_output(stream, bytes);
 }
 
@@ -92,9 +92,11 @@ void RunConversation::keep_lines() {
   lines->feed(2, err.render(), now_ms());
 }
 
+void RunConversation::asked(const json::object& wishes) { asks_for_job_ = text(wishes, "on_timeout") == "job"; }
+
 void RunConversation::over() {
   over_ = true;
-  if (lines) lines->end(now_ms());
+  if (lines && !lines_are_closed_) lines->end(now_ms());
   for (const auto& end : std::exchange(on_end_, {})) end();
 }
 

@@ -24,7 +24,10 @@ class RunConversation : public RunWatcher, public std::enable_shared_from_this<R
     stream_bytes_ = limits.stream_bytes;
     if (lines) lines->lower(limits.stream_bytes);
   }
-  void over();  // ends what the run has started and nobody waits for any more
+  void asked(const boost::json::object& wishes) override;
+  bool wall_reached(const RunLimits& limits) override { return on_wall && on_wall(limits); }
+  bool asks_for_job() const { return asks_for_job_; }  // the function, by its decorator
+  void over();                                         // ends what the run has started and nobody waits for any more
 
   CapturedStream out;
   CapturedStream err;
@@ -32,9 +35,11 @@ class RunConversation : public RunWatcher, public std::enable_shared_from_this<R
   // Null until somebody may follow the run: from then on, with what it has printed before.
   std::unique_ptr<RunLines> lines;
   void keep_lines();
+  void close_lines() { lines_are_closed_ = true; }  // what comes from now on is a job's
   // May be empty.
   std::function<void(int stream, std::string_view bytes)> on_output;
   std::function<void(std::int64_t pid)> on_started;
+  std::function<bool(const RunLimits& limits)> on_wall;
 
  private:
   boost::asio::io_context& io_;
@@ -44,6 +49,8 @@ class RunConversation : public RunWatcher, public std::enable_shared_from_this<R
   NestedHandler& nested_;
   std::vector<std::function<void()>> on_end_;
   bool over_ = false;
+  bool asks_for_job_ = false;
+  bool lines_are_closed_ = false;
 };
 
 // Who a running function is towards the server: its owner's rights, for running functions and files only.

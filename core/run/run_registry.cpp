@@ -48,7 +48,8 @@ asio::awaitable<RunRegistry::Answer> RunRegistry::start(RunRequest request, std:
   // The id is the caller's choice: another user's equal id is another run.
   const std::string key = key_of(request.actor, request.run_id);
   SharedEntry& entry = entries_[key];
-  const bool failed_before = entry && entry->done && !(*entry->done && (*entry->done)->ok());
+  const bool failed_before =
+      entry && entry->done && !(*entry->done && ((*entry->done)->ok() || (*entry->done)->is_promoted()));
   if (!entry || failed_before) {
     const int attempt = entry ? entry->attempt + 1 : 1;
     entry = std::make_shared<Entry>();
@@ -153,7 +154,8 @@ asio::awaitable<void> RunRegistry::sweep() {
     const auto now = std::chrono::steady_clock::now();
     for (auto at = entries_.begin(); at != entries_.end();) {
       Entry& entry = *at->second;
-      if (entry.done && now - entry.done_at > kAnswerAgain) {
+      const bool goes_on = entry.done && *entry.done && (*entry.done)->is_promoted() && *(*entry.done)->goes_on;
+      if (entry.done && !goes_on && now - entry.done_at > kAnswerAgain) {
         kept_.remove(at->first);
         at = entries_.erase(at);
         continue;

@@ -45,6 +45,9 @@ struct TaskOfJob {
   std::filesystem::path folder = {};                             // what the tasks of the job share; "": nothing
 };
 
+// What becomes of a run that reaches its wall limit. `function`: what its decorator says, @fused.udf(on_timeout="job").
+enum class OnTimeout { error, function, job };
+
 struct RunRequest {
   SharedFunction function;
   std::vector<std::pair<std::string, std::string>> query;  // parameters as text, reserved names removed, in order
@@ -64,6 +67,7 @@ struct RunRequest {
   bool fresh = false;
   bool nested = false;
   CacheWish cache;
+  OnTimeout on_timeout = OnTimeout::error;
   bool not_from_cache = false;  // a share token that says cache: false
   RunLimits limits;
   std::optional<TaskOfJob> job;

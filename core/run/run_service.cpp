@@ -30,6 +30,13 @@ asio::awaitable<Result<RunOutcome>> RunService::execute(RunRequest request, std:
   if (request.recursion > options_.recursion_max)
     co_return fail(ErrorKind::unprocessable, "functions call each other " + std::to_string(request.recursion) +
                                                  " deep; the limit is " + std::to_string(options_.recursion_max));
+  if (promoter_ && request.on_timeout != OnTimeout::error)
+    co_return co_await execute_or_promote(std::move(request), std::move(ticket), std::move(begun));
+  co_return co_await perform(std::move(request), std::move(ticket), std::move(begun));
+}
+
+asio::awaitable<Result<RunOutcome>> RunService::perform(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                        RunBegun begun) {
   const WallTime started = std::chrono::system_clock::now();
   const SteadyTime begin = std::chrono::steady_clock::now();
   ++figures_.started;

@@ -11,6 +11,7 @@
 #include "auth/run_tokens.hpp"
 #include "logs/run_log.hpp"
 #include "run/outcome.hpp"
+#include "run/promotion.hpp"
 #include "run/run_request.hpp"
 #include "worker/pool.hpp"
 #include "worker/remote_workers.hpp"
@@ -63,6 +64,8 @@ class RunService {
   void set_functions_used(std::function<std::string(const std::string& run_id)> json) {
     functions_used_ = std::move(json);
   }
+  // Makes runs that may go on past their wall limit jobs.
+  void set_promoter(Promoter promoter) { promoter_ = std::move(promoter); }
   // Tasks of jobs run there instead of in the pool. It outlives this.
   void set_remote(RemoteWorkers* remote) { remote_ = remote; }
   void set_base_url(std::string url) { options_.base_url = std::move(url); }
@@ -72,7 +75,7 @@ class RunService {
   void set_front(Front front) { front_ = std::move(front); }
   boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                  RunBegun begun = {});
-  // To the end, whatever that is. An Error only where nothing was run: queue full, draining, too deep.
+  // To the end, whatever that is, or until it goes on as a job (kPromoted). An Error only where nothing was run: queue full, draining, too deep.
   boost::asio::awaitable<Result<RunOutcome>> execute(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                      RunBegun begun);
   // Runs a group of calls of a batch, in front of which no cache stands and of which no record is kept here.
@@ -81,6 +84,13 @@ class RunService {
   const RunFigures& figures() const { return figures_; }
 
  private:
+  struct Promotable;
+  boost::asio::awaitable<Result<RunOutcome>> perform(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                     RunBegun begun);
+  boost::asio::awaitable<Result<RunOutcome>> execute_or_promote(RunRequest request, std::shared_ptr<RunTicket> ticket,
+                                                                RunBegun begun);
+  boost::asio::awaitable<void> decide(std::shared_ptr<Promotable> run, LongRun long_run);
+
   boost::asio::io_context& io_;
   Pool& pool_;
   RunLog& log_;
@@ -92,6 +102,7 @@ class RunService {
   std::function<std::string(const std::string&)> functions_used_;
   RunFigures figures_;
   RemoteWorkers* remote_ = nullptr;
+  Promoter promoter_;
 };
 
 }  // namespace fused

@@ -128,6 +128,7 @@ asio::awaitable<Result<RunReply>> Pool::run(const RunOrder& order, RunTicket& ti
     reply.limits = running.own.limits;
     reply.limits_note = running.own.note;
     running_.erase(worker->number());
+    if (ticket.beside_) co_await end_moved(worker);
     ticket.worker_.reset();
   } else if (ticket.cancelled_) {
     reply = {.end = ticket.cancelled_->first, .message = ticket.cancelled_->second};
@@ -287,7 +288,10 @@ void Pool::clean_up(int number) {
 void Pool::on_dead(int number) {
   clean_up(number);
   const auto found = workers_.find(number);
-  if (found == workers_.end()) return;
+  if (found == workers_.end()) {
+    beside_.erase(number);  // its run had left the slots
+    return;
+  }
   const bool unborn = found->second->report().empty();
   workers_.erase(found);
   throw_away_.erase(number);
@@ -322,10 +326,12 @@ asio::awaitable<void> Pool::look_after_runs() {
         watch_.begin(number, running.run, found->pid(), scratch_of(number), running.own.limits, running.shared);
       }
       const SteadyTime since = std::max(running.since, running.watcher->counts_since());
-      if (now - since < std::chrono::milliseconds(running.own.limits.wall_ms)) continue;
+      if (running.deciding || now - since < std::chrono::milliseconds(running.own.limits.wall_ms)) continue;
+      running.deciding = running.watcher->wall_reached(running.own.limits);
+      if (running.deciding) continue;
       running.watcher->ending();
       found->end_run(RunEnd::timeout,
-                       "the function ran longer than its limit of " + seconds_text(running.own.limits.wall_ms) + " s");
+                     "the function ran longer than its limit of " + seconds_text(running.own.limits.wall_ms) + " s");
     }
   }
   ticking_ = false;
@@ -346,6 +352,7 @@ void Pool::on_limits(int number, const boost::json::object& asked) {
   running.own = own_limits(running.of_server, asked);
   if (running.watched) watch_.lower(number, running.own.limits);
   running.watcher->limited(running.own.limits);
+  running.watcher->asked(asked);
 }
 
 asio::awaitable<Result<std::string>> Pool::describe(std::string header, std::string worker_key) {
@@ -403,6 +410,7 @@ void RunTicket::cancel(RunEnd why, std::string message) {
   if (cancelled_) return;
   cancelled_ = {why, message};
   if (on_cancel) std::exchange(on_cancel, nullptr)();
+  if (held_) return;
   if (waiting_) {
     pool_->queue_.remove(*waiting_);
     waiting_->turn.set(false);

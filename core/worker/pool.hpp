@@ -56,6 +56,10 @@ class RunTicket {
   void begin_nested();
   void end_nested();
   bool is_cancelled() const { return cancelled_.has_value(); }
+  // While it is decided whether a run that has reached its wall limit goes on as a job nothing else ends it. Then:
+  void hold() { held_ = true; }
+  void leave_slot(std::int64_t wall_ms);  // it goes on beside the slots of requests, with this limit
+  void time_out(std::string message);     // it ends
   std::function<void()> on_cancel;  // of one that waits for somebody else's run
   // The process that runs it, to be looked at from outside; 0 while there is none.
   pid_t pid() const { return worker_ && worker_->pid() > 1 ? worker_->pid() : 0; }
@@ -71,6 +75,7 @@ class RunTicket {
   int nested_ = 0;
   bool has_slot_ = false;
   bool beside_ = false;  // needs no slot
+  bool held_ = false;    // it is not ended now
 };
 
 class Pool {
@@ -126,6 +131,8 @@ class Pool {
   boost::asio::awaitable<void> look_after_runs();
   void on_excess(const Excess& excess);
   void on_limits(int number, const boost::json::object& asked);
+  void move_beside(RunTicket& ticket, std::int64_t wall_ms);
+  boost::asio::awaitable<void> end_moved(SharedWorker worker);
   std::filesystem::path scratch_of(int worker) const { return options_.scratch / std::to_string(worker); }
 
   boost::asio::io_context& io_;
@@ -146,6 +153,7 @@ class Pool {
     RunWatcher* watcher = nullptr;
     RunLimits of_server;
     OwnLimits own;
+    bool deciding = false;  // it has reached its wall limit and may go on
     std::filesystem::path shared = {};  // the folder of the job that it is a task of
   };
   std::unordered_map<int, Running> running_;      // by worker number

@@ -35,3 +35,10 @@ def check_limits(limits: Any) -> dict[str, int | float]:
             raise ValueError(f"limit {name!r} must be {kind} above 0, not {value!r}")
         checked[name] = value if name == "wall_seconds" else int(value)
     return checked
+
+
+def check_on_timeout(on_timeout: Any) -> str | None:
+    """What becomes of a run that reaches its wall limit: ``ValueError`` for another word than ``job`` and ``error``."""
+    if on_timeout not in (None, "job", "error"):
+        raise ValueError(f"on_timeout={on_timeout!r}: it is 'job' (the run goes on as a job) or 'error' (it ends)")
+    return None if on_timeout is None else str(on_timeout)

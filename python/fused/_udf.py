@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, Protocol, cast, overload
 
 from fused._duration import format_duration, parse_duration
 from fused._inside import is_loaded_code
-from fused._limits import check_limits
+from fused._limits import check_limits, check_on_timeout
 from fused._source import Snapshot, check_function
 from fused.errors import SourceError
 from fused.models.header import Header, read_headers
@@ -18,7 +18,7 @@ from fused.models.udf import Udf
 
 KNOWN = (
     "fn, schema, name, cache_max_age, default_parameters, headers, engine, instance_type, disk_size_gb, region, "
-    "parameters, limits, stale_while_revalidate, cache_errors"
+    "parameters, limits, on_timeout, stale_while_revalidate, cache_errors"
 )
 NAME_LENGTH_MAX = 200
 CACHE_ERRORS_SECONDS_MAX = 3600  # as the server's kCacheErrorsSecondsMax
@@ -56,6 +56,7 @@ def udf(
     region: str | None = None,
     parameters: dict[str, Any] | None = None,
     limits: Mapping[str, float] | None = None,
+    on_timeout: str | None = None,
     stale_while_revalidate: str | int | None = None,
     cache_errors: str | int | None = None,
     **unknown: Any,
@@ -75,6 +76,8 @@ def udf(
     ``fused.run``.
     ``limits``: less than the server allows a run, as ``{"wall_seconds": 10, "memory_bytes": 2**30}``; what is above
     the server's own limits is lowered to them and said in the run's metadata.
+    ``on_timeout="job"``: a run that reaches its wall limit goes on as a job, where its caller takes a job for an
+    answer; ``"error"``, the default: it ends.
     ``stale_while_revalidate``: a tile whose stored result is older than ``cache_max_age`` by no more than this is
     answered with it, and made anew behind the answer.
     ``cache_errors``: how long the same error is answered again without running, ``"10s"``, at most an hour; default:
@@ -102,6 +105,7 @@ def udf(
         "disk_size_gb": disk_size_gb,
         "region": region,
         "limits": None if limits is None else check_limits(limits),
+        "on_timeout": check_on_timeout(on_timeout),
     }
     if name is not None:
         check_name(name)
@@ -151,7 +155,7 @@ def _literals(kept: dict[str, Any]) -> dict[str, Any]:
         "cache_max_age": None if age is None else format_duration(age),
         "default_parameters": stored,
         "parameters": stored,
-        **{word: kept[word] for word in ("engine", "instance_type", "disk_size_gb", "region", "limits")},
+        **{word: kept[word] for word in ("engine", "instance_type", "disk_size_gb", "region", "limits", "on_timeout")},
     }
     return {word: value for word, value in stated.items() if value is not None and _is_literal(value)}
 

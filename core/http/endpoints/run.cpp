@@ -8,6 +8,7 @@
 #include "base/ids.hpp"
 #include "base/json_parse.hpp"
 #include "base/text.hpp"
+#include "http/endpoints/promoted_reply.hpp"
 #include "http/endpoints/run_reply.hpp"
 #include "logs/json_text.hpp"
 
@@ -83,6 +84,14 @@ Status take_headers(const Request& request, RunRequest& run) {
   if (run.run_id_given && !is_uuid(id))
     return fail(ErrorKind::invalid_argument, "Fused-Run-Id '" + std::string(id.substr(0, 60)) + "' is not a UUID");
   run.run_id = run.run_id_given ? std::string(id) : new_uuid();
+  const std::string_view on_timeout = request.header("fused-on-timeout");
+  if (on_timeout == "job")
+    run.on_timeout = OnTimeout::job;
+  else if (on_timeout == "function")
+    run.on_timeout = OnTimeout::function;
+  else if (!on_timeout.empty() && on_timeout != "error")
+    return fail(ErrorKind::invalid_argument, "Fused-On-Timeout is '" + printable(on_timeout.substr(0, 40)) +
+                                                 "'; it may be job, function (what its decorator says) or error");
   run.folder_id = run.run_id;
   run.x_request_id = request.request_id;
   run.recursion = recursion_of(request);
@@ -109,7 +118,7 @@ asio::awaitable<Reply> perform(RunParts& parts, Request& request, RunRequest run
     co_return told ? Reply::json(json::serialize(*told)).with("cache-control", "no-store")
                    : run_refusal(told.error(), request);
   }
-  if (!polled && !run.run_id_given) {
+  if (!polled && !run.run_id_given && run.on_timeout == OnTimeout::error) {
     const auto ticket = std::make_shared<RunTicket>();
     if (request.on_disconnect)
       request.on_disconnect([ticket] { ticket->cancel(RunEnd::cancelled, "the caller went away"); });
@@ -221,6 +230,17 @@ asio::awaitable<Reply> RunAdHoc::operator()(Request& request) const {
 asio::awaitable<Reply> PollRun::operator()(Request& request) const {
   const std::string run_id = path_value(request, "run_id");
   const auto answer = co_await parts.registry->poll(run_id, request.actor, kPollPatienceStep);
+  // A run that became a job is answered by that, also when the registry does not know it any more.
+  const bool unknown = answer && !*answer && (*answer).error().kind == ErrorKind::not_found;
+  const bool promoted = answer && *answer && (*answer)->is_promoted();
+  if (parts.jobs && (unknown || promoted)) {
+    std::string job_id = promoted ? (*answer)->job_id : run_id;
+    // The first to hear of it is told at once; later polls have nothing else to wait for.
+    const auto patience = promoted ? std::chrono::milliseconds(0) : kPollPatienceStep;
+    if (auto reply = co_await answer_of_job(*parts.jobs, request, std::move(job_id), patience))
+      co_return promoted && reply->status == 202 ? reply_of(*answer, ReplyForm::polling, ReplyFor::the_caller, request)
+                                                 : *std::move(reply);
+  }
   co_return answer ? reply_of(*answer, ReplyForm::polling, ReplyFor::the_caller, request)
                    : running(parts, run_id, request);
 }

@@ -31,6 +31,8 @@ struct FunctionFinder {
   std::function<Result<Shared>(std::string_view token, const Actor& asker)> by_share_token;
 };
 
+class JobService;
+
 struct RunParts {
   std::filesystem::path web;  // the installed page files
   RunRegistry* registry = nullptr;
@@ -38,6 +40,7 @@ struct RunParts {
   CachedRuns* cached = nullptr;  // null where a test has no cache
   FunctionFinder functions;
   RunLimits limits;
+  JobService* jobs = nullptr;  // answers for runs that became jobs; null where a test has none
 };
 
 // POST …/run/udf[/start][/tiles/{z}/{x}/{y}]: the code comes with the request.

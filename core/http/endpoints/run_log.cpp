@@ -59,6 +59,7 @@ json::value end_of(const Result<RunOutcome>* ended) {
   const bool is_stored =
       std::ranges::any_of(outcome.cache_headers, [](const auto& header) { return header.first == "x-fused-cached"; });
   end["cached"] = is_stored;
+  if (outcome.is_promoted()) end["job_id"] = outcome.job_id;
   if (!outcome.ok()) {
     end["error_class"] = outcome.error_class;
     end["message"] = outcome.error_message;

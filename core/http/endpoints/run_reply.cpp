@@ -4,6 +4,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "http/endpoints/promoted_reply.hpp"
 #include "http/security_headers.hpp"
 #include "logs/json_text.hpp"
 
@@ -118,6 +119,7 @@ Reply run_refusal(const Error& error, const Request& request) {
 Reply reply_of(const Result<RunOutcome>& result, ReplyForm form, ReplyFor reply_for, const Request& request) {
   if (!result) return run_refusal(result.error(), request);
   const RunOutcome& outcome = *result;
+  if (outcome.is_promoted()) return goes_on_as_job(outcome.run_id, outcome.job_id, outcome.error_message);
   Reply reply;
   reply.headers.reserve(8);
   reply.status = outcome.ok() || form != ReplyForm::polling ? outcome.status : 422;

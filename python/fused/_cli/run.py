@@ -43,6 +43,11 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--cache-max-age", metavar="AGE", help="how old a stored result may be, as 10m; 0s: none")
     parser.add_argument("--rows", type=int, default=20, metavar="N", help="rows of a table to show (default 20)")
     parser.add_argument(
+        "--on-timeout",
+        choices=("job", "error"),
+        help="at the wall limit: go on as a job, whose id is printed, or end (default: what the function says)",
+    )
+    parser.add_argument(
         "--follow", action="store_true", help="show on stderr what the function prints, line by line while it runs"
     )
     parser.add_argument("--verbose", action="store_true", help="show time, format and what the function printed")
@@ -50,6 +55,7 @@ def add_parser(verbs: Any) -> None:
 
 def act(given: argparse.Namespace) -> int:
     import fused
+    from fused._jobs.response import RunResponse
     from fused._run.arguments import server_is_known
 
     wanted = given.format or format_of(given.output)
@@ -62,10 +68,14 @@ def act(given: argparse.Namespace) -> int:
     keywords: dict[str, Any] = {"parameters": read_parameters(given.parameters), "engine": engine}
     keywords |= {"max_retry": given.max_retry, "cache_max_age": given.cache_max_age, "_format": wanted}
     keywords["follow_logs"] = print_on_stderr if given.follow and engine == "remote" else None
+    keywords["on_timeout"] = given.on_timeout
     if given.tile:
         keywords["z"], keywords["x"], keywords["y"] = read_tile(given.tile)
     what = target(given.what, given.entrypoint)
     result: UdfEvaluationResult = fused.run(what, _return_response=True, **keywords)
+    if isinstance(result.data, RunResponse):  # the warning has said what it is
+        print(result.data.job_id)
+        return 0
     if given.verbose:
         print_about(result)
     if result.exception is not None:

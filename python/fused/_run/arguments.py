@@ -11,6 +11,7 @@ from typing import Any
 
 from fused._duration import parse_duration
 from fused._inside import channel, local_depth
+from fused._limits import check_on_timeout
 from fused._options import FORMATS, options
 from fused.errors import ConfigurationError
 from fused.models.step import UdfJobStepConfig
@@ -41,6 +42,7 @@ class Call:
     formats: str | None = None
     whole_response: bool = False
     ignore_unknown: bool = False
+    on_timeout: str = "function"  # at the wall limit: "job", "error", or what the function says
     follow_logs: Callable[[str, str], Any] | None = None  # is given each line as it is written: stream, line
     batch: dict[str, Any] | None = None  # as a job: its instance_type and disk_size_gb
 
@@ -262,6 +264,16 @@ def resolve_age(
             f"instance_type={call.batch['instance_type']!r}: a job is run, never answered from stored results",
             FusedIgnoredWarning,
             stacklevel=4,
+        )
+
+
+def resolve_on_timeout(call: Call, on_timeout: Any) -> None:
+    """``on_timeout="job"``: a run on the server that reaches its wall limit goes on as a job."""
+    call.on_timeout = check_on_timeout(on_timeout) or "function"
+    if on_timeout is not None and (call.engine == "local" or call.batch is not None):
+        where = "a job" if call.batch is not None else "engine='local'"
+        warnings.warn(
+            f"on_timeout is ignored: {where} has no wall limit of a run at once", FusedIgnoredWarning, stacklevel=4
         )
 
 

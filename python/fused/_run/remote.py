@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from fused import _transport
@@ -20,12 +21,16 @@ from fused._run.parameters import encode_parameters
 from fused.errors import ServerError, UdfTimeoutError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
+from fused.warnings import FusedInProgressWarning
 
 if TYPE_CHECKING:
+    from fused._jobs.response import RunResponse
     from fused._run.arguments import Call
 
 QUERY_BYTES_MAX = 4_000  # longer parameters of a shared function travel in a body
 POLL_SECONDS = (0.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # the server holds each poll for a while itself
+
+JOB = "x-fused-job-id"  # of an answer: the run went on as this job
 
 _clients: dict[str, str] = {}  # server → client id
 _clients_lock = threading.Lock()
@@ -131,7 +136,7 @@ class RemoteRun:
         if show is not None and response.status == 202:
             self._shown = follow(_transport.path_of("api", "v1", "runs", self._run_id, "logs"), show, deadline)
         polls = 0
-        while response.status == 202:
+        while response.status == 202 and JOB not in response.headers:
             if time.monotonic() > deadline:
                 raise UdfTimeoutError(
                     f"no result of {self._call.label!r} within {options.run_timeout:g} s (fused.options.run_timeout); "
@@ -153,6 +158,7 @@ class RemoteRun:
         headers = {"Fused-Run-Id": self._run_id, **(more or {})}
         if channel() is None:
             headers["Fused-Recursion"] = "1"  # inside, the server knows how deep it is
+            headers["Fused-On-Timeout"] = self._call.on_timeout
         if body:
             headers["Content-Type"] = "application/json"
         timeout = None if "/start" in path or "/get/" in path else options.run_timeout
@@ -179,6 +185,9 @@ class RemoteRun:
             result.is_cached, result.cache_source = True, "object_storage"
         elif response.headers.get("x-cache", "").lower() == "hit":
             result.is_cached, result.cache_source = True, "memory"
+        if response.status == 202 and JOB in response.headers:
+            result.data = _goes_on(response)
+            return result
         failed = metadata.get("has_exception") or metadata.get("errormsg") or metadata.get("error_type")
         if failed:
             failure_of(result, metadata, response, self._udf)
@@ -187,6 +196,17 @@ class RemoteRun:
         else:
             _transport.raise_for_status(response, f"fused.run({self._call.label!r})")
         return result
+
+
+def _goes_on(response: _transport.Response) -> RunResponse:
+    """The job that the run has become."""
+    from fused._jobs.response import RunResponse
+
+    job = RunResponse.of_id(response.headers[JOB])
+    said = response.json().get("message") or f"the run goes on as job {job.job_id}"
+    how = f"`fused jobs logs -f {job.job_id}`, .wait_for_job(), .get_results(0)"
+    warnings.warn(f"{said}: {how}", FusedInProgressWarning, stacklevel=2)
+    return job.refresh_status()
 
 
 def client_id() -> str:

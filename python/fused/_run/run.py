@@ -13,6 +13,7 @@ from fused._run.arguments import (
     resolve_engine,
     resolve_follow,
     resolve_formats,
+    resolve_on_timeout,
     resolve_target,
     resolve_tile,
 )
@@ -23,7 +24,7 @@ from fused.models.udf import Udf
 RETRY_SECONDS = 0.1  # before the first retry of a failed function, doubled each time
 RETRY_SECONDS_MAX = 5.0
 # Ordinary parameters where the function declares them.
-NEWER = ("cache", "cache_reset", "instance_type", "disk_size_gb", "follow_logs")
+NEWER = ("cache", "cache_reset", "instance_type", "disk_size_gb", "follow_logs", "on_timeout")
 
 
 def run(
@@ -56,6 +57,9 @@ def run(
     a run at once, and waits for it; the job goes on when this process ends. ``disk_size_gb``: of that job.
     ``follow_logs=True``: prints what the function prints on the server line by line while it runs; a function given
     instead is called with each, as ``(stream, line)``.
+    ``on_timeout="job"``: a run that reaches the server's wall limit goes on as a job of the same id, with all it has
+    done so far; the value is then that job's ``RunResponse``, given with a warning (``FusedInProgressWarning``).
+    ``"error"``: it ends with ``UdfTimeoutError``. Default: what the function's decorator says, else ``"error"``.
     Newer names are taken too: ``cache``, ``_format``,
     ``_ignore_unknown_arguments``; each is an ordinary parameter when a function given as an object declares it (for a
     name or token give it in ``parameters``).
@@ -103,6 +107,7 @@ def _resolve(
         call.engine, call.batch = "remote", {"instance_type": kind, "disk_size_gb": newer["disk_size_gb"]}
     resolve_age(call, cache_max_age, newer["cache"], newer["cache_reset"])
     resolve_follow(call, newer["follow_logs"])
+    resolve_on_timeout(call, newer["on_timeout"])
     resolve_formats(call, keywords)
     if isinstance(max_retry, bool) or not isinstance(max_retry, int) or max_retry < 0:
         raise ValueError(f"max_retry={max_retry!r} is not a whole number from 0 up")

@@ -157,6 +157,7 @@ class CallByCall:
         error: BaseException | None = None
         result: UdfEvaluationResult | None = None
         try:
+            self._call.on_timeout = "error"  # a call of a pool has a result or an error
             result = RemoteRun(self._call, self._arguments.call(index)).ask()
             error = result.exception
         except Exception as raised:

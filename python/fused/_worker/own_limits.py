@@ -18,8 +18,11 @@ class OwnLimits:
     def __init__(self, entry: Any, connection: Connection) -> None:
         self.asked: dict[str, Any] = (code.is_udf(entry) and getattr(entry, "limits", None)) or {}
         self._before: tuple[int, int] | None = None
-        if self.asked:
-            connection.send(Kind.LIMITS, to_json(self.asked))
+        told = dict(self.asked)
+        if getattr(entry, "on_timeout", None) is not None:
+            told["on_timeout"] = entry.on_timeout
+        if told:
+            connection.send(Kind.LIMITS, to_json(told))
 
     def result_bytes(self, of_server: int) -> int:
         return min(of_server, int(self.asked.get("result_bytes", of_server)))

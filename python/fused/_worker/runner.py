@@ -80,7 +80,7 @@ class Function:
         self.call = code.raw_function(self.entry)
         is_udf = code.is_udf(self.entry)
         self.stated = self.entry.parameters if is_udf else None
-        self.asks_limits = is_udf and bool(getattr(self.entry, "limits", None))
+        self.asks_limits = is_udf and bool(self.entry.limits or self.entry.on_timeout)
         if self.binder is None or not self.is_kept:
             self.binder = _parameters.plan(self.call)
         if self.is_kept:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fused._code import CodeDescription, describe_code, run_module
 from fused._duration import parse_duration
 from fused._inside import in_running_function
-from fused._limits import check_limits
+from fused._limits import check_limits, check_on_timeout
 from fused._source import Snapshot
 from fused.errors import SourceError
 from fused.models.header import Header
@@ -63,6 +63,7 @@ class Udf:
         collection_id: str | None = None,
         collection_name: str | None = None,
         limits: Mapping[str, int | float] | None = None,
+        on_timeout: str | None = None,
     ) -> None:
         self.name = name
         self._code = code
@@ -83,6 +84,7 @@ class Udf:
         self.collection_id = collection_id
         self.collection_name = collection_name
         self._limits = None if limits is None else dict(limits)
+        self._on_timeout = on_timeout
         if fn is not None:
             self.__doc__ = fn.__doc__
             self.__wrapped__ = fn
@@ -125,6 +127,16 @@ class Udf:
         if stated is None and self._fn is None:
             stated = self.described.keywords.get("limits")
         return check_limits(stated or {})
+
+    @property
+    def on_timeout(self) -> str | None:
+        """What the decorator wants of a run that reaches its wall limit: ``"job"`` or ``"error"``; None: it says
+        nothing.
+        """
+        stated = self._on_timeout
+        if stated is None and self._fn is None:
+            stated = self.described.keywords.get("on_timeout")
+        return check_on_timeout(stated)
 
     @property
     def fn(self) -> Callable[..., Any]:

@@ -65,6 +65,8 @@ def test_texts_that_are_no_name_are_value_errors(text: str, says: str) -> None:
         ({"cache": "yes"}, ValueError, "not True or False"),
         ({"instance_type": "small", "engine": "local"}, ValueError, "asks for a job on the server"),
         ({"disk_size_gb": 3}, ValueError, "is for jobs"),
+        ({"on_timeout": "later"}, ValueError, "it is 'job'"),
+        ({"follow_logs": "yes"}, ValueError, "follow_logs='yes' is not True, False or a function"),
         ({"parameters": [1]}, TypeError, "dictionary of names"),
         ({"_format": "docx"}, ValueError, "'docx' is no format; formats are parquet"),
         ({"q": 1}, TypeError, "no parameter 'q'; its parameters are: n, m"),
@@ -112,14 +114,27 @@ def test_what_has_no_effect_is_warned_about() -> None:
         fused.run(add, cache_max_age="1h", engine="local")
     with pytest.warns(FusedIgnoredWarning, match="format is ignored"):
         fused.run(add, _format="json", engine="local")
+    with pytest.warns(FusedIgnoredWarning, match="on_timeout is ignored: engine='local'"):
+        fused.run(add, on_timeout="job", engine="local")
 
 
 def test_keywords_of_ours_that_the_function_declares_are_its_parameters() -> None:
     @fused.udf
-    def udf(cache: str = "", instance_type: str = "", x: int = 0):
-        return cache + instance_type + str(x)
+    def udf(cache: str = "", instance_type: str = "", x: int = 0, on_timeout: str = "", follow_logs: int = 0):
+        return cache + instance_type + str(x) + on_timeout + str(follow_logs)
 
-    assert fused.run(udf, cache="a", instance_type="b", x=4) == "ab4"
+    assert fused.run(udf, cache="a", instance_type="b", x=4, on_timeout="c", follow_logs=5) == "ab4c5"
+
+
+def test_what_becomes_of_a_long_run_is_read_from_object_and_text() -> None:
+    @fused.udf(on_timeout="job")
+    def udf():
+        return 1
+
+    assert udf.on_timeout == "job" and add.on_timeout is None
+    assert fused.load("import fused\n@fused.udf(on_timeout='error')\ndef udf():\n    return 1\n").on_timeout == "error"
+    with pytest.raises(ValueError, match="on_timeout='later'"):
+        fused.udf(on_timeout="later")
 
 
 def test_unknown_arguments_can_be_left_out_on_purpose() -> None:
