@@ -128,15 +128,22 @@ void* LockWait::run(void* self) {
   }
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
   (void)set_lock(wait->file_.get(), F_OFD_SETLK, F_UNLCK, wait->byte_);
-  ::eventfd_write(wait->event_.get(), 1);
+  const int event = wait->event_.get();
+  ::eventfd_write(event, 1);  // and `wait` may be gone
   return nullptr;
 }
 
 LockWait::~LockWait() {
   if (!runs_ || process_ != ::getpid()) return;  // a forked child has no such thread
+  if (event_is_set()) {                          // who was woken does not wait for the thread's own end as well
+    ::pthread_detach(thread_);
+    return;
+  }
   ::pthread_cancel(thread_);
   ::pthread_join(thread_, nullptr);
 }
+
+bool LockWait::event_is_set() const { return wait_ms(0) == Outcome::over; }
 
 LockWait::Outcome LockWait::wait_ms(int at_most) const {
   pollfd waiting{event_.get(), POLLIN, 0};

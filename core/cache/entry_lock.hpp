@@ -55,6 +55,7 @@ class LockWait {
 
  private:
   LockWait() = default;
+  bool event_is_set() const;
   static void* run(void* self);
 
   FileDescriptor file_;
