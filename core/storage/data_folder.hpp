@@ -4,13 +4,13 @@
 //   lock        held with flock by the running server (the kernel lets go when it dies); holds its pid
 //   token       the owner's token, mode 0600
 //   share-key   from which share tokens are derived, mode 0600
-//   cache-key   from which the keys of functions' own caches are derived, mode 0600
+//   cache-key   from which the keys of functions' own caches are derived, mode 0600; job-link-key: links to results
 //   state.db    the index (storage/database.hpp)
 //   mount/      /mount of the functions; mount/fused-system/{logs,cached_data}
 //   s3/         buckets as folders; s3/fused-users/<organisation>/{<username>,fused-system/…}
 //   scratch/    of running functions; emptied at start
 //   cache/      results that are answered again (docs/decisions/0004-result-cache.md)
-//   journal/    records of runs that have no folder yet
+//   journal/    records of runs that have no folder yet; jobs/, job-data/: of jobs (jobs/job_files.hpp)
 #pragma once
 #include <filesystem>
 #include <memory>

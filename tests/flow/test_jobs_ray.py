@@ -225,5 +225,44 @@ def test_a_killed_server_s_jobs_go_on_with_the_next(cluster: Cluster, tmp_path: 
         stop_server(server)
 
 
+NOTE = """\
+@fused.udf
+def udf(n: int):
+    import os
+    path = fused.file_path(f"notes/{n}.txt")
+    open(path, "w").write(str(n))
+    return [path]
+"""
+NOTES = """\
+@fused.udf
+def udf():
+    import os
+    folder = fused.file_path("notes")
+    return [folder, sorted(os.listdir(folder))]
+"""
+
+
+def test_tasks_share_their_job_s_folder_where_the_nodes_share_a_mount(cluster: Cluster, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    server = start(cluster, tmp_path / "data", "--ray-mount", str(shared))
+    try:
+        job = submitted(server, udf_step(NOTE, [0, 1, 2]), udf_step(NOTES))
+        assert wait(server, job, 120)["status"] == "done"
+        folder, names = values(server, job)[3]
+        assert names == ["0.txt", "1.txt", "2.txt"]
+        on_mount = shared / "fused-system" / "job-data" / job
+        assert folder in ("/data/notes", str(on_mount / "notes")) and (on_mount / "notes" / "0.txt").exists()
+    finally:
+        stop_server(server)
+
+
+def test_without_a_shared_mount_each_task_has_a_folder_of_its_own(on_ray: Server) -> None:
+    job = submitted(on_ray, udf_step(NOTE, [0, 1]), udf_step(NOTES))
+    assert wait(on_ray, job, 120)["status"] == "done"
+    _, names = values(on_ray, job)[2]
+    assert names == []
+
+
 def test_without_its_token_the_cluster_is_refused_by_name(cluster: Cluster, tmp_path: Path) -> None:
     assert "asks for a token" in refusal(tmp_path / "data", "--jobs", "ray", "--ray-address", cluster.address)
