@@ -48,6 +48,7 @@ std::string options_json(const JobOptions& o) {
                       {"notes", json::array(o.notes.begin(), o.notes.end())}};
   if (!o.hooks.empty()) object["hooks"] = o.hooks;
   if (o.disk_size_gb) object["disk_size_gb"] = *o.disk_size_gb;
+  if (!o.formats.empty()) object["formats"] = json::array(o.formats.begin(), o.formats.end());
   if (o.promoted_after_ms > 0) object["promoted_after_ms"] = o.promoted_after_ms;
   if (o.cache_max_age) object["cache_max_age"] = *o.cache_max_age;
   return json::serialize(object);
@@ -73,6 +74,7 @@ JobOptions read_options(std::string_view text) {
   o.environment = member<std::vector<std::pair<std::string, std::string>>>(object, "environment", {});
   if (const json::value* hooks = object.if_contains("hooks"); hooks != nullptr && hooks->is_array())
     o.hooks = hooks->get_array();
+  o.formats = member<std::vector<std::string>>(object, "formats", {});
   o.promoted_after_ms = member<std::int64_t>(object, "promoted_after_ms", 0);
   if (object.contains("disk_size_gb")) o.disk_size_gb = member<std::int64_t>(object, "disk_size_gb", 0);
   if (object.contains("cache_max_age")) o.cache_max_age = member<std::int64_t>(object, "cache_max_age", 0);

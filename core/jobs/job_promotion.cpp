@@ -75,6 +75,7 @@ asio::awaitable<Result<PromotedJob>> JobService::promote(LongRun run) {
   if (draining_) co_return fail(ErrorKind::unavailable, "the server is stopping");
   JobWish wish{config_of(request), {}, request.run_id};
   wish.options.recursion = request.recursion;
+  wish.options.formats = request.format.preferences;
   wish.options.promoted_after_ms = run.limits.wall_ms;
   auto job = co_await prepare(request.actor, std::move(wish));
   if (!job) co_return std::unexpected(job.error());

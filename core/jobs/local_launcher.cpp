@@ -63,7 +63,7 @@ struct LocalLauncher::Task {
   std::shared_ptr<RunTicket> ticket = std::make_shared<RunTicket>();
   LineCutter out, err;
   std::shared_ptr<LongRun> adopted;  // it was a request's run before
-  bool on_disk = true;  // reads or writes files: no process is expected
+  bool on_disk = true;               // reads or writes files: no process is expected
   SteadyTime forking_since{};
   SteadyTime next_sample{};
   std::chrono::milliseconds sample_pause = kTick;
@@ -227,6 +227,7 @@ Result<RunRequest> LocalLauncher::request_of(const Task& task, const SharedConte
   request.function = SharedFunction(content, step.function.get());
   request.typed = step.parameters;
   request.format.preferences = {"npy", "tiff", "parquet", "json"};
+  if (!task.options.formats.empty()) request.format = {task.options.formats, "query", std::nullopt};
   request.actor.kind = ActorKind::user;
   request.actor.role = user->role;
   request.actor.user_id = user->id;

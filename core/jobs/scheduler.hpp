@@ -79,9 +79,9 @@ class Scheduler {
   // When it succeeds the job is on disk. invalid_argument: no step, no task, a share that the machine does not have;
   // conflict: the id is taken; too_many_requests: too many jobs are open.
   Status submit(JobSpec job);
-  // A job of one task that runs already: the launcher is not asked to start it, and is to tell of this attempt as of any
-  // other. Its share counts also where the machine has none left; then nothing else starts. too_many_requests: as many
-  // as there are cores run so; unavailable: the server leaves; else as `submit`.
+  // A job of one task that runs already: the launcher is not asked to start it, and is to tell of this attempt as of
+  // any other. Its share counts also where the machine has none left; then nothing else starts. too_many_requests: as
+  // many as there are cores run so; unavailable: the server leaves; else as `submit`.
   Result<AttemptStart> adopt(JobSpec job);
   // When it succeeds the job is `canceled` for good and its processes are being ended. not_found for a job that is not
   // open: it has ended, or there never was one.

@@ -75,7 +75,8 @@ class RunService {
   void set_front(Front front) { front_ = std::move(front); }
   boost::asio::awaitable<Result<RunOutcome>> run(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                  RunBegun begun = {});
-  // To the end, whatever that is, or until it goes on as a job (kPromoted). An Error only where nothing was run: queue full, draining, too deep.
+  // To the end, whatever that is, or until it goes on as a job (kPromoted). An Error only where nothing was run: queue
+  // full, draining, too deep.
   boost::asio::awaitable<Result<RunOutcome>> execute(RunRequest request, std::shared_ptr<RunTicket> ticket,
                                                      RunBegun begun);
   // Runs a group of calls of a batch, in front of which no cache stands and of which no record is kept here.

@@ -60,7 +60,7 @@ class RunTicket {
   void hold() { held_ = true; }
   void leave_slot(std::int64_t wall_ms);  // it goes on beside the slots of requests, with this limit
   void time_out(std::string message);     // it ends
-  std::function<void()> on_cancel;  // of one that waits for somebody else's run
+  std::function<void()> on_cancel;        // of one that waits for somebody else's run
   // The process that runs it, to be looked at from outside; 0 while there is none.
   pid_t pid() const { return worker_ && worker_->pid() > 1 ? worker_->pid() : 0; }
   std::int64_t memory_bytes() const;  // of all its processes, at the last look of the watch
@@ -153,7 +153,7 @@ class Pool {
     RunWatcher* watcher = nullptr;
     RunLimits of_server;
     OwnLimits own;
-    bool deciding = false;  // it has reached its wall limit and may go on
+    bool deciding = false;              // it has reached its wall limit and may go on
     std::filesystem::path shared = {};  // the folder of the job that it is a task of
   };
   std::unordered_map<int, Running> running_;      // by worker number

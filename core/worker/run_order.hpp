@@ -70,7 +70,7 @@ struct RunWatcher {
   virtual void limited(const RunLimits&) {}
   // Since when the wall limit counts, where that is later than the order's start: for a group of calls.
   virtual SteadyTime counts_since() { return {}; }
-  virtual void ending() {}  // the run is about to be ended for a limit
+  virtual void ending() {}                           // the run is about to be ended for a limit
   virtual void asked(const boost::json::object&) {}  // the frame `limits` as it came
   // It has reached its wall limit. True: it goes on until the ticket's `leave_slot` or `time_out` says more.
   virtual bool wall_reached(const RunLimits&) { return false; }
