@@ -123,20 +123,15 @@ class Udf:
     @property
     def limits(self) -> dict[str, int | float]:
         """What the decorator asks for, less than the server's limits: ``{"wall_seconds": 10}``; empty where nothing."""
-        stated = self._limits
-        if stated is None and self._fn is None:
-            stated = self.described.keywords.get("limits")
-        return check_limits(stated or {})
+        return check_limits(self._stated("limits", self._limits) or {})
 
     @property
     def on_timeout(self) -> str | None:
-        """What the decorator wants of a run that reaches its wall limit: ``"job"`` or ``"error"``; None: it says
-        nothing.
-        """
-        stated = self._on_timeout
-        if stated is None and self._fn is None:
-            stated = self.described.keywords.get("on_timeout")
-        return check_on_timeout(stated)
+        """What the decorator wants of a run that reaches its wall limit: ``"job"``, ``"error"`` or None: nothing."""
+        return check_on_timeout(self._stated("on_timeout", self._on_timeout))
+
+    def _stated(self, name: str, given: Any) -> Any:
+        return self.described.keywords.get(name) if given is None and self._fn is None else given
 
     @property
     def fn(self) -> Callable[..., Any]:
