@@ -64,7 +64,8 @@ TEST(Pool, AForkThatFailedIsTriedAgain) {
 }
 
 TEST(Pool, AZygoteThatEndsIsStartedAgainAndItsUnbornWorkersAreForgotten) {
-  ScriptedPool pool({}, R"({"ends_at":1})");
+  // The first worker is born and never ready: one that is would race with the news of its zygote's end.
+  ScriptedPool pool({}, R"({"ends_at":1,"births":{"1":[["hang"]]}})");
   ScriptedRun& run = pool.begin(kGood);
   ASSERT_TRUE(pool.ends(run));
   EXPECT_NE(run.worker, 1);  // born, but nobody said as which process: it could not be ended when it must

@@ -168,21 +168,21 @@ def _take_lock(call: Call, deadline: float) -> Generator[Any, None, tuple[Any, s
     waited = False
     try:
         while True:
-            try:
-                ours = _try(lock, call)
-            except OSError as error:
-                place.not_kept(call.folder, error)
-                lock.release()
-                return None, None
-            found = call.find() if waited or ours else None
+            found = _look(call) if waited else None  # before the lock, which all who were woken want
+            ours = False
+            if found is None:
+                try:
+                    ours = _try(lock, call)
+                except OSError as error:
+                    place.not_kept(call.folder, error)
+                    lock.release()
+                    return None, None
+                if ours:
+                    found = _look(call) if waited else call.find()
             if found is not None:
                 lock.release()
                 _say(call, "hit: it was computed meanwhile")
                 return None, found
-            if waited:
-                failed = store.find_failure(call.folder_text, call.name, call.key, call.keys, call.asked_ns)
-                if failed is not None:
-                    raise _failure(call, *failed)
             if ours and call.storage == "object" and call.newer_than_ns is None and objects.fetch(call):
                 found = call.find()
                 if found is not None:
@@ -203,6 +203,17 @@ def _take_lock(call: Call, deadline: float) -> Generator[Any, None, tuple[Any, s
     except BaseException:
         lock.release()
         raise
+
+
+def _look(call: Call) -> store.Found | None:
+    """Of one who has waited: what was computed meanwhile. What it has failed with is raised."""
+    found = call.find()
+    if found is not None:
+        return found
+    failed = store.find_failure(call.folder_text, call.name, call.key, call.keys, call.asked_ns)
+    if failed is not None:
+        raise _failure(call, *failed)
+    return None
 
 
 def _wait(lock: Any, seconds: float) -> Generator[Any, None, None]:
