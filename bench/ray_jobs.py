@@ -27,6 +27,7 @@ from tests.flow.jobs import get, submitted, udf_step, wait  # noqa: E402
 from tests.flow.ray_cluster import PORT, TOKEN, Cluster, own_network  # noqa: E402
 
 SECONDS = (0.1, 0.5, 2.0)
+WIDE = {"instance_type": "m5.xlarge"}  # as the cluster
 CORES = 3  # one of the head, two of the node
 
 OURS = """\
@@ -80,7 +81,7 @@ def main() -> None:
             try:
                 wait(server, submitted(server, udf_step(OURS, [{"n": n, "seconds": 0.0} for n in range(4)])), 120)
                 for seconds in SECONDS:
-                    number = max(8, int(tasks * SECONDS[0] / seconds))
+                    number = CORES * max(4, int(tasks * SECONDS[0] / seconds / CORES))
                     measure(server, plain, number, seconds, rounds)
                 measure_results(server, 30, 16)
             finally:
@@ -98,7 +99,7 @@ def cpu_seconds(pid: int) -> float:
 
 def measure_results(server, tasks: int, megabytes: int) -> None:
     before, begun = cpu_seconds(server.pid), time.monotonic()
-    job = submitted(server, udf_step(LARGE, [{"n": n, "megabytes": megabytes} for n in range(tasks)]))
+    job = submitted(server, udf_step(LARGE, [{"n": n, "megabytes": megabytes} for n in range(tasks)]), query=WIDE)
     assert wait(server, job, 300)["status"] == "done"
     seconds, cpu = time.monotonic() - begun, cpu_seconds(server.pid) - before
     total = tasks * megabytes
@@ -115,7 +116,7 @@ def measure(server, plain, tasks: int, seconds: float, rounds: int) -> None:
         plain.stdin.flush()
         theirs.append(json.loads(plain.stdout.readline()))
         before, begun = cpu_seconds(server.pid), time.monotonic()
-        job = submitted(server, udf_step(OURS, [{"n": n, "seconds": seconds} for n in range(tasks)]))
+        job = submitted(server, udf_step(OURS, [{"n": n, "seconds": seconds} for n in range(tasks)]), query=WIDE)
         while not get(server, f"/api/v1/jobs/{job}?limit=1")["terminal_status"]:
             time.sleep(0.05)
         ours.append(time.monotonic() - begun)

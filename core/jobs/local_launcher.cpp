@@ -250,7 +250,8 @@ Result<RunRequest> LocalLauncher::request_of(const Task& task, const SharedConte
                 std::chrono::floor<std::chrono::milliseconds>(task.job.submitted_at.time_since_epoch()).count(),
                 std::string(step.item(task.start.number_in_step)),
                 task.options.environment,
-                std::move(shared)};
+                std::move(shared),
+                task.options.promoted_after_ms > 0};
   if (step.has_items && request.job->item_json.empty())
     return fail(ErrorKind::internal, "the job's file has fewer items than the job");
   return request;

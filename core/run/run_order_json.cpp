@@ -129,6 +129,7 @@ RunOrder make_run_order(const RunRequest& r, const RunFrameContext& context) {
   order.nested = r.nested;
   if (r.job) {
     order.beside = r.limits;
+    order.is_promoted = r.job->is_promoted;
     order.job_folder = r.job->folder;
   }
 

@@ -43,6 +43,7 @@ struct TaskOfJob {
   std::string item_json;
   std::vector<std::pair<std::string, std::string>> environment;  // variables of the function's process
   std::filesystem::path folder = {};                             // what the tasks of the job share; "": nothing
+  bool is_promoted = false;  // the job began as a run that reached its function's wall limit, which holds no more
 };
 
 // What becomes of a run that reaches its wall limit. `function`: what its decorator says, @fused.udf(on_timeout="job").

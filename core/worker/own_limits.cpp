@@ -29,11 +29,11 @@ std::string shown(double value) {
 
 }  // namespace
 
-OwnLimits own_limits(const RunLimits& of_server, const boost::json::object& asked) {
+OwnLimits own_limits(const RunLimits& of_server, const boost::json::object& asked, bool without_wall) {
   OwnLimits own{of_server, {}};
   for (const Named& named : kNamed) {
     const auto* value = asked.if_contains(named.name);
-    if (!value || !value->is_number()) continue;
+    if (!value || !value->is_number() || (without_wall && named.limit == &RunLimits::wall_ms)) continue;
     const double wanted = value->to_number<double>();
     std::int64_t& limit = own.limits.*(named.limit);
     if (!(wanted > 0)) continue;

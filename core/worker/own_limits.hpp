@@ -14,6 +14,7 @@ struct OwnLimits {
   std::string note;  // for people, where a wish was above the server's limit: "…"; else ""
 };
 // Names and values that the SDK would have refused are passed over: whoever sends such a frame past it gains nothing.
-OwnLimits own_limits(const RunLimits& of_server, const boost::json::object& asked);
+// `without_wall`: of a run whose time is not its function's to bound any more.
+OwnLimits own_limits(const RunLimits& of_server, const boost::json::object& asked, bool without_wall = false);
 
 }  // namespace fused

@@ -349,7 +349,7 @@ void Pool::on_limits(int number, const boost::json::object& asked) {
   const auto found = running_.find(number);
   if (found == running_.end()) return;
   Running& running = found->second;
-  running.own = own_limits(running.of_server, asked);
+  running.own = own_limits(running.of_server, asked, running.is_promoted);
   if (running.watched) watch_.lower(number, running.own.limits);
   running.watcher->limited(running.own.limits);
   running.watcher->asked(asked);

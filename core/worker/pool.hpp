@@ -154,6 +154,7 @@ class Pool {
     RunLimits of_server;
     OwnLimits own;
     bool deciding = false;              // it has reached its wall limit and may go on
+    bool is_promoted = false;           // see RunOrder
     std::filesystem::path shared = {};  // the folder of the job that it is a task of
   };
   std::unordered_map<int, Running> running_;      // by worker number

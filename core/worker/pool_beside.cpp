@@ -111,6 +111,7 @@ asio::awaitable<Result<RunReply>> Pool::run_beside(const RunOrder& order, RunTic
                                                      .watcher = &watcher,
                                                      .of_server = *order.beside,
                                                      .own = {*order.beside, {}},
+                                                     .is_promoted = order.is_promoted,
                                                      .shared = order.job_folder};
     if (!std::exchange(ticking_, true)) asio::co_spawn(io_, look_after_runs(), asio::detached);
     asio::post(io_, [this] { keep_spare(); });  // the order goes first

@@ -61,6 +61,7 @@ struct RemoteWorkers::Attempt {
   std::string id;
   std::string order;  // of the run frame
   RunLimits limits;
+  bool is_promoted = false;  // see RunOrder
   OwnLimits own;
   RunTicket* ticket = nullptr;
   RunWatcher* watcher = nullptr;
@@ -89,6 +90,7 @@ asio::awaitable<Result<RunReply>> RemoteWorkers::run(const RunOrder& order, RunT
   attempt->id = new_token("");
   attempt->order = "{\"udf\":" + order.udf_full() + ',' + order.rest + '}';
   attempt->limits = *order.beside;
+  attempt->is_promoted = order.is_promoted;
   attempt->own = {attempt->limits, {}};
   attempt->ticket = &ticket;
   attempt->watcher = &watcher;
@@ -315,7 +317,7 @@ Status RemoteWorkers::output(const std::string& id, std::int64_t start, int stre
 
 Result<RunLimits> RemoteWorkers::limits(const std::string& id, std::int64_t start, const json::object& asked) {
   const SharedAttempt attempt = FUSED_TRY(find(id, start));
-  attempt->own = own_limits(attempt->limits, asked);
+  attempt->own = own_limits(attempt->limits, asked, attempt->is_promoted);
   attempt->watcher->limited(attempt->own.limits);
   return attempt->own.limits;
 }

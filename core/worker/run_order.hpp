@@ -30,6 +30,8 @@ struct RunOrder {
   // A task of a job: a worker of its own beside the slots, forked with these limits and ended with it. The scheduler of
   // jobs has given it a share of the machine; no queue, and `run` returns when no process of it is left.
   std::optional<RunLimits> beside;
+  bool is_promoted =
+      false;  // such a task began as a run that its wall limit made a job: its function's own holds no more
   std::filesystem::path job_folder = {};       // of such a task: what the tasks of its job share; "": nothing
   std::shared_ptr<CallGroup> group = nullptr;  // where the run is a group of calls
 };

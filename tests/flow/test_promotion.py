@@ -201,6 +201,26 @@ def test_it_gives_its_slot_to_the_next_request(tmp_path: Path) -> None:
         stop_server(server)
 
 
+def test_the_functions_own_wall_limit_holds_no_more_in_a_later_attempt(tmp_path: Path) -> None:
+    code = BEATS.format(decorator="(on_timeout='job', limits={'wall_seconds': 0.4})")
+    server = start_server(tmp_path / "data", *SETTINGS)
+    beats = Beats(server)
+    job = promoted(ask(server, beats, "function", code=code))
+    server.process.kill()
+    server.process.wait()
+    again = start_server(tmp_path / "data", *SETTINGS)
+    try:
+        until(lambda: len(beats.marks()) == 2)
+        size = beats.size()
+        until(lambda: beats.size() > size + 40 * len(beats.marks()[1]))  # 0.8 s at least, twice its limit
+        beats.open()
+        assert wait(again, job)["status"] == "done"
+        assert len(beats.marks()) == 2
+    finally:
+        beats.open()
+        stop_server(again)
+
+
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_after_an_end_of_the_server_it_is_attempt_2_of_the_job(tmp_path: Path, how: str) -> None:
     server = start_server(tmp_path / "data", *SETTINGS)

@@ -67,7 +67,8 @@ def _read(url: str | None, metadata_url: str | None, what: str) -> Any:
     about = fetch(metadata_url).json() if metadata_url else _about(response)
     if about.get("has_exception") or about.get("errormsg") or about.get("error_type"):
         result = UdfEvaluationResult(stdout=str(about.get("stdout") or ""), stderr=str(about.get("stderr") or ""))
-        failure_of(result, about, response, None, what)
+        # Not the request that fetched the file: its id names no log.
+        failure_of(result, about, _transport.Response(response.status, {}, response.body), None, what)
         result.raise_for_error()
     return decode(response.content_type, response.body)
 

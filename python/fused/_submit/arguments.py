@@ -170,6 +170,8 @@ def _columns_of_frame(frame: Any) -> dict[str, Sequence[Any]]:
         kind = getattr(series.dtype, "kind", "O")
         is_numpy = type(series.dtype).__module__.startswith("numpy") and kind in numpy_kinds
         columns[name] = series.to_numpy() if is_numpy else series.array
+        if not is_numpy and (missing := series.isna()).any():  # a text's missing value is a float to Python
+            columns[name] = [None if gone else value for value, gone in zip(series.array, missing, strict=True)]
     return columns
 
 

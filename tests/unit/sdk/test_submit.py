@@ -87,6 +87,16 @@ def test_missing_values_of_a_table_are_None_and_times_are_times() -> None:
     assert pool_of(table, kind).results() == ["Timestamp 1", "NoneType None"]
 
 
+@pytest.mark.parametrize("dtype", ["str", "string", "object", "category"])
+def test_a_missing_text_of_a_table_is_None(dtype: str) -> None:
+    @fused.udf
+    def shown(text=None):
+        return repr(text)
+
+    table = pd.DataFrame({"text": pd.Series(["a", None, float("nan")], dtype=dtype)})
+    assert pool_of(table, shown).results() == ["'a'", "None", "None"]
+
+
 @pytest.mark.parametrize(
     ("arg_list", "error", "says"),
     [
