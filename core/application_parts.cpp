@@ -11,6 +11,7 @@
 
 #include "sandbox/sandbox.hpp"
 #include "storage/migrations.hpp"
+#include "worker/limits_json.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -54,17 +55,6 @@ std::vector<std::string> worker_environment(const Settings& settings) {
       if (const char* value = std::getenv(name))
         environment.push_back("FUSED_SHARED_" + std::string(name) + '=' + value);
   return environment;
-}
-
-json::object limits_json(const RunLimits& l) {
-  return {{"wall_ms", l.wall_ms},
-          {"memory_bytes", l.memory_bytes},
-          {"stream_bytes", l.stream_bytes},
-          {"result_bytes", l.result_bytes},
-          {"processes", l.processes},
-          {"descriptors", l.descriptors},
-          {"disk_written_bytes", l.disk_written_bytes},
-          {"files_made", l.files_made}};
 }
 
 std::optional<Method> parse_method(std::string_view name) {

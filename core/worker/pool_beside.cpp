@@ -9,6 +9,7 @@
 
 #include "sandbox/group_usage.hpp"
 #include "sandbox/process_look.hpp"
+#include "worker/limits_json.hpp"
 #include "worker/pool.hpp"
 
 namespace fused {
@@ -19,18 +20,6 @@ namespace {
 constexpr auto kGoneLook = std::chrono::milliseconds(10);
 constexpr auto kSpareYoung = std::chrono::seconds(1);  // it still takes memory: what the last one held is told
 constexpr auto kSpareIdle = std::chrono::minutes(10);  // without a task, after which no spare worker is kept
-
-json::object with_limits(json::object sandbox, const RunLimits& l) {
-  sandbox["limits"] = {{"wall_ms", l.wall_ms},
-                       {"memory_bytes", l.memory_bytes},
-                       {"stream_bytes", l.stream_bytes},
-                       {"result_bytes", l.result_bytes},
-                       {"processes", l.processes},
-                       {"descriptors", l.descriptors},
-                       {"disk_written_bytes", l.disk_written_bytes},
-                       {"files_made", l.files_made}};
-  return sandbox;
-}
 
 }  // namespace
 
@@ -97,7 +86,8 @@ asio::awaitable<Result<RunReply>> Pool::run_beside(const RunOrder& order, RunTic
   const std::shared_ptr<Beside> told = taken->told;
   ticket.beside_ = true;
   ticket.worker_ = worker;
-  json::object sandbox = with_limits(options_.sandbox, *order.beside);
+  json::object sandbox = options_.sandbox;
+  sandbox["limits"] = limits_json(*order.beside);
   sandbox["scratch"] = scratch_of(worker->number()).string();
   if (!order.job_folder.empty()) sandbox["job"] = order.job_folder.string();
   worker->enter(sandbox);

@@ -46,17 +46,6 @@ std::unexpected<Error> late(const std::string& why) { return fail(ErrorKind::con
 
 }  // namespace
 
-json::object limits_object(const RunLimits& l) {
-  return {{"wall_ms", l.wall_ms},
-          {"memory_bytes", l.memory_bytes},
-          {"stream_bytes", l.stream_bytes},
-          {"result_bytes", l.result_bytes},
-          {"processes", l.processes},
-          {"descriptors", l.descriptors},
-          {"disk_written_bytes", l.disk_written_bytes},
-          {"files_made", l.files_made}};
-}
-
 struct RemoteWorkers::Attempt {
   std::string id;
   std::string order;  // of the run frame
@@ -237,7 +226,7 @@ asio::awaitable<Result<std::string>> RemoteWorkers::take(std::string driver, std
     attempt->taken = true;
     out += given++ ? ",{\"attempt\":\"" : "{\"attempt\":\"";
     out += id + "\",\"cores\":1,\"memory_bytes\":" + std::to_string(attempt->limits.memory_bytes);
-    out += ",\"limits\":" + json::serialize(limits_object(attempt->limits)) + ",\"order\":" + attempt->order + '}';
+    out += ",\"limits\":" + json::serialize(limits_json(attempt->limits)) + ",\"order\":" + attempt->order + '}';
   }
   json::object rest;
   rest["end"] = json::array(to_end_.begin(), to_end_.end());

@@ -16,6 +16,7 @@
 
 #include "base/completion.hpp"
 #include "base/result.hpp"
+#include "worker/limits_json.hpp"
 #include "worker/own_limits.hpp"
 #include "worker/pool.hpp"
 #include "worker/run_order.hpp"
@@ -109,7 +110,5 @@ class RemoteWorkers {
   bool looking_ = false;
   bool stopped_ = false;
 };
-
-boost::json::object limits_object(const RunLimits& limits);
 
 }  // namespace fused

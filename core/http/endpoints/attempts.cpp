@@ -169,7 +169,7 @@ asio::awaitable<Reply> AttemptLimits::operator()(Request& request) const {
   if (!asked) co_return refusal(asked.error(), request);
   const auto limits = of->workers->limits(of->attempt, of->start, *asked);
   if (!limits) co_return refusal(limits.error(), request);
-  co_return told(limits_object(*limits));
+  co_return told(limits_json(*limits));
 }
 
 asio::awaitable<Reply> AttemptCall::operator()(Request& request) const {
