@@ -126,7 +126,7 @@ class Bar:
 
     def __init__(self) -> None:
         self.stage = ""
-        self.began = time.monotonic()
+        self.began = self.ended = time.monotonic()
         self.rows = 0
         self.live = sys.stderr.isatty()
 
@@ -135,8 +135,8 @@ class Bar:
         now = time.monotonic()
         if stage != self.stage:
             self.close()
-            self.stage, self.began = stage, now
-        self.rows = rows
+            self.stage, self.began = stage, self.ended
+        self.rows, self.ended = rows, now
         if not self.live:
             return
         seconds = max(now - self.began, 1e-6)
@@ -153,7 +153,8 @@ class Bar:
         """Ends the line of the stage."""
         if not self.stage:
             return
-        text = f"{self.stage:<10} {self.rows:,} rows, {time.monotonic() - self.began:.2f} s"
+        rows = f"{self.rows:,} rows, " if self.rows else ""
+        text = f"{self.stage:<10} {rows}{self.ended - self.began:.2f} s"
         print(f"\r{text:<100}" if self.live else text, file=sys.stderr)
         self.stage = ""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 SUBDIVIDE_DEPTH_MAX = 48
@@ -22,8 +25,13 @@ def projection(crs: str, name: str) -> Callable[[memoryview, memoryview], None]:
     except (CRSError, ProjError) as error:
         raise ValueError(f"{name}: its CRS is not known to PROJ: {str(error)[:200]}") from None
     own = threading.local()  # a transformer belongs to its thread
+    # Python forgets what a native thread kept each time that leaves it; PROJ would go on with a context that is gone.
+    threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fused-project")
 
     def project(x: memoryview, y: memoryview) -> None:
+        threads.submit(move, x, y).result()
+
+    def move(x: memoryview, y: memoryview) -> None:
         if not hasattr(own, "transformer"):
             own.transformer = pyproj.Transformer.from_crs(source, 4326, always_xy=True)
         xs, ys = np.frombuffer(x, np.float64), np.frombuffer(y, np.float64)
@@ -43,18 +51,32 @@ def projection_note(crs: str, name: str) -> str:
     """What is said of a projection: from which CRS, and by which shift where the datum is another."""
     import pyproj
     from pyproj.exceptions import CRSError, ProjError
+    from pyproj.transformer import TransformerGroup
 
     try:
         source = pyproj.CRS.from_user_input(crs)
-        transformer = pyproj.Transformer.from_crs(source, 4326, always_xy=True)
-    except (CRSError, ProjError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of grids that are not here: the note tells of them
+            group = TransformerGroup(source, 4326, always_xy=True)
+        first = group.transformers[0]
+    except (CRSError, ProjError, IndexError):
         return ""  # the error comes from projection()
     said = f"{name}: projected from {source.name!r} to EPSG:4326"
     datum = None if source.datum is None else source.datum.name
     if datum is None or "World Geodetic System 1984" in datum or "WGS 84" in datum:
         return said
-    exact = f", to about {transformer.accuracy:g} m" if (transformer.accuracy or -1) > 0 else ""
-    return f"{said}; its datum {datum!r} is shifted by {transformer.description!r}{exact}"
+    # `Transformer.description` is a placeholder of PROJ's where several operations are at choice.
+    steps = [step for step in first.description.split(" + ") if " to " in step]
+    exact = f", to about {first.accuracy:g} m" if (first.accuracy or -1) > 0 else ""
+    by = f"{' and '.join(steps) or first.description!r}{exact}"
+    if len(group.transformers) > 1:
+        by = f"the best of {len(group.transformers)} operations for each position, as {by}"
+    said = f"{said}; its datum {datum!r} is shifted by {by}"
+    lacking = [] if group.best_available else group.unavailable_operations[:1]
+    grids = ", ".join(grid.short_name for each in lacking for grid in each.grids if not grid.available)
+    if grids:
+        said += f" (a more exact one needs {grids}, which PROJ does not have here)"
+    return said
 
 
 def subdivider(stop: float) -> Callable[[bytes], list[bytes]]:

@@ -137,6 +137,7 @@ class _Stages:
         from fused import _native
 
         self.config, self.sources, self.place, self.dry_run = config, sources, place, dry_run
+        self.passed: list[tuple[str, int, int]] = []  # how far each stage had come when it ended
         with _PlainErrors():
             self.native = _native.Ingest(json.dumps(options))
 
@@ -148,18 +149,33 @@ class _Stages:
                 from fused._ingest.geometry import subdivider
 
                 self.native.set_subdivide(subdivider(self.config.subdivide_stop or self.config.subdivide_start))
+            self._pass()
             self.native.begin(_arrow_schema(self.config))
             self.native.read_files()
             for index, read in streams:
                 read(index)
         self.native.finish_reading()
+        self._pass()
         self.native.partition()
+        self._pass()
         if self.dry_run:
             return
         self.native.write(self.place.target)
+        self._pass()
         self.place.sample_begun = True
         self.native.write_sample()
         self.place.publish(self.native.metadata_table() if self.config.output_metadata else None)
+        self._pass()
+
+    def _pass(self) -> None:
+        """Who looks ten times a second would see neither a short stage nor the last rows of a long one."""
+        self.passed.append(self.native.progress())
+
+    def news(self) -> list[tuple[str, int, int]]:
+        """What there is to report: stages that have ended since the last time, and the one that is under way."""
+        now = self.native.progress()
+        ended, self.passed = self.passed, []
+        return ended if now[0] in [stage for stage, *_ in ended] else [*ended, now]
 
     def _add_sources(self, stack: ExitStack) -> list[tuple[int, Callable[[int], None]]]:
         streams: list[tuple[int, Callable[[int], None]]] = []
@@ -244,10 +260,12 @@ def _watched(stages: _Stages, on_progress: Report | None) -> None:
     thread = threading.Thread(target=work, name="fused-ingest")
     thread.start()
     try:
-        while thread.is_alive():
+        is_over = False
+        while not is_over:
             thread.join(0.1)
-            if on_progress is not None:
-                on_progress(*stages.native.progress())
+            is_over = not thread.is_alive()
+            for news in stages.news() if on_progress is not None else ():
+                on_progress(*news)  # type: ignore[misc]
     except BaseException:
         stages.native.stop()
         thread.join()
