@@ -318,7 +318,7 @@ def command(server: Server, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]
 
 
 def test_the_command_lists_shows_and_repeats(command: Any, tmp_path: Path) -> None:
-    job = double(arg_list=[1, -1]).run_remote(name="listed")
+    job = double(arg_list=[1, -1]).run_remote(name="listed", n_processes=1)  # the first is done before the second fails
     job.wait_for_job(timeout=60)
     short = job.job_id[:8]
     code, out, _ = command("jobs", "ls", "--state", "failed")
@@ -328,6 +328,7 @@ def test_the_command_lists_shows_and_repeats(command: Any, tmp_path: Path) -> No
     code, out, _ = command("jobs", "show", short)
     assert code == 0
     assert "-1 is negative" in out
+    assert "lists more" not in out, "all tasks are listed"
     assert json.loads(command("jobs", "show", short, "--json")[1])["job_id"] == job.job_id
     assert "doubling 1 a" in command("jobs", "logs", short)[1]
     code, out, err = command("jobs", "cancel", short)

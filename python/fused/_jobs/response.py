@@ -200,9 +200,10 @@ class RunResponse:
         return links
 
     def _why_no_result(self, number: int) -> str | None:
-        """Of a task of this job that left none; None where there is no such task."""
+        """Of a task of this job that left none, or that there is not."""
         if number >= self.total_tasks:
-            return None
+            tasks = f"the tasks 0 to {self.total_tasks - 1}" if self.total_tasks > 1 else "task 0 alone"
+            return f"job {self.job_id} has no result {number}: it has {tasks}" if self.total_tasks else None
         told = f"the job is {self.status} with {self._progress()} done" + (f" ({self.error})" if self.error else "")
         query = {"skip": number, "limit": 1}
         about = call_json("GET", path_of("api", "v1", "jobs", self.job_id), f"asking about task {number}", query)

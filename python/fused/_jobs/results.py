@@ -41,11 +41,17 @@ def read_results(
     numbers = sorted(results.keys() | metadata.keys())
     if arg_index != -1:
         if arg_index not in numbers:
-            there = f"there are {len(numbers)}, from {numbers[0]} to {numbers[-1]}" if numbers else "there are none"
-            raise ValueError(why_none(arg_index) or f"job {job_id} has no result {arg_index}: {there}")
+            raise ValueError(why_none(arg_index) or f"job {job_id} has no result {arg_index}: {_there(numbers)}")
         numbers = [arg_index]
     values = [_read(results.get(number), metadata.get(number), f"task {number} of job {job_id}") for number in numbers]
     return values if arg_index == -1 else values[0]
+
+
+def _there(numbers: list[int]) -> str:
+    if not numbers:
+        return "it has left none"
+    shown = ", ".join(map(str, numbers[:NUMBERS_SHOWN])) + (", …" if len(numbers) > NUMBERS_SHOWN else "")
+    return f"it has left {len(numbers)} ({shown})"
 
 
 def read_all(job_id: str, listed: list[Mapping[str, Any]], tasks: int) -> list[Any]:

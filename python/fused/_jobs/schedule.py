@@ -73,7 +73,7 @@ class Schedule:
         if arguments is not ... and arguments:
             from fused._load import load
 
-            _check_names(load(self.function), arguments)
+            _check_arguments(load(self.function), arguments)
         return self._take(call_json("POST", self._path(), f"changing schedule {self.name!r}", value=body))
 
     def enable(self) -> Schedule:
@@ -147,12 +147,16 @@ def schedule_udf(
     if enabled is not None:
         body["enabled"] = _flag(enabled)
     if udf_args is not None:
-        _check_names(saved, udf_args)
+        _check_arguments(saved, udf_args)
     name = body.setdefault("name", saved.name)
     for other in schedules_of(saved):
         if other.name == name:
+            if udf_args is None and not other.arguments:
+                _check_arguments(saved, {})
             value = call_json("POST", other._path(), f"changing schedule {name!r}", value=body)
             return Schedule.of_json(value)
+    if udf_args is None:
+        _check_arguments(saved, {})
     return Schedule.of_json(call_json("POST", _ROOT, f"making schedule {name!r}", value=body))
 
 
@@ -203,9 +207,13 @@ def _flag(enabled: Any) -> bool:
     return enabled
 
 
-def _check_names(udf: Udf, udf_args: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+def _check_arguments(udf: Udf, udf_args: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    """As the run will read them: a schedule should not fail for the first time at six in the morning."""
+    from fused._argument_check import ArgumentCheck
+
+    check = ArgumentCheck(udf)
     for item in [udf_args] if isinstance(udf_args, Mapping) else udf_args:
-        udf.check_names(item)
+        check.check(item)
 
 
 def _body(udf_args: Any, given: Mapping[str, Any]) -> dict[str, Any]:

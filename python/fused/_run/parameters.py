@@ -12,25 +12,39 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+DEPTH_MAX = 16  # of lists in lists that travel as JSON; servers read a request to a depth of 32
+
 
 def encode_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Every value as None, text, whole number or fraction; ``TypeError`` names a parameter that cannot travel.
+    """Every value as JSON can say it; ``TypeError`` names a parameter that cannot travel.
 
-    Lists, tuples, dictionaries and flags become JSON text, tables JSON records, geometries WKT, GeoDataFrames GeoJSON.
+    Tuples, sets and arrays become lists, tables records, geometries WKT, GeoDataFrames GeoJSON.
     """
     return {name: encode_parameter(value, name) for name, value in parameters.items()}
 
 
 def encode_parameter(value: Any, name: str) -> Any:
     """One value, see ``encode_parameters``; ``name`` is for the message of a ``TypeError``."""
-    if value is None or (isinstance(value, str | int | float) and not isinstance(value, bool | enum.Enum)):
-        plain = _plain(value)
-        # Beyond 64 bits JSON readers change it: as text, which the annotation ``int`` reads.
-        return str(plain) if isinstance(plain, int) and not -(1 << 63) <= plain < 1 << 64 else plain
-    if isinstance(value, bool | list | tuple | dict):
-        return json.dumps(_json_value(value, name), ensure_ascii=False)
+    if type(value) is str:
+        return value
     encoded = _json_value(value, name)
-    return json.dumps(encoded, ensure_ascii=False) if isinstance(encoded, list | dict | bool) else encoded
+    if encoded is None or isinstance(encoded, str | float | bool) or _is_plain(encoded, DEPTH_MAX):
+        return encoded
+    # JSON readers would change or refuse it: as text, which the annotation (``int``, ``list``, …) reads.
+    return parameter_text(encoded)
+
+
+def parameter_text(value: Any) -> str:
+    """What ``encode_parameter`` gave, as the text that an address carries."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Is it no deeper than ``depth``, and each of its whole numbers one of 64 bits."""
+    if isinstance(value, list | dict):
+        items = value if isinstance(value, list) else value.values()
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in items)
+    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 64
 
 
 def _plain(value: Any) -> Any:

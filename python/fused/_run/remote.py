@@ -17,7 +17,7 @@ from fused._run.decode import decode
 from fused._run.evaluation import UdfEvaluationResult
 from fused._run.failure import failure_of
 from fused._run.follow import follow
-from fused._run.parameters import encode_parameters
+from fused._run.parameters import encode_parameters, parameter_text
 from fused.errors import ServerError, UdfTimeoutError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
@@ -94,7 +94,7 @@ class RemoteRun:
         base = _transport.shared_url(self._call.token or "")
         path = base + (f"/run{self._tile}" if self._tile else "/run/file")
         query: dict[str, Any] = {"format": self._formats, **self._about_cache()}
-        as_text = {name: _query_text(value) for name, value in self._parameters.items()}
+        as_text = {name: parameter_text(value) for name, value in self._parameters.items()}
         fits = sum(len(name) + len(value) for name, value in as_text.items()) <= QUERY_BYTES_MAX
         if fits and None not in self._parameters.values() and not set(as_text) & RESERVED:
             return self._send_followed(base, "GET", path, {**as_text, **query}, b"")
@@ -225,10 +225,6 @@ def client_id() -> str:
         with _clients_lock:
             _clients[server] = known
     return known
-
-
-def _query_text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
 def _print_streams(result: UdfEvaluationResult, wanted: bool) -> None:

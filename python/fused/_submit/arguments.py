@@ -114,12 +114,15 @@ def _numbers(values: Any) -> list[Any] | None:
     return numbers
 
 
-def read_arguments(arg_list: Any, udf: Udf | None, label: str, shared: Mapping[str, Any]) -> Arguments:
+def read_arguments(
+    arg_list: Any, udf: Udf | None, label: str, shared: Mapping[str, Any], called: str = "fused.submit(…, {})"
+) -> Arguments:
     """``arg_list`` as a list of values, a list of dictionaries or a DataFrame (seed 000, ``submit``).
 
     ``udf`` is None where only a name or token says what runs: then the items must be dictionaries. ``ValueError`` for
     an empty list, values for a function without parameters, and calls that lack a required parameter; ``TypeError``
-    for another type, a generator, and names that the function does not have.
+    for another type, a generator, and names that the function does not have. ``called``: how the caller was asked, with
+    ``{}`` where what all calls share stands.
     """
     count = _length(arg_list)
     if count == 0:
@@ -134,7 +137,7 @@ def read_arguments(arg_list: Any, udf: Udf | None, label: str, shared: Mapping[s
         columns = _column_of_values(arg_list, udf, label)
     if udf is not None:
         udf.check_names(columns)
-        _check_required(Arguments(columns, count, shared), udf)
+        _check_required(Arguments(columns, count, shared), udf, called)
     return Arguments(columns, count, shared)
 
 
@@ -226,26 +229,29 @@ def _is_array(items: Any) -> bool:
     return numpy is not None and isinstance(items, numpy.ndarray) and items.ndim == 1
 
 
-def _check_required(arguments: Arguments, udf: Udf) -> None:
-    fn = udf.__dict__.get("_fn")
-    if fn is None:
-        return  # its text is not run here to know; the calls that lack something say so themselves
-    for parameter in inspect.signature(fn).parameters.values():
-        if parameter.default is not parameter.empty or parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
+def _check_required(arguments: Arguments, udf: Udf, called: str) -> None:
+    """The first call that lacks something, by the sets of names that calls have: few, however many calls."""
+    from fused._argument_check import ArgumentCheck
+
+    check = ArgumentCheck(udf)
+    always = [*arguments.shared]
+    partly: list[tuple[str, list[Any]]] = []
+    for name, column in arguments.columns.items():
+        if isinstance(column, list) and any(value is MISSING for value in column):
+            partly.append((name, column))
+        else:
+            always.append(name)
+    seen: set[tuple[bool, ...]] = set()
+    for index in range(arguments.count if partly else 1):
+        which = tuple(column[index] is not MISSING for _, column in partly)
+        if which in seen:
             continue
-        name = parameter.name
-        if name in arguments.shared or name in udf.parameters:
-            continue
-        column = arguments.columns.get(name)
-        other = {"bbox": "bounds", "bounds": "bbox"}.get(name)
-        if column is None and (other in arguments.columns or other in arguments.shared):
-            continue
-        lacking = 0 if column is None else next((i for i, value in enumerate(column) if value is MISSING), None)
-        if lacking is not None and not (column is not None and not isinstance(column, list)):
+        seen.add(which)
+        there = [*always, *(name for (name, _), given in zip(partly, which, strict=True) if given)]
+        missing = check.missing(dict.fromkeys(there))
+        if missing:
+            names, values = ", ".join(map(repr, missing)), ", ".join(f"{name}=…" for name in missing)
             raise ValueError(
-                f"call {lacking} of arg_list has no {name!r}, which {udf.name!r} requires: give it in every item, or "
-                f"once for all as fused.submit(…, {name}=…)"
+                f"call {index} of arg_list has no {names}, which {udf.name!r} requires: give it in every item, or "
+                f"once for all as {called.format(values)}"
             )

@@ -285,9 +285,11 @@ def _record(task: dict[str, Any]) -> tuple[int, Record, float]:
         reply = fetch(str(task["url"]))
         return SUCCESS, Record(WIRE, out, err, reply.content_type.encode() + b"\0" + reply.body), seconds
     kind = str(about.get("error_type") or "runtime_error")
+    name = about.get("exception_class")
+    message = str(task.get("error") or about.get("errormsg") or "it failed")
     told = {
-        "class": about.get("exception_class"),
-        "message": str(task.get("error") or about.get("errormsg") or "it failed"),
+        "class": name,
+        "message": message.removeprefix(f"{name}: "),  # the server's text begins with it
         "traceback": about.get("traceback") or "",
         "line": about.get("lineno"),
         "error_type": kind,

@@ -99,8 +99,24 @@ def submit(
     impossible options; ``TypeError`` for names that the function does not have, a lambda, a generator;
     ``UdfSelfRecursionError`` when a function submits itself.
     """
+    return _submit(
+        udf, arg_list, engine, max_workers, max_retry, debug_mode, wait_on_results, kwargs, "fused.submit(…, {})"
+    )
+
+
+def _submit(
+    udf: Any,
+    arg_list: Any,
+    engine: str | None,
+    max_workers: int | None,
+    max_retry: int,
+    debug_mode: bool,
+    wait_on_results: bool,
+    kwargs: dict[str, Any],
+    called: str,
+) -> Any:
     call, newer = _resolve(udf, engine, max_workers, max_retry, kwargs)
-    arguments = read_arguments(arg_list, call.udf, call.label, kwargs)
+    arguments = read_arguments(arg_list, call.udf, call.label, kwargs, called)
     if debug_mode:
         return _run_first(call, arguments)
     _refuse_self(call)
@@ -268,5 +284,8 @@ def _as_job(call: Call, arguments: Arguments, max_workers: int | None, max_retry
 def submit_map(udf: Udf, arg_list: Any, options: dict[str, Any]) -> JobPool:
     """``udf.map(…)``; ``debug_mode`` and ``collect`` change what it gives as they do for ``submit``."""
     given = {name: value for name, value in options.items() if name in ("engine", "max_workers") or value is not None}
-    pool: JobPool = submit(udf, arg_list, **given)
+    known = {"engine": "remote", "max_workers": None, "max_retry": RETRIES}
+    known |= {"debug_mode": False, "wait_on_results": False}
+    taken = {name: given.pop(name, default) for name, default in known.items()}
+    pool: JobPool = _submit(udf, arg_list, **taken, kwargs=given, called=f"{udf.name}.map(…, {{}})")
     return pool

@@ -123,8 +123,9 @@ class UdfAccessTokenList(list[UdfAccessToken]):
 
 
 def _with_query(url: str, format: str | None, parameters: Mapping[str, Any]) -> str:
-    from fused._run.parameters import encode_parameters
+    from fused._run.parameters import encode_parameters, parameter_text
 
     asked = {"format": format} | encode_parameters(parameters)
-    text = urlencode({name: value for name, value in asked.items() if value is not None}, quote_via=quote)
+    given = {name: parameter_text(value) for name, value in asked.items() if value is not None}
+    text = urlencode(given, quote_via=quote)
     return f"{url}?{text}" if text else url

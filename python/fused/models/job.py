@@ -105,19 +105,27 @@ class JobConfig:
             raise ValueError(f"{str(path)!r} is not JSON: {error}") from None
 
     def check_inputs(self) -> None:
-        """``TypeError`` for names that a step's function does not have, and for values that cannot travel."""
-        for step in self.steps:
-            if isinstance(step, UdfJobStepConfig) and step.udf is not None:
-                from fused._run.parameters import encode_parameters
+        """``TypeError`` for names that a step's function does not have, and for values that cannot travel;
+        ``ValueError`` for a required parameter that is not given, and values that its annotations cannot read.
+        """
+        from fused._argument_check import ArgumentCheck
+        from fused._run.parameters import encode_parameters
 
-                for at, item in enumerate(step.input or []):
-                    if not isinstance(item, Mapping):
-                        continue  # a value for the first parameter
-                    step.udf.check_names(item)
-                    try:
-                        encode_parameters(item)
-                    except (TypeError, ValueError) as error:
-                        raise type(error)(f"item {at} of arg_list: {error}") from None
+        for step in self.steps:
+            if not isinstance(step, UdfJobStepConfig) or step.udf is None:
+                continue
+            check = ArgumentCheck(step.udf)
+            if step.input is None:
+                check.check({})
+            for at, item in enumerate(step.input or []):
+                if not isinstance(item, Mapping):
+                    continue  # a value for the first parameter
+                try:
+                    encode_parameters(item)
+                    check.check(item)
+                except (TypeError, ValueError) as error:
+                    kind = TypeError if isinstance(error, TypeError) else ValueError
+                    raise kind(f"item {at} of arg_list: {error}") from None
 
     def run_remote(
         self,

@@ -170,5 +170,6 @@ def arguments_of_list(arg_list: Any, udf: Udf, shared: Mapping[str, Any] | None 
     """
     from fused._submit.arguments import read_arguments
 
-    arguments = read_arguments(arg_list, udf, udf.name, {**udf.parameters, **(shared or {})})
+    called = f"{udf.name}(arg_list=…, {{}})"
+    arguments = read_arguments(arg_list, udf, udf.name, {**udf.parameters, **(shared or {})}, called)
     return [arguments.own(index) for index in range(arguments.count)]
