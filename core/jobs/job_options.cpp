@@ -49,6 +49,7 @@ std::string options_json(const JobOptions& o) {
   if (!o.hooks.empty()) object["hooks"] = o.hooks;
   if (o.disk_size_gb) object["disk_size_gb"] = *o.disk_size_gb;
   if (!o.formats.empty()) object["formats"] = json::array(o.formats.begin(), o.formats.end());
+  if (!o.parts.empty()) object["parts"] = o.parts;
   if (o.promoted_after_ms > 0) object["promoted_after_ms"] = o.promoted_after_ms;
   if (o.cache_max_age) object["cache_max_age"] = *o.cache_max_age;
   return json::serialize(object);
@@ -69,6 +70,7 @@ JobOptions read_options(std::string_view text) {
   o.recursion = member(object, "recursion", 1);
   o.derived_from = member<std::string>(object, "derived_from", "");
   o.submitted_by_run = member<std::string>(object, "submitted_by_run", "");
+  o.parts = member<std::string>(object, "parts", "");
   o.disk_bytes = member<std::int64_t>(object, "disk_bytes", 0);
   o.notes = member<std::vector<std::string>>(object, "notes", {});
   o.environment = member<std::vector<std::pair<std::string, std::string>>>(object, "environment", {});
@@ -119,6 +121,7 @@ json::object shown_options(const JobOptions& o) {
       {"max_retry", o.max_retry},
       {"derived_from", text(o.derived_from)},
       {"submitted_by_run", text(o.submitted_by_run)},
+      {"parts", text(o.parts)},
       {"promoted_after_seconds",
        o.promoted_after_ms > 0 ? json::value(static_cast<double>(o.promoted_after_ms) / 1e3) : json::value(nullptr)}};
 }

@@ -28,6 +28,7 @@ struct JobOptions {
   std::string submitted_by_run;
   std::vector<std::string> formats;    // of its results, where a run's caller had named some; empty: those of jobs
   std::int64_t promoted_after_ms = 0;  // it was a run that reached this wall limit; 0: it was submitted
+  std::string parts;                   // with output_table: where its tasks' parts lie (job_output.hpp)
   std::int64_t disk_bytes = 0;         // what a task may write
   boost::json::array hooks;            // who is told when it has ended: objects, as JobParts::read_hooks made them
   std::vector<std::string> notes;      // for people: limits that were cut, options that change nothing here

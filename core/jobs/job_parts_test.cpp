@@ -11,6 +11,7 @@
 #include "jobs/job_log.hpp"
 #include "jobs/job_options.hpp"
 #include "jobs/result_links.hpp"
+#include "jobs/usage_lines.hpp"
 #include "storage/test_folder.hpp"
 
 namespace fused {
@@ -206,11 +207,115 @@ TEST(JobFiles, AResultHasANameOfItsAttempt) {
   EXPECT_NE(*first, *second);
   EXPECT_EQ(shown_result_name(*first), "3.parquet");
   EXPECT_EQ(files.read_result("j", *first)->view, "bytes");
-  files.remove_result("j", *first);
+  EXPECT_TRUE(files.remove_result("j", *first));
   EXPECT_FALSE(files.read_result("j", *first));
   EXPECT_EQ(files.read_result("j", *second)->view, "other");
   EXPECT_EQ(files.add_progress("j", 2), 2);
   EXPECT_EQ(files.add_progress("j", 3), 5);
+}
+
+struct JobFilesTest : testing::Test {
+  TestFolder folder;
+  std::optional<DataFolder> data{*DataFolder::open(folder / "data")};
+  JobFiles files{*data, JobFiles::Sharing::here};
+};
+
+TEST_F(JobFilesTest, WhatCannotBeWrittenOrReadIsAnErrorThatNamesTheFile) {
+  const auto names = [](const auto& result, std::string_view what) {
+    return !result && result.error().message.find(what) != std::string::npos;
+  };
+  // Nothing was made for the job: as when somebody has removed its folder.
+  EXPECT_TRUE(names(files.note_process("gone", 1, 2, 3), "gone/processes/1"));
+  EXPECT_TRUE(names(files.append_usage("gone", "{}\n"), "gone/usage.jsonl"));
+  EXPECT_TRUE(names(files.add_progress("gone", 1), "gone/.writing-progress"));
+  EXPECT_EQ(files.add_progress("gone", 0), 0);
+  EXPECT_EQ(files.usage("gone"), "");
+  EXPECT_TRUE(files.forget_process("gone", 1));
+  EXPECT_TRUE(files.remove_result("gone", "0.1.json"));
+  ASSERT_TRUE(files.make_folder("j"));
+  for (const char* name : {"progress", "usage.jsonl", "processes/1", "results/0.1.json"})
+    std::filesystem::create_directories(files.folder("j") / name / "a_folder");
+  EXPECT_TRUE(names(files.add_progress("j", 0), "j/progress"));
+  EXPECT_TRUE(names(files.add_progress("j", 1), "j/progress"));
+  EXPECT_TRUE(names(files.usage("j"), "j/usage.jsonl"));
+  EXPECT_TRUE(names(files.process("j", 1), "j/processes/1"));
+  EXPECT_TRUE(names(files.forget_process("j", 1), "j/processes/1"));
+  EXPECT_TRUE(names(files.remove_result("j", "0.1.json"), "j/results/0.1.json"));
+}
+
+TEST_F(JobFilesTest, AProcessIsNotedReadAndForgotten) {
+  ASSERT_TRUE(files.make_folder("j"));
+  EXPECT_EQ(files.process("j", 7)->has_value(), false);
+  ASSERT_TRUE(files.note_process("j", 7, 4711, 99));
+  ASSERT_TRUE(*files.process("j", 7));
+  EXPECT_EQ((*files.process("j", 7))->pid, 4711);
+  EXPECT_EQ((*files.process("j", 7))->started, 99U);
+  ASSERT_TRUE(files.forget_process("j", 7));
+  EXPECT_FALSE(*files.process("j", 7));
+  put_file(files.folder("j") / "processes" / "7", "47");  // a kill has cut it
+  EXPECT_FALSE(*files.process("j", 7));
+}
+
+TEST_F(JobFilesTest, UsageOfALongJobIsBoundedSpansItAndKeepsItsPeak) {
+  ASSERT_TRUE(files.make_folder("j"));
+  const std::int64_t count = 3 * JobFiles::kUsageBytesMax / 80;
+  std::string lines;
+  for (std::int64_t i = 0; i < count; ++i) {
+    lines += usage_line(1'700'000'000'000 + i, i % 3, i == 500 ? 77'777'777 : 1'000'000 + i % 1'000, 0.5);
+    if (lines.size() < 500'000 && i + 1 < count) continue;
+    ASSERT_TRUE(files.append_usage("j", lines));
+    lines.clear();
+  }
+  const std::string kept = *files.usage("j");
+  EXPECT_LE(static_cast<std::int64_t>(kept.size()), JobFiles::kUsageBytesMax);
+  EXPECT_GT(static_cast<std::int64_t>(kept.size()), JobFiles::kUsageBytesMax / 4);
+  EXPECT_NE(kept.find("77777777"), std::string::npos);
+  const auto time_of = [&](std::size_t line) { return std::stoll(kept.substr(line + 13, 13)) - 1'700'000'000'000; };
+  EXPECT_LT(time_of(0), 1'000);
+  EXPECT_GT(time_of(kept.rfind('\n', kept.size() - 2) + 1), count - 100);
+}
+
+TEST(UsageLines, WhereEveryTaskHasOneSampleEverySecondLineGoes) {
+  std::string lines;
+  for (std::int64_t task = 0; task < 100; ++task) lines += usage_line(1, task, 5, 0);
+  const std::string kept = thinned_usage(lines, static_cast<std::int64_t>(lines.size() / 2 + 50));
+  EXPECT_EQ(std::ranges::count(kept, '\n'), 50);
+  EXPECT_EQ(thinned_usage("no line feed", 3), "");
+  EXPECT_EQ(thinned_usage(lines, 3), "");
+}
+
+TEST_F(JobFilesTest, WhatASweepPutsAsideIsNoJobsAnyMoreAndOthersStay) {
+  const std::string id = "01234567-89ab-4cde-8f01-23456789abcd", other = "01234567-89ab-4cde-8f01-23456789abce";
+  const std::string config = JobFiles::config_path("default", id, WallTime(std::chrono::hours(500'000)));
+  for (const std::string& each : {id, other}) ASSERT_TRUE(files.make_folder(each));
+  ASSERT_TRUE(files.write_config(config, "{}"));
+  ASSERT_TRUE(files.write_config(JobFiles::config_path("default", other, WallTime()), "{}"));
+  std::filesystem::create_directories(data->path() / "jobs" / "notes-of-a-user");
+  auto found = files.folders();
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->jobs.size(), 2U);
+  EXPECT_TRUE(found->aside.empty());
+  const std::int64_t now =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  EXPECT_EQ(files.put_aside(id, found->days, now + 100), "");  // it was there before the state database
+  EXPECT_TRUE(files.read_config(config));
+  const auto name = files.put_aside(id, found->days, now - 100);
+  ASSERT_TRUE(name);
+  EXPECT_FALSE(std::filesystem::exists(data->path() / config));
+  found = files.folders();
+  EXPECT_EQ(found->jobs, std::vector{other});
+  EXPECT_EQ(found->aside, std::vector{*name});
+  EXPECT_TRUE(files.read_config(JobFiles::config_path("default", other, WallTime())));
+  ASSERT_TRUE(files.remove_aside(*name));
+  EXPECT_TRUE(files.folders()->aside.empty());
+  EXPECT_TRUE(std::filesystem::exists(data->path() / "jobs" / "notes-of-a-user"));
+}
+
+TEST_F(JobFilesTest, OnlyFoldersWithTheNameOfAJobAreAJobsSharedOnes) {
+  const std::string id = "01234567-89ab-4cde-8f01-23456789abcd";
+  ASSERT_TRUE(files.make_shared(id));
+  std::filesystem::create_directories(data->path() / "job-data" / "something of a user's");
+  EXPECT_EQ(*files.jobs_with_shared(), std::vector{id});
 }
 
 TEST(ResultLinks, OnlyWhatWasMadeHereAndIsNotTooOldOpens) {

@@ -6,12 +6,12 @@
 #include <boost/asio/post.hpp>
 #include <boost/json/serialize.hpp>
 #include <charconv>
-#include <future>
 
 #include "auth/permissions.hpp"
 #include "base/ids.hpp"
 #include "base/json_parse.hpp"
 #include "base/text.hpp"
+#include "jobs/job_output.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -93,17 +93,6 @@ JobFigures JobService::figures() const {
   JobFigures figures = figures_;
   figures.log = logs_.figures();
   return figures;
-}
-
-Status JobService::start() {
-  std::promise<Status> begun;
-  state_.post([this, &begun] {
-    begun.set_value(scheduler_.begin());
-    for (const std::string& id : files_.jobs_with_shared())
-      if (!scheduler_.view(id)) launcher_.remove_shared(id);
-    after_work();
-  });
-  return begun.get_future().get();
 }
 
 void JobService::drain() {
@@ -211,6 +200,8 @@ Result<JobSpec> JobService::plan(const JobConfig& config, const Actor& actor, Jo
     options.notes.push_back("send_status_email is noted; this server has no mail server (FUSED_SMTP_URL)");
   if (options.cache_max_age)
     options.notes.push_back("cache_max_age is noted; jobs are run, never answered from the result cache");
+  options.parts = parts_folder_of(config);
+  if (!options.parts.empty()) options.notes.push_back(parts_note(options.parts, data_));
   JobSpec job;
   job.id = new_uuid();
   job.organisation = actor.organisation;
@@ -262,6 +253,7 @@ asio::awaitable<Result<JobSpec>> JobService::prepare(Actor actor, JobWish wish) 
     JobSpec job = FUSED_TRY(plan(checked.config, actor, wish.options));
     if (!wish.id.empty()) job.id = wish.id;
     job.config_path = JobFiles::config_path(job.organisation, job.id, job.submitted_at);
+    if (made_) made_->insert(job.id);
     FUSED_CHECK(files_.make_folder(job.id));
     FUSED_CHECK(files_.write_config(job.config_path, checked.text));
     launcher_.contents.keep(job.id, std::move(checked.content));
@@ -278,7 +270,7 @@ asio::awaitable<Result<AttemptStart>> JobService::adopt(JobSpec job) {
 void JobService::forget(const JobSpec& job) {
   files_thread_.post([this, id = job.id, path = job.config_path] {
     launcher_.contents.forget(id);
-    files_.remove(id, path);
+    files_.tell(id, files_.remove(id, path));
   });
 }
 
@@ -313,7 +305,9 @@ asio::awaitable<ShownJob> JobService::show(JobRow row) {
   if (!is_terminal(row.state))
     if (const auto view = co_await state_.run(std::move(live))) shown.last_heartbeat = view->last_heartbeat;
   auto read = [this, id = row.spec.id] { return files_.add_progress(id, 0); };
-  shown.progress = co_await files_thread_.run(std::move(read));
+  const auto progress = co_await files_thread_.run(std::move(read));
+  if (!progress) files_.tell(row.spec.id, std::unexpected(progress.error()));
+  shown.progress = progress.value_or(0);
   shown.row = std::move(row);
   co_return shown;
 }
@@ -352,7 +346,9 @@ asio::awaitable<Result<ShownJob>> JobService::add_progress(Actor actor, std::str
   if (const auto may = check_change(actor, found->row); !may) co_return std::unexpected(may.error());
   if (is_terminal(found->row.state)) co_return fail(ErrorKind::conflict, how_it_ended(found->row));
   auto add = [this, job_id, amount] { return files_.add_progress(job_id, amount); };
-  found->progress = co_await files_thread_.run(std::move(add));
+  const auto progress = co_await files_thread_.run(std::move(add));
+  if (!progress) co_return std::unexpected(progress.error());
+  found->progress = *progress;
   co_return found;
 }
 
@@ -384,7 +380,7 @@ asio::awaitable<Result<std::vector<AttemptRow>>> JobService::attempts(std::strin
   co_return co_await state_.run(std::move(look));
 }
 
-asio::awaitable<std::string> JobService::usage(std::string job_id) {
+asio::awaitable<Result<std::string>> JobService::usage(std::string job_id) {
   auto read = [this, job_id] { return files_.usage(job_id); };
   co_return co_await files_thread_.run(std::move(read));
 }
@@ -419,17 +415,22 @@ asio::awaitable<Result<void>> JobService::remove(Actor actor, std::string job_id
   const auto found = co_await find(actor, job_id);
   if (!found) co_return std::unexpected(found.error());
   if (const auto may = check_change(actor, found->row); !may) co_return std::unexpected(may.error());
-  auto drop = [this, job_id] { return store_.remove(job_id); };
+  const std::string parts = read_options(found->row.spec.options_json).parts;
+  bool needed = false;
+  auto drop = [this, &row = found->row, &parts, &needed]() -> Result<bool> {
+    const bool dropped = FUSED_TRY(store_.remove(row.spec.id));
+    needed = parts.empty() || store_.needs_parts(row.spec.organisation, row.spec.user_id, parts).value_or(true);
+    return dropped;
+  };
   const auto removed = co_await state_.run(std::move(drop));
   if (!removed) co_return std::unexpected(removed.error());
   if (!*removed)
     co_return fail(ErrorKind::conflict,
                    "job " + job_id + " is " + std::string(word(found->row.state)) + "; cancel it before you remove it");
-  auto wipe = [this, job_id, path = found->row.spec.config_path] {
-    files_.remove(job_id, path);
-    return true;
-  };
-  co_await files_thread_.run(std::move(wipe));
+  auto wipe = [this, job_id, path = found->row.spec.config_path] { return files_.remove(job_id, path); };
+  // The job is gone; what is left of it is swept at the next start.
+  files_.tell(job_id, co_await files_thread_.run(std::move(wipe)));
+  if (!needed) launcher_.remove_parts(job_id, parts);
   co_return Result<void>();
 }
 

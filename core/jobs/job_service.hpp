@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "auth/people.hpp"
@@ -80,7 +81,7 @@ class JobService {
                                                                    std::int64_t limit);
   // Text and bytes for who has a link, by the name that `tasks` led to: "3.parquet", "3.parquet.metadata", "file.json".
   boost::asio::awaitable<Result<Bytes>> file(std::string job_id, std::string name);
-  boost::asio::awaitable<std::string> usage(std::string job_id);  // lines of JSON
+  boost::asio::awaitable<Result<std::string>> usage(std::string job_id);  // lines of JSON
 
   JobLogs& logs() { return logs_; }
   StateThread& files_thread() { return files_thread_; }  // also for parsing what is large
@@ -125,6 +126,9 @@ class JobService {
   boost::asio::awaitable<Result<AttemptStart>> adopt(JobSpec job);
   boost::asio::awaitable<Result<ShownJob>> keep(Actor actor, JobWish wish);
   boost::asio::awaitable<ShownJob> show(JobRow row);
+  // Once, behind the start: files of jobs that no row names go. A kill has fallen between the two.
+  boost::asio::awaitable<void> sweep();
+  boost::asio::awaitable<Result<JobFiles::Found>> find_unnamed();
   static Status leave_rest(const JobRow& row, const std::vector<TaskRow>& tasks, JobConfig& config);
 
   boost::asio::io_context& io_;
@@ -136,6 +140,8 @@ class JobService {
   ResultLinks links_;
   StateThread files_thread_;
   JobFiles files_;
+  // Ids whose files this life of the server has made; until the sweep is over. On the thread of files.
+  std::optional<std::unordered_set<std::string>> made_{std::in_place};
   JobLogs logs_;
   Store store_;
   LocalLauncher launcher_;

@@ -185,6 +185,16 @@ Result<bool> SqliteJobStore::end_job(const std::string& job_id, JobState state, 
   return is_open;
 }
 
+Result<std::vector<std::string>> SqliteJobStore::without_row(const std::vector<std::string>& ids) {
+  std::vector<std::string> unknown;
+  for (const std::string& id : ids) {
+    bool known = false;
+    FUSED_CHECK(database_.query("SELECT 1 FROM job WHERE id=?", {id}, [&](const Row&) { known = true; }));
+    if (!known) unknown.push_back(id);
+  }
+  return unknown;
+}
+
 Result<std::optional<JobRow>> SqliteJobStore::find(const std::string& job_id) {
   std::optional<JobRow> found;
   Status readable;
@@ -233,6 +243,16 @@ Result<std::vector<AttemptRow>> SqliteJobStore::attempts(const std::string& job_
       }));
   std::ranges::reverse(attempts);
   return attempts;
+}
+
+Result<bool> SqliteJobStore::needs_parts(const std::string& organisation, const std::string& user_id,
+                                         const std::string& parts) {
+  bool needed = false;
+  FUSED_CHECK(
+      database_.query("SELECT 1 FROM job WHERE organisation=? AND user_id=? AND state<>'done' AND "
+                      "json_extract(options_json, '$.parts')=? LIMIT 1",
+                      {organisation, user_id, parts}, [&](const Row&) { needed = true; }));
+  return needed;
 }
 
 Result<bool> SqliteJobStore::remove(const std::string& job_id) {

@@ -60,6 +60,8 @@ class SqliteJobStore : public JobStore {
   Result<bool> end_job(const std::string& job_id, JobState state, const std::string& error, WallTime at) override;
   void gone(AttemptId attempt) override { gone_.push_back(attempt); }
 
+  // Those of the ids that no job has.
+  Result<std::vector<std::string>> without_row(const std::vector<std::string>& ids);
   Result<std::optional<JobRow>> find(const std::string& job_id);
   Result<std::vector<JobRow>> list(const JobFilter& filter);  // the newest first
   // Tasks that have been started, by number.
@@ -67,6 +69,8 @@ class SqliteJobStore : public JobStore {
   // The newest `limit` but for the `skip` newest, in the order of their start.
   Result<std::vector<AttemptRow>> attempts(const std::string& job_id, std::int64_t skip = 0,
                                            std::int64_t limit = 1'000);
+  // Whether a job of the same user that is not done was submitted with these parts (JobOptions::parts).
+  Result<bool> needs_parts(const std::string& organisation, const std::string& user_id, const std::string& parts);
   // Removes a job that has ended, with its tasks and attempts. False when it is open or unknown.
   Result<bool> remove(const std::string& job_id);
 

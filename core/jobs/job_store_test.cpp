@@ -167,6 +167,12 @@ TEST_F(JobStoreTest, a_write_that_fails_changes_nothing) {
   let_syncs_pass();
 }
 
+TEST_F(JobStoreTest, says_which_ids_no_job_has) {
+  ASSERT_TRUE(store->add(job("a")));
+  EXPECT_EQ(*store->without_row({"x", "a", "y"}), (std::vector<std::string>{"x", "y"}));
+  EXPECT_TRUE(store->without_row({})->empty());
+}
+
 TEST_F(JobStoreTest, lists_the_newest_first_by_user_and_state) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(store->add(job("j" + std::to_string(i))));
   JobSpec other = job("other");

@@ -14,6 +14,8 @@
 
 #include "base/ids.hpp"
 #include "jobs/job_options.hpp"
+#include "jobs/job_output.hpp"
+#include "jobs/usage_lines.hpp"
 #include "run/run_conversation.hpp"
 #include "sandbox/group_usage.hpp"
 #include "sandbox/process_look.hpp"
@@ -135,7 +137,15 @@ void LocalLauncher::job_ended(const std::string& job_id) {
 }
 
 void LocalLauncher::remove_shared(const std::string& job_id) {
-  asio::post(cleaner_, [this, job_id] { files_.remove_shared(job_id); });
+  asio::post(cleaner_, [this, job_id] { files_.tell(job_id, files_.remove_shared(job_id)); });
+}
+
+void LocalLauncher::remove_aside(const std::string& name) {
+  asio::post(cleaner_, [this, name] { files_.tell(name, files_.remove_aside(name)); });
+}
+
+void LocalLauncher::remove_parts(const std::string& job_id, const std::string& folder) {
+  asio::post(cleaner_, [this, job_id, folder] { files_.tell(job_id, fused::remove_parts(files_.data(), folder)); });
 }
 
 void LocalLauncher::stop() {
@@ -162,14 +172,14 @@ asio::awaitable<void> LocalLauncher::run(std::shared_ptr<Task> task) {
   if (stopped_) co_return;
   if (ended_.contains(task->id())) job_ended(task->id());
   const bool cancelled = task->ticket->is_cancelled();
-  files_thread_.post([this, job = task->id(), id] { files_.forget_process(job, id); });
+  files_thread_.post([this, job = task->id(), id] { files_.tell(job, files_.forget_process(job, id)); });
   tell_([this, id, outcome, cancelled, job = task->id(), task](Scheduler& scheduler) {
     // One that was told to end has no lease any more, or lost it with its job: only that it is gone is of interest.
     const Told told = cancelled ? Told::late : scheduler.finished(id, outcome);
     scheduler.exited(id, AttemptEnd::crashed, "it was ended");
     if (told != Told::late || outcome.result_path.empty()) return;
     asio::post(io_, [this, job, task, path = outcome.result_path] {
-      files_thread_.post([this, job, path] { files_.remove_result(job, path); });
+      files_thread_.post([this, job, path] { files_.tell(job, files_.remove_result(job, path)); });
       logs_.add(job, task->start.task, "job",
                 task->name() + " brought a result when it was not its turn any more; dropped");
     });
@@ -273,7 +283,7 @@ void LocalLauncher::note_process(const Task& task, pid_t pid) {
   const auto look = look_at(pid);
   if (!look) return;
   files_thread_.post([this, job = task.id(), id = task.start.id, pid, started = look->started] {
-    files_.note_process(job, id, pid, started);
+    files_.tell(job, files_.note_process(job, id, pid, started));
   });
 }
 
@@ -386,15 +396,17 @@ void LocalLauncher::sample(Task& task, std::int64_t memory_bytes, double cpu_sec
   task.next_sample = std::chrono::steady_clock::now() + task.sample_pause;
   const auto now =
       std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  std::string line = json::serialize(json::object{
-      {"timestamp", now}, {"task", task.start.task}, {"memory_bytes", memory_bytes}, {"cpu_seconds", cpu_seconds}});
-  files_thread_.post([this, job = task.id(), line = line + '\n'] { files_.append_usage(job, line); });
+  files_thread_.post([this, job = task.id(), line = usage_line(now, task.start.task, memory_bytes, cpu_seconds)] {
+    files_.tell(job, files_.append_usage(job, line));
+  });
 }
 
 // Workers end with the zygote, and that with the server; what is nevertheless there is ended now.
 asio::awaitable<void> LocalLauncher::end_left_over(LeftOver left) {
   auto find = [this, left] { return files_.process(left.job_id, left.id); };
-  const auto process = co_await files_thread_.run(std::move(find));
+  const auto noted = co_await files_thread_.run(std::move(find));
+  if (!noted) files_.tell(left.job_id, std::unexpected(noted.error()));
+  const auto process = noted.value_or(std::nullopt);
   while (process && !stopped_) {
     const auto look = look_at(process->pid);
     if (!look || look->started != process->started || look->state == 'Z') break;
@@ -403,7 +415,7 @@ asio::awaitable<void> LocalLauncher::end_left_over(LeftOver left) {
     co_await pause.async_wait(asio::use_awaitable);
   }
   if (stopped_) co_return;
-  files_thread_.post([this, left] { files_.forget_process(left.job_id, left.id); });
+  files_thread_.post([this, left] { files_.tell(left.job_id, files_.forget_process(left.job_id, left.id)); });
   tell_([id = left.id](Scheduler& scheduler) { scheduler.exited(id); });
 }
 

@@ -44,6 +44,10 @@ class LocalLauncher : public Launcher {
   void job_ended(const std::string& job_id);
   // Of earlier lives: those of jobs that are not open.
   void remove_shared(const std::string& job_id);
+  // A folder that JobFiles::put_aside has named.
+  void remove_aside(const std::string& name);
+  // Of a removed job with output_table (job_output.hpp).
+  void remove_parts(const std::string& job_id, const std::string& folder);
 
   // Nothing that happens from now on is told: the server leaves, and its next life takes the tasks up again.
   void stop();

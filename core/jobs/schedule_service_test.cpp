@@ -112,6 +112,32 @@ TEST_F(SchedulesTest, every_minute_is_every_minute_once) {
   EXPECT_EQ(service->find(schedule.id)->due, clock.now() + minutes(1));
 }
 
+TEST_F(SchedulesTest, an_id_is_shown_when_its_job_is_there) {
+  const auto schedule = add("* * * * *");
+  clock.pass(minutes(1));
+  service->tick();  // the row is written, and nobody has made the job yet
+  ASSERT_EQ(asked.size(), 1U);
+  const std::string id = asked.front().job_id;
+  EXPECT_EQ(runs(schedule).front().run.job_id, "");
+  EXPECT_EQ(runs(schedule).front().run.phase, RunPhase::open);
+  reopen();
+  service->tick();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked.front().job_id, id);  // although it is not shown
+  answer_asked();
+  EXPECT_EQ(runs(schedule).front().run.job_id, id);
+  set_job(id, "failed");
+  clock.pass(seconds(1));
+  service->tick();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(runs(schedule).front().run.failure_job_id, "");
+  const std::string told = asked.front().job_id;
+  answer_asked();
+  EXPECT_EQ(runs(schedule).front().run.failure_job_id, told);
+  ASSERT_TRUE(database->run("DELETE FROM job WHERE id=?", {id}));
+  EXPECT_EQ(runs(schedule).front().run.job_id, id);  // it was there
+}
+
 TEST_F(SchedulesTest, one_whose_time_zone_is_gone_is_shown_rests_and_can_be_mended_or_removed) {
   const auto schedule = add("* * * * *");
   ASSERT_TRUE(database->run("UPDATE schedule SET time_zone='Atlantis/Capital' WHERE id=?", {schedule.id}));
@@ -155,7 +181,7 @@ TEST_F(SchedulesTest, a_job_that_was_chosen_but_not_submitted_before_a_kill_is_s
   live(minutes(1));
   EXPECT_TRUE(jobs.empty());
   ASSERT_EQ(runs(schedule).size(), 1U);
-  const std::string chosen = runs(schedule).front().run.job_id;
+  const std::string chosen = store->unsettled()->front().job_id;
   answer = {};
   reopen();
   tick();

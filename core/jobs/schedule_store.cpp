@@ -119,9 +119,15 @@ Result<std::vector<ScheduleRun>> ScheduleStore::unsettled() {
 Result<std::vector<ScheduleStore::Shown>> ScheduleStore::runs(const std::string& id, std::int64_t limit) {
   std::vector<Shown> runs;
   FUSED_CHECK(database_.query(
-      "SELECT r.schedule_id, r.due_ms, r.job_id, r.phase, r.note, r.failure_job_id, j.state, j.error "
-      "FROM schedule_run r LEFT JOIN job j ON j.id = r.job_id WHERE r.schedule_id=? ORDER BY r.due_ms DESC LIMIT ?",
-      {id, limit}, [&](const Row& row) { runs.push_back({run_of(row), row.text(6), row.text(7)}); }));
+      "SELECT r.schedule_id, r.due_ms, r.job_id, r.phase, r.note, r.failure_job_id, j.state, j.error, f.id "
+      "FROM schedule_run r LEFT JOIN job j ON j.id = r.job_id LEFT JOIN job f ON f.id = r.failure_job_id "
+      "WHERE r.schedule_id=? ORDER BY r.due_ms DESC LIMIT ?",
+      {id, limit}, [&](const Row& row) {
+        Shown& shown = runs.emplace_back(run_of(row), row.text(6), row.text(7));
+        if (shown.run.phase == RunPhase::settled) return;  // its jobs have been there
+        if (shown.state.empty()) shown.run.job_id.clear();
+        if (row.text(8).empty()) shown.run.failure_job_id.clear();
+      }));
   return runs;
 }
 

@@ -54,7 +54,8 @@ class ScheduleStore {
   Status change_run(const ScheduleRun& run);
   Status set_due(const std::string& id, std::optional<WallTime> due);
   Result<std::vector<ScheduleRun>> unsettled();  // of all schedules, oldest first
-  // Newest first; of those that are joined with a job its state stands beside.
+  // Newest first; of those that are joined with a job its state stands beside. An id is given to a run before its job
+  // is submitted; here it stands once there is that job.
   struct Shown {
     ScheduleRun run;
     std::string state;  // of the job; "" without

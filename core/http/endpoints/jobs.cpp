@@ -367,7 +367,9 @@ asio::awaitable<Reply> RemoveJob::operator()(Request& request) const {
 asio::awaitable<Reply> GetJobUsage::operator()(Request& request) const {
   const auto job = co_await parts.jobs->find(request.actor, job_id_of(request));
   if (!job) co_return error_reply(job.error(), request);
-  co_return Reply::json(array_of_lines(co_await parts.jobs->usage(job->row.spec.id))).with("cache-control", "no-store");
+  const auto lines = co_await parts.jobs->usage(job->row.spec.id);
+  if (!lines) co_return error_reply(lines.error(), request);
+  co_return Reply::json(array_of_lines(*lines)).with("cache-control", "no-store");
 }
 
 asio::awaitable<Reply> RepeatJob::operator()(Request& request) const {
