@@ -18,6 +18,9 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 namespace {
 
+constexpr std::int64_t kCallsMemoryBytes = 2LL << 30;  // of what makes calls.parquet: 16 million rows take half
+constexpr std::int64_t kCallsTableBytes = 16LL << 30;
+
 std::filesystem::path program_folder() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();  // …/fused/bin
@@ -355,8 +358,16 @@ UseCheck use_check(State& state) {
 
 BatchServiceOptions batch_options(const Settings& settings, const DataFolder& data) {
   std::error_code error;
+  PoolOptions pool = pool_options(settings, data);
+  json::object sandbox = std::move(pool.sandbox);
+  sandbox["network"] = false;
+  sandbox["scratch"] = (pool.scratch / "calls").string();
+  json::object& limits = sandbox["limits"].as_object();
+  limits["memory_bytes"] = kCallsMemoryBytes;
+  limits["disk_written_bytes"] = kCallsTableBytes;
   return {.data = std::filesystem::absolute(data.path()),
           .calls_table = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "fused-table",
+          .sandbox = std::move(sandbox),
           .workers = settings.workers};
 }
 

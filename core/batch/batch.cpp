@@ -1,6 +1,9 @@
 #include "batch/batch.hpp"
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cmath>
@@ -15,6 +18,21 @@ constexpr std::size_t kGroupBytesMax = 4 << 20;
 constexpr std::size_t kSendBytes = 512 << 10;
 constexpr auto kSendAfter = std::chrono::milliseconds(50);
 constexpr std::size_t kRunningShown = 64;
+
+constexpr auto kBehindPause = std::chrono::milliseconds(5);
+constexpr auto kSlice = std::chrono::milliseconds(2);
+constexpr std::uint32_t kLook = 64;  // calls between two looks at the clock
+
+// A part of much work on the loop, between which others have their turn.
+class Slice {
+ public:
+  void begin() { end_ = std::chrono::steady_clock::now() + kSlice; }
+  bool is_over() { return ++calls_ % kLook == 0 && std::chrono::steady_clock::now() >= end_; }
+
+ private:
+  SteadyTime end_ = std::chrono::steady_clock::now() + kSlice;
+  std::uint32_t calls_ = 0;
+};
 
 // Bytes that a piece holds as long as it lives.
 std::shared_ptr<const ArgumentPiece> counted(std::shared_ptr<const ArgumentPiece> piece,
@@ -44,25 +62,48 @@ std::int64_t Batch::room_bytes() const {
   return static_cast<std::int64_t>(kArgumentBytesMax) - static_cast<std::int64_t>(*held_bytes_);
 }
 
-Status Batch::take(std::shared_ptr<const ArgumentPiece> piece) {
-  last_asked_ = std::chrono::steady_clock::now();
-  if (piece->number() < next_piece_) return {};  // sent again: its answer was lost
+Status Batch::check(const ArgumentPiece& piece) const {
   if (closed_) return fail(ErrorKind::conflict, "the batch is closed: no more calls come");
   if (cancelled_) return fail(ErrorKind::conflict, "the batch was cancelled");
   if (!trouble().empty()) return fail(ErrorKind::storage_full, trouble());
-  if (piece->number() > next_piece_)
+  if (piece.number() > next_piece_)
     return fail(ErrorKind::conflict,
-                "piece " + std::to_string(piece->number()) + " came before piece " + std::to_string(next_piece_));
-  if (*held_bytes_ > 0 && room_bytes() < static_cast<std::int64_t>(piece->bytes()))
+                "piece " + std::to_string(piece.number()) + " came before piece " + std::to_string(next_piece_));
+  if (*held_bytes_ > 0 && room_bytes() < static_cast<std::int64_t>(piece.bytes()))
     return fail(ErrorKind::too_many_requests, std::to_string(counts_.waiting) +
                                                   " calls of this batch are waiting already; take results, then send "
                                                   "more");
-  for (const auto& range : piece->ranges()) {
-    if (states_.size() < range.first + range.count) states_.resize(range.first + range.count, State::unknown);
-    for (std::uint32_t i = range.first; i < range.first + range.count; ++i)
-      if (states_[i] == State::open)
-        return fail(ErrorKind::conflict, "call " + std::to_string(i) + " has come before and has not ended");
+  for (const auto& range : piece.ranges()) {
+    const auto known =
+        states_.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(range.first, states_.size()));
+    const auto end =
+        states_.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(range.first + range.count, states_.size()));
+    if (const auto open = std::find(known, end, State::open); open != end)
+      return fail(ErrorKind::conflict,
+                  "call " + std::to_string(open - states_.begin()) + " has come before and has not ended");
   }
+  return {};
+}
+
+// Behind those that wait already.
+void Batch::wait(const CallRange& calls) {
+  counts_.waiting += calls.count;
+  if (!waiting_.empty()) {
+    CallRange& last = waiting_.back();
+    if (last.piece == calls.piece && last.position + last.count == calls.position &&
+        last.index + last.count == calls.index) {
+      last.count += calls.count;
+      return;
+    }
+  }
+  waiting_.push_back(calls);
+}
+
+asio::awaitable<Status> Batch::take(std::shared_ptr<const ArgumentPiece> piece) {
+  const auto self = shared_from_this();
+  last_asked_ = std::chrono::steady_clock::now();
+  if (piece->number() < next_piece_) co_return Status();  // sent again: its answer was lost
+  if (auto refused = check(*piece); !refused) co_return refused;
   if (!results_->on_written)
     results_->on_written = [weak = weak_from_this()] {
       const auto self = weak.lock();
@@ -72,30 +113,31 @@ Status Batch::take(std::shared_ptr<const ArgumentPiece> piece) {
     };
   ++next_piece_;
   const auto kept = counted(std::move(piece), held_bytes_);
-  std::uint32_t position = 0;
   for (const auto& range : kept->ranges()) {
+    if (states_.size() < range.first + range.count) states_.resize(range.first + range.count, State::unknown);
     std::fill_n(states_.begin() + range.first, range.count, State::open);
     counts_.taken += range.count;
-    if (!kept_calls_) {
-      waiting_.push_back({kept, position, range.first, range.count});
-      counts_.waiting += range.count;
+  }
+  Slice slice;
+  std::uint32_t position = 0;
+  for (const auto& range : kept->ranges()) {
+    const CallRange calls{kept, position, range.first, range.count};
+    std::uint32_t done = 0;
+    for (; kept_calls_ && !cancelled_ && done < range.count; ++done) {
+      if (!answer(calls.part(done, 1))) wait(calls.part(done, 1));
+      if (!slice.is_over()) continue;
+      pump();
+      wake();
+      co_await asio::post(host_.io, asio::use_awaitable);
+      slice.begin();
     }
-    for (std::uint32_t i = 0; kept_calls_ && i < range.count; ++i) {
-      const CallRange call{kept, position + i, range.first + i, 1};
-      if (answer(call)) continue;
-      ++counts_.waiting;
-      if (!waiting_.empty() && waiting_.back().piece == kept &&
-          waiting_.back().position + waiting_.back().count == call.position &&
-          waiting_.back().index + waiting_.back().count == call.index)
-        ++waiting_.back().count;
-      else
-        waiting_.push_back(call);
-    }
+    if (done < range.count) wait(calls.part(done, range.count - done));
     position += range.count;
   }
+  if (cancelled_) cancel_waiting(nullptr);  // meanwhile
   pump();
   wake();
-  return {};
+  co_return Status();
 }
 
 void Batch::answer_from(std::optional<KeptBatch> kept) {
@@ -202,10 +244,11 @@ void Batch::return_calls(std::vector<CallRange> segments) {
     counts_.waiting += segment->count;
     waiting_.push_front(*segment);
   }
-  if (cancelled_)
-    cancel_waiting(nullptr);
-  else if (!cancelled_calls_.empty())
-    cancel_waiting(&cancelled_calls_);
+  if (cancelled_) return cancel_waiting(nullptr);
+  if (cancelled_calls_.empty()) return;
+  std::vector<std::uint32_t> asked(cancelled_calls_.begin(), cancelled_calls_.end());
+  std::ranges::sort(asked);
+  cancel_waiting(&asked);
 }
 
 void Batch::ended(const CallRange& call, CallStatus status, double started, double seconds, std::string_view record,
@@ -252,29 +295,80 @@ void Batch::note(std::uint32_t index, CallStatus status, std::string_view record
     first_errors_.push_back("call " + std::to_string(index) + ": " + std::string(parsed->body.substr(0, 4'000)));
 }
 
-void Batch::cancel_waiting(const std::unordered_set<std::uint32_t>* only) {
-  static const std::string empty = CallRecord{}.bytes();
-  std::deque<CallRange> kept;
-  const auto drop = [&](const CallRange& segment) {
-    for (std::uint32_t i = 0; i < segment.count; ++i)
-      if (!only || only->contains(segment.index + i)) {
-        ended(segment.part(i, 1), CallStatus::cancelled, 0, 0, empty, true);
-      } else if (!kept.empty() && kept.back().piece == segment.piece &&
-                 kept.back().position + kept.back().count == segment.position + i) {
-        ++kept.back().count;
-      } else {
-        kept.push_back(segment.part(i, 1));
-      }
+void Batch::cancel_waiting(const std::vector<std::uint32_t>* only) {
+  std::deque<CallRange> cancelled;
+  const auto add = [](std::deque<CallRange>& to, const CallRange& part) {
+    if (!to.empty() && to.back().piece == part.piece && to.back().position + to.back().count == part.position &&
+        to.back().index + to.back().count == part.index)
+      to.back().count += part.count;
+    else if (part.count > 0)
+      to.push_back(part);
   };
-  for (const auto& segment : std::exchange(waiting_, {})) drop(segment);
-  counts_.waiting = 0;
-  for (const auto& segment : kept) counts_.waiting += segment.count;
-  waiting_ = std::exchange(kept, {});
-  for (auto& [when, segment] : std::exchange(later_, {})) {
-    drop(segment);
-    if (!kept.empty()) later_.emplace(when, kept.front());
-    kept.clear();
+  // What is left of a segment goes to `kept`.
+  const auto split = [&](const CallRange& segment, std::deque<CallRange>& kept) {
+    std::uint32_t done = 0;
+    for (auto at = std::ranges::lower_bound(*only, segment.index);
+         at != only->end() && *at < segment.index + segment.count; ++at) {
+      const std::uint32_t place = *at - segment.index;
+      add(kept, segment.part(done, place - done));
+      add(cancelled, segment.part(place, 1));
+      done = place + 1;
+    }
+    add(kept, segment.part(done, segment.count - done));
+  };
+  if (!only) {
+    cancelled = std::exchange(waiting_, {});
+    for (auto& [when, call] : std::exchange(later_, {})) add(cancelled, call);
+    counts_.waiting = 0;
+    return end_all(std::move(cancelled), CallStatus::cancelled, CallRecord{}.bytes());
   }
+  std::deque<CallRange> kept;
+  for (const auto& segment : std::exchange(waiting_, {})) split(segment, kept);
+  waiting_ = std::move(kept);
+  counts_.waiting = 0;
+  for (const auto& segment : waiting_) counts_.waiting += segment.count;
+  std::erase_if(later_, [&](const auto& waits) {
+    const bool is_asked = std::ranges::binary_search(*only, waits.second.index);
+    if (is_asked) add(cancelled, waits.second);
+    return is_asked;
+  });
+  end_all(std::move(cancelled), CallStatus::cancelled, CallRecord{}.bytes());
+}
+
+void Batch::end_all(std::deque<CallRange> calls, CallStatus status, std::string record) {
+  if (calls.empty()) return;
+  const bool is_first = ending_.empty();
+  const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  ending_.push_back({std::move(calls), status, status == CallStatus::cancelled ? 0 : now, std::move(record)});
+  if (!is_first) return;  // end_rest is at work
+  end_slice();
+  if (!ending_.empty()) asio::co_spawn(host_.io, end_rest(), asio::detached);
+}
+
+void Batch::end_slice() {
+  Slice slice;
+  while (!ending_.empty() && !results_->is_behind()) {
+    Ending& of = ending_.front();
+    CallRange& next = of.calls.front();
+    ended(next.part(0, 1), of.status, of.started, 0, of.record, true);
+    next = next.part(1, next.count - 1);
+    if (next.count == 0) of.calls.pop_front();
+    if (of.calls.empty()) ending_.pop_front();
+    if (slice.is_over()) return;
+  }
+}
+
+asio::awaitable<void> Batch::end_rest() {
+  const auto self = shared_from_this();
+  while (!ending_.empty()) {
+    // Also where the disk is behind: then a moment later.
+    asio::steady_timer pause(host_.io, results_->is_behind() ? kBehindPause : std::chrono::milliseconds(0));
+    co_await pause.async_wait(asio::use_awaitable);
+    end_slice();
+    wake();
+  }
+  pump();
+  wake();
 }
 
 void Batch::cancel() {
@@ -290,27 +384,26 @@ void Batch::cancel() {
   wake();
 }
 
-void Batch::cancel(const std::vector<std::uint32_t>& calls) {
-  std::unordered_set<std::uint32_t> asked;
-  for (const auto index : calls)
-    if (index < states_.size() && states_[index] == State::open) asked.insert(index);
-  if (asked.empty()) return;
-  std::vector<std::uint32_t> sorted(asked.begin(), asked.end());
-  std::ranges::sort(sorted);
+void Batch::cancel(std::vector<std::uint32_t> calls) {
+  std::ranges::sort(calls);
+  const auto doubled = std::ranges::unique(calls);
+  calls.erase(doubled.begin(), doubled.end());
+  std::erase_if(calls, [&](auto index) { return index >= states_.size() || states_[index] != State::open; });
+  if (calls.empty()) return;
   for (const auto& group : groups_) {
     const auto parts = group->unfinished();
     const bool has_one = std::ranges::any_of(parts, [&](const CallRange& part) {
-      const auto first = std::ranges::lower_bound(sorted, part.index);
-      return first != sorted.end() && *first < part.index + part.count;
+      const auto first = std::ranges::lower_bound(calls, part.index);
+      return first != calls.end() && *first < part.index + part.count;
     });
     if (!has_one) continue;
     group->take_back();
     collect(*group);
-    if (!group->has_unfinished() || !asked.contains(group->next().index)) continue;
+    if (!group->has_unfinished() || !std::ranges::binary_search(calls, group->next().index)) continue;
     cancelled_calls_.insert(group->next().index);
     group->ticket->cancel(RunEnd::cancelled, "the call was cancelled");
   }
-  cancel_waiting(&asked);
+  cancel_waiting(&calls);
   pump();
   wake();
 }

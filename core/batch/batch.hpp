@@ -65,8 +65,8 @@ class Batch : public std::enable_shared_from_this<Batch> {
   std::size_t answered() const { return answered_; }  // of the calls, by what is kept
 
   // A piece of calls. One that came before is acknowledged again. conflict, too_many_requests (there is no room now),
-  // invalid_argument.
-  Status take(std::shared_ptr<const ArgumentPiece> piece);
+  // invalid_argument. What is kept is answered in slices, between which the loop goes round.
+  boost::asio::awaitable<Status> take(std::shared_ptr<const ArgumentPiece> piece);
   std::int64_t room_bytes() const;
 
   struct Answer {
@@ -76,14 +76,15 @@ class Batch : public std::enable_shared_from_this<Batch> {
   // What ended after `after` chunks, waiting for it at most so long.
   boost::asio::awaitable<Result<Answer>> results(std::uint64_t after, std::chrono::milliseconds patience);
 
+  // Nothing more begins from now on; calls that wait end in slices, as their results show.
   void cancel();
-  void cancel(const std::vector<std::uint32_t>& calls);
+  void cancel(std::vector<std::uint32_t> calls);
   void close() { closed_ = true; }  // no more calls come
   void stop(std::string why);       // the server ends: nothing more begins, who waits is told
 
   // Every 20 ms while something happens: collects, takes back, tries again.
   void tick();
-  bool is_busy() const { return !groups_.empty() || !later_.empty() || lanes_ > 0; }
+  bool is_busy() const { return !groups_.empty() || !later_.empty() || lanes_ > 0 || !ending_.empty(); }
   bool is_done() const { return counts_.finished == counts_.taken; }
   bool is_closed() const { return closed_; }
   bool is_over() const { return closed_ && is_done() && !is_busy(); }
@@ -119,8 +120,14 @@ class Batch : public std::enable_shared_from_this<Batch> {
   // A call has ended. `is_blamed`: by a failure of its own code.
   void ended(const CallRange& call, CallStatus status, double started, double seconds, std::string_view record,
              bool is_blamed);
+  Status check(const ArgumentPiece& piece) const;
+  void wait(const CallRange& calls);
   bool answer(const CallRange& call);
-  void cancel_waiting(const std::unordered_set<std::uint32_t>* only);
+  void cancel_waiting(const std::vector<std::uint32_t>* only);  // sorted; null: all
+  // Calls that end without a process, each the same way.
+  void end_all(std::deque<CallRange> calls, CallStatus status, std::string record);
+  void end_slice();
+  boost::asio::awaitable<void> end_rest();
   void note(std::uint32_t index, CallStatus status, std::string_view record);
   void wake();
   bool is_paused() const;
@@ -130,6 +137,13 @@ class Batch : public std::enable_shared_from_this<Batch> {
   BatchWish wish_;
   std::shared_ptr<BatchResults> results_;
   std::deque<CallRange> waiting_;
+  struct Ending {
+    std::deque<CallRange> calls;
+    CallStatus status{};
+    double started = 0;
+    std::string record;
+  };
+  std::deque<Ending> ending_;
   std::multimap<SteadyTime, CallRange> later_;
   std::unordered_map<std::uint32_t, std::uint16_t> tries_;  // of calls that failed before
   std::vector<State> states_;

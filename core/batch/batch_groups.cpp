@@ -94,9 +94,7 @@ asio::awaitable<void> Batch::lane() {
       const std::string record = error_record(
           "", "", {{"class", "RuntimeError"}, {"message", reply.error().message}, {"error_type", "runtime_error"}});
       counts_.waiting = 0;
-      for (const auto& segment : std::exchange(waiting_, {}))
-        for (std::uint32_t i = 0; i < segment.count; ++i)
-          ended(segment.part(i, 1), CallStatus::error, wall_seconds(), 0, record, true);
+      end_all(std::exchange(waiting_, {}), CallStatus::error, record);
       break;
     }
     asio::steady_timer pause(host_.io, std::chrono::milliseconds(20 + 10 * std::min(refusals_, 20)));
@@ -195,10 +193,7 @@ void Batch::settle(Group& group, const Result<RunReply>& reply) {
     if (++deaths_before_any_ >= kDeathsBeforeAnyMax) {
       return_calls(std::move(back));
       counts_.waiting = 0;
-      for (const auto& segment : std::exchange(waiting_, {}))
-        for (std::uint32_t i = 0; i < segment.count; ++i)
-          ended(segment.part(i, 1), CallStatus::error, wall_seconds(), 0, error_record("", "", told(*reply)), true);
-      return;
+      return end_all(std::exchange(waiting_, {}), CallStatus::error, error_record("", "", told(*reply)));
     }
     return_calls(std::move(back));
     return;

@@ -37,10 +37,15 @@ constexpr useconds_t kTableLook_us = 5'000;
 constexpr std::size_t kReadAtOnceBytes = 1 << 20;  // below it the loop reads a piece itself
 
 // Runs the program that makes calls.parquet of a batch's results; "" or why it could not. Blocks; `leaving` ends it.
-std::string make_table(const std::filesystem::path& program, int results, std::uint64_t bytes, int table,
+std::string make_table(const BatchServiceOptions& options, int results, std::uint64_t bytes, int table,
                        const std::atomic<bool>& leaving) {
-  ChildProcess child{.program = program.string(),
-                     .arguments = {"calls", std::to_string(bytes)},
+  std::error_code error;
+  if (const auto* scratch = options.sandbox.if_contains("scratch"); scratch && scratch->is_string())
+    std::filesystem::create_directories(std::string(scratch->get_string()), error);
+  if (error) return "the scratch folder of " + options.calls_table.string() + ": " + error.message();
+  std::string order = json::serialize(json::object{{"calls", bytes}, {"sandbox", options.sandbox}});
+  ChildProcess child{.program = options.calls_table.string(),
+                     .arguments = {std::move(order)},
                      .environment = {"LANG=C.UTF-8"},
                      .descriptors = {{results, 3}, {table, 4}}};
   const auto pid = start_child(child);
@@ -184,7 +189,7 @@ asio::awaitable<std::string> BatchService::write_calls(std::shared_ptr<Batch> ba
     } else {
       const auto done = std::make_shared<Completion<std::string>>();
       asio::post(writer_, [this, done, table, file = *results, bytes = batch->results().bytes()] {
-        std::string why = make_table(options_.calls_table, file, bytes, table, leaving_);
+        std::string why = make_table(options_, file, bytes, table, leaving_);
         ::close(table);
         asio::post(io_, [done, why = std::move(why)] { done->set(why); });
       });

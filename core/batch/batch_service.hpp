@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <boost/json/object.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@ namespace fused {
 struct BatchServiceOptions {
   std::filesystem::path data;         // DIR
   std::filesystem::path calls_table;  // the program that writes calls.parquet (fused-table)
+  boost::json::object sandbox;        // of that program: core/sandbox/sandbox.hpp
   int workers = 2;
   std::chrono::seconds idle{300};  // without a question of its owner a batch is cancelled and closed
 };
@@ -41,6 +43,11 @@ class BatchService {
   // What a caller has sent as calls, checked; a large text, which `owner` keeps, is read beside the loop.
   using Piece = Result<std::shared_ptr<const ArgumentPiece>>;
   boost::asio::awaitable<Piece> read(std::shared_ptr<const void> owner, std::string_view text);
+  // What takes long and needs nothing of a batch, beside the loop.
+  template <class F>
+  boost::asio::awaitable<std::invoke_result_t<F>> beside(F work) {
+    return reader_.run(std::move(work));
+  }
   // No more calls come: when the last has ended, its folder is made.
   void close(const std::shared_ptr<Batch>& batch);
   std::string log_dir(const Batch& batch) const;

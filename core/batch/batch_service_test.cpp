@@ -4,6 +4,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 
 #include "base/ids.hpp"
 #include "storage/test_folder.hpp"
@@ -46,9 +47,16 @@ struct Server {
     EXPECT_TRUE(until([&] { return batch != nullptr; }));
     const auto text = std::make_shared<const std::string>(R"({"piece":0,"calls":[[0,)" + std::to_string(calls) + "]]}");
     if (calls > 0) {
-      EXPECT_TRUE(batch->take(ArgumentPiece::read(text, *text).value()));
+      EXPECT_TRUE(take(*batch, ArgumentPiece::read(text, *text).value()));
     }
     return batch;
+  }
+  Status take(Batch& batch, std::shared_ptr<const ArgumentPiece> piece) {
+    std::optional<Status> taken;
+    const auto task = [&]() -> asio::awaitable<void> { taken = co_await batch.take(std::move(piece)); };
+    asio::co_spawn(io, task(), asio::detached);
+    EXPECT_TRUE(until([&] { return taken.has_value(); }));
+    return taken.value_or(Status());
   }
   bool until(const std::function<bool()>& done) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
@@ -82,6 +90,55 @@ TEST(BatchService, ABatchWhoseOwnerAsksForNothingIsCancelledAndItsFolderMade) {
     found = found || entry.path().filename() == "calls.parquet";
   EXPECT_TRUE(found);
   EXPECT_TRUE(std::filesystem::is_empty(server.folder / "batches"));
+}
+
+TEST(BatchService, WhileManyCallsAreCancelledOthersHaveTheirTurn) {
+  constexpr std::uint32_t calls = 300'000;
+  Server server(std::chrono::seconds(300));
+  const auto batch = server.open(calls);
+  batch->cancel();
+  EXPECT_FALSE(batch->is_done());
+  EXPECT_TRUE(batch->is_busy());
+  EXPECT_EQ(batch->counts().waiting, 0U);
+  batch->close();
+  int turns = 0;
+  const std::function<void()> turn = [&] {
+    if (batch->is_done()) return;
+    ++turns;
+    asio::post(server.io, turn);
+  };
+  turn();
+  ASSERT_TRUE(server.until([&] { return batch->is_over(); }));
+  EXPECT_GT(turns, 5);
+  EXPECT_EQ(batch->counts().by_status[static_cast<std::size_t>(CallStatus::cancelled)], calls);
+}
+
+TEST(BatchService, OfCallsThatWaitThoseThatAreNamedAreCancelledAndTheOthersStay) {
+  Server server(std::chrono::seconds(300));
+  const auto batch = server.open(100'000);
+  std::vector<std::uint32_t> named{7, 99'999, 7, 0, 123'456};
+  for (std::uint32_t i = 1'000; i < 51'000; i += 2) named.push_back(i);
+  batch->cancel(named);
+  ASSERT_TRUE(server.until([&] { return batch->counts().finished == 25'003; }));
+  EXPECT_EQ(batch->counts().waiting, 100'000U - 25'003U);
+  batch->cancel({0, 8});  // the first has ended before
+  ASSERT_TRUE(server.until([&] { return batch->counts().finished == 25'004; }));
+  batch->cancel();
+  ASSERT_TRUE(server.until([&] { return batch->is_done(); }));
+  EXPECT_EQ(batch->counts().by_status[static_cast<std::size_t>(CallStatus::cancelled)], 100'000U);
+  std::vector<bool> seen(100'000);
+  batch->results().seal();
+  for (std::uint64_t number = 0; number < batch->results().chunks(); ++number) {
+    std::optional<Result<Bytes>> chunk;
+    const auto read = [&]() -> asio::awaitable<void> { chunk = co_await batch->results().chunk(number, true); };
+    asio::co_spawn(server.io, read(), asio::detached);
+    ASSERT_TRUE(server.until([&] { return chunk.has_value(); }));
+    for (const auto& call : EndedRecords((*chunk)->view)) {
+      EXPECT_FALSE(seen[call.index]) << call.index;
+      seen[call.index] = true;
+    }
+  }
+  EXPECT_EQ(std::ranges::count(seen, true), 100'000);
 }
 
 TEST(BatchService, AnotherUsersBatchIsUnknown) {

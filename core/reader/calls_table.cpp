@@ -43,7 +43,20 @@ Status damaged(std::size_t at) {
   return fail(ErrorKind::internal, "the results of the batch are damaged at byte " + std::to_string(at));
 }
 
+std::size_t rows_in(std::string_view bytes) {
+  std::size_t rows = 0;
+  for (std::size_t at = 0; at + kHeadBytes <= bytes.size();) {
+    const std::size_t n = number_in<std::uint32_t>(bytes.data() + at + 4);
+    const std::uint64_t length = number_in<std::uint64_t>(bytes.data() + at + 8);
+    if (length > bytes.size() - at || n > (bytes.size() - at) / (kColumnBytes + kDigestBytes)) break;  // damaged
+    rows += n;
+    at += kHeadBytes + n * (kColumnBytes + kDigestBytes) + length;
+  }
+  return rows;
+}
+
 Status read_rows(std::string_view bytes, std::vector<Row>& rows) {
+  rows.reserve(rows_in(bytes));  // grown by doubling it would need twice the memory
   for (std::size_t at = 0; at < bytes.size();) {
     const std::string_view rest = bytes.substr(at);
     if (rest.size() < kHeadBytes || !rest.starts_with("FBR1")) return damaged(at);

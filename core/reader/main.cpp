@@ -1,6 +1,6 @@
-// fused-table: reads tables for the server, in a sandbox. Started by it with one argument, JSON:
-//   {"nonce":"<u64 as decimal>","sandbox":{…core/sandbox/sandbox.hpp…}}
-// and the socket as descriptor 3.
+// fused-table: reads for the server what users have made, in a sandbox. Started by it with one argument, JSON:
+//   {"nonce":"<u64 as decimal>","sandbox":{…core/sandbox/sandbox.hpp…}}   tables; the socket is descriptor 3
+//   {"calls": bytes,"sandbox":{…}}   calls.parquet of a batch: descriptor 3 has its results, 4 becomes the table
 #include <arrow/memory_pool.h>
 #include <dlfcn.h>
 #include <sys/prctl.h>
@@ -9,10 +9,11 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "reader/calls_table.hpp"
 #include "reader/serve.hpp"
@@ -21,6 +22,7 @@
 namespace {
 
 constexpr int kSocket = 3;
+constexpr int kTable = 4;
 
 // GEOS as shapely brings it, beside the Arrow that this program runs with. Polygons are mended by it; without it they
 // are left out.
@@ -50,33 +52,52 @@ int read_tables(const fused::SandboxSpec& spec, std::uint64_t nonce) {
   return served ? 0 : stop(served.error().message);
 }
 
-// fused-table calls BYTES: descriptor 3 has the results of a batch, 4 becomes its calls.parquet.
-int write_calls(std::string_view bytes) {
-  std::uint64_t size = 0;
-  if (std::from_chars(bytes.data(), bytes.data() + bytes.size(), size).ec != std::errc{}) return stop("calls BYTES");
-  const auto written = fused::reader::write_calls_table(3, size, 4);
+// Descriptor 3 has the results of a batch, 4 becomes its calls.parquet. What calls printed and returned lies in them.
+int write_calls(fused::SandboxSpec spec, std::int64_t bytes) {
+  spec.keep_descriptors = {kSocket, kTable};
+  const auto entered = fused::enter_sandbox(spec);
+  if (!entered) return stop(entered.error().message);
+  const auto written = fused::reader::write_calls_table(kSocket, static_cast<std::uint64_t>(bytes), kTable);
   return written ? 0 : stop(written.error().message);
+}
+
+struct Order {
+  fused::SandboxSpec spec;
+  std::uint64_t nonce = 0;
+  std::optional<std::int64_t> calls;  // bytes of a batch's results
+};
+
+fused::Result<Order> order_of(std::string_view text) {
+  const auto wrong = [](const char* what) { return fused::fail(fused::ErrorKind::invalid_argument, what); };
+  boost::system::error_code error;
+  const auto value = boost::json::parse(text, error);
+  if (error || !value.is_object()) return wrong("its argument is no JSON object");
+  const auto& object = value.get_object();
+  const auto* sandbox = object.if_contains("sandbox");
+  const auto* nonce = object.if_contains("nonce");
+  const auto* calls = object.if_contains("calls");
+  if (!sandbox) return wrong("its argument has no sandbox");
+  Order order{FUSED_TRY(fused::parse_sandbox_spec(boost::json::serialize(*sandbox))), 0, std::nullopt};
+  if (calls && calls->is_int64() && calls->get_int64() >= 0)
+    order.calls = calls->get_int64();
+  else if (nonce && nonce->is_string())
+    order.nonce = std::strtoull(nonce->get_string().c_str(), nullptr, 10);
+  else
+    return wrong("its argument has neither a nonce nor calls");
+  return order;
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count == 3 && std::string_view(arguments[1]) == "calls") return write_calls(arguments[2]);
   if (count != 2) return stop("the server starts this program; see docs/reference/tables.md");
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  boost::system::error_code error;
-  const auto order = boost::json::parse(arguments[1], error);
-  if (error || !order.is_object()) return stop("its argument is no JSON object");
-  const auto* nonce = order.get_object().if_contains("nonce");
-  const auto* sandbox = order.get_object().if_contains("sandbox");
-  if (!nonce || !nonce->is_string() || !sandbox) return stop("its argument has no nonce or no sandbox");
-  const auto spec = fused::parse_sandbox_spec(boost::json::serialize(*sandbox));
-  if (!spec) return stop(spec.error().message);
-  const std::uint64_t number = std::strtoull(nonce->get_string().c_str(), nullptr, 10);
-  const auto child = fused::fork_worker(spec->isolation, spec->without);
+  const auto order = order_of(arguments[1]);
+  if (!order) return stop(order.error().message);
+  const auto child = fused::fork_worker(order->spec.isolation, order->spec.without);
   if (!child) return stop(child.error().message);
   if (*child == 0) {
-    const int status = read_tables(*spec, number);
+    const int status = order->calls ? write_calls(order->spec, *order->calls) : read_tables(order->spec, order->nonce);
     std::cerr.flush();
     ::_exit(status);  // no destructors of libraries whose threads may still run
   }
@@ -84,5 +105,6 @@ int main(int count, char** arguments) {
   int status = 0;
   while (::waitpid(*child, &status, 0) < 0 && errno == EINTR) {
   }
+  status = fused::worker_status(*child, status);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

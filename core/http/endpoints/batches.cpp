@@ -2,6 +2,7 @@
 
 #include <boost/json/serialize.hpp>
 #include <charconv>
+#include <optional>
 
 #include "base/ids.hpp"
 #include "base/json_parse.hpp"
@@ -16,6 +17,7 @@ constexpr std::int64_t kRetriesMax = 1'000;
 constexpr std::int64_t kWaitMax = 30'000;
 constexpr std::int64_t kOpenBytes = 16 << 20;
 constexpr std::int64_t kSmallBytes = 16 << 20;
+constexpr std::size_t kReadAtOnceBytes = 64 << 10;  // of a list of calls; beyond it a thread beside the loop reads it
 
 Reply refusal(const Error& error, const Request& request) {
   Reply reply = Reply::error(error, request.request_id);
@@ -73,6 +75,26 @@ std::string state_of(const Batch& batch, std::uint64_t cursor) {
                                       {"running", std::move(running)}});
 }
 
+// Nothing: all.
+Result<std::optional<std::vector<std::uint32_t>>> calls_to_cancel(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  const auto body = parse_json(text);
+  if (!body || !body->is_object())
+    return fail(ErrorKind::invalid_argument, "the body is a JSON object: {} for all calls, or {\"calls\": [0, 7]}");
+  const auto* calls = body->get_object().if_contains("calls");
+  if (!calls || calls->is_null()) return std::nullopt;
+  std::vector<std::uint32_t> indexes;
+  bool sound = calls->is_array();
+  if (sound)
+    for (const auto& index : calls->get_array()) {
+      sound = index.is_int64() && index.get_int64() >= 0 && index.get_int64() < ArgumentPiece::kCallIndexMax;
+      if (!sound) break;
+      indexes.push_back(static_cast<std::uint32_t>(index.get_int64()));
+    }
+  if (!sound) return fail(ErrorKind::invalid_argument, "'calls' is a list of positions of calls, as [0, 7]");
+  return indexes;
+}
+
 Reply told(const Batch& batch, std::uint64_t cursor) {
   return Reply::json(state_of(batch, cursor)).with("cache-control", "no-store");
 }
@@ -117,7 +139,8 @@ asio::awaitable<Reply> TakeCalls::operator()(Request& request) const {
   const auto body = std::make_shared<const Body>(std::move(request.body));
   auto piece = co_await parts.batches->read(body, body->view());
   if (!piece) co_return refusal(piece.error(), request);
-  if (const Status taken = (*batch)->take(*std::move(piece)); !taken) co_return refusal(taken.error(), request);
+  const Status taken = co_await (*batch)->take(*std::move(piece));
+  if (!taken) co_return refusal(taken.error(), request);
   co_return told(**batch, 0);
 }
 
@@ -141,27 +164,18 @@ asio::awaitable<Reply> BatchResultsOf::operator()(Request& request) const {
 asio::awaitable<Reply> CancelBatch::operator()(Request& request) const {
   auto batch = batch_of(parts, request);
   if (!batch) co_return refusal(batch.error(), request);
-  const auto body = request.body.empty() ? Result<json::value>(json::object()) : parse_json(request.body.view());
-  if (!body || !body->is_object())
-    co_return refusal(
-        {ErrorKind::invalid_argument, "the body is a JSON object: {} for all calls, or {\"calls\": [0, 7]}", {}},
-        request);
-  const auto* calls = body->get_object().if_contains("calls");
-  if (!calls || calls->is_null()) {
+  const auto body = std::make_shared<const Body>(std::move(request.body));
+  auto read = [body] { return calls_to_cancel(body->view()); };
+  auto calls = Result<std::optional<std::vector<std::uint32_t>>>(std::nullopt);
+  if (body->view().size() <= kReadAtOnceBytes)
+    calls = read();
+  else
+    calls = co_await parts.batches->beside(std::move(read));
+  if (!calls) co_return refusal(calls.error(), request);
+  if (*calls)
+    (*batch)->cancel(**std::move(calls));
+  else
     (*batch)->cancel();
-    co_return told(**batch, 0);
-  }
-  std::vector<std::uint32_t> indexes;
-  bool sound = calls->is_array();
-  if (sound)
-    for (const auto& index : calls->get_array()) {
-      sound = index.is_int64() && index.get_int64() >= 0 && index.get_int64() < ArgumentPiece::kCallIndexMax;
-      if (!sound) break;
-      indexes.push_back(static_cast<std::uint32_t>(index.get_int64()));
-    }
-  if (!sound)
-    co_return refusal({ErrorKind::invalid_argument, "'calls' is a list of positions of calls, as [0, 7]", {}}, request);
-  (*batch)->cancel(indexes);
   co_return told(**batch, 0);
 }
 
