@@ -82,6 +82,21 @@ EntryResult<Contents> map(int file, std::size_t size, bool writable) {
   return Contents{std::shared_ptr<void>(at, [size](void* mapped) { ::munmap(mapped, size); }), static_cast<char*>(at)};
 }
 
+// The pages of a private mapping that hold the first `bytes` are copied now: who changes the file changes them no more.
+void make_own(char* data, std::size_t bytes) {
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  for (std::size_t at = 0; at < bytes; at += page) {
+    volatile char* const first = data + at;
+    *first = *first;
+  }
+}
+
+CheckBytes check_over(const EntryFileHead& head, const CheckKey* key, std::string_view bytes) {
+  RunningCheck check(head.check, key);
+  check.add(bytes);
+  return check.finish();
+}
+
 bool is_older(std::string_view bytes) {
   for (const auto magic : kOlderMagics)
     if (bytes.starts_with(magic)) return true;
@@ -114,15 +129,16 @@ std::size_t VerifiedFiles::Hash::operator()(const FileState& state) const {
   return static_cast<std::size_t>(state.inode * 0x9e3779b97f4a7c15ull ^ static_cast<std::uint64_t>(state.ctime_ns));
 }
 
-bool VerifiedFiles::contains(const FileState& state) const {
+std::optional<CheckBytes> VerifiedFiles::find(const FileState& state) const {
   const std::lock_guard lock(process_tables_mutex());
-  return seen_.contains(state);
+  const auto found = seen_.find(state);
+  return found == seen_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void VerifiedFiles::add(const FileState& state) {
+void VerifiedFiles::add(const FileState& state, const CheckBytes& own) {
   if (!state.is_settled()) return;
   const std::lock_guard lock(process_tables_mutex());
-  if (!seen_.insert(state).second) return;
+  if (!seen_.emplace(state, own).second) return;
   order_.push_back(state);
   while (order_.size() > kCountMax) {
     seen_.erase(order_.front());
@@ -166,18 +182,29 @@ EntryResult<EntryFile> read_entry_file(const std::string& path, const EntryReadi
   const bool mapped = size > how.read_whole_max;
   auto contents = mapped ? map(file->get(), size, how.writable) : read_whole(file->get(), size);
   if (!contents) return std::unexpected(std::move(contents).error());
-  const std::string_view all(contents->data, size);
+  char* const data = contents->data;
+  const bool owns = mapped && how.writable;
+  if (owns) make_own(data, kEntryHeadBytes);
+  const std::string_view all(data, size);
   const auto head = parse_entry_head(all, size);
   if (!head) return std::unexpected(head.error());
+  if (owns) make_own(data, head->body_offset);
   if (const auto checked = check_head(*head, all, how.check, how.check_key); !checked)
     return std::unexpected(checked.error());
   if (how.key != nullptr && head->key != *how.key) return damaged("it was copied from another key");
+  const std::string_view body = all.substr(head->body_offset);
+  const std::size_t own = owns && how.own_bytes ? std::min(how.own_bytes(head->kind, body), body.size()) : 0;
+  if (own > 0) {
+    make_own(data, head->body_offset + own);
+    if (how.own_bytes(head->kind, body) != own) return damaged("it was changed while it was read");
+  }
   const FileState state = state_of(found);
-  if (!mapped || how.verified == nullptr || !how.verified->contains(state)) {
-    RunningCheck check(head->check, how.check_key);
-    check.add(all.substr(head->body_offset));
-    if (!same_check(check.finish(), head->body_check)) return damaged("its content is damaged, or somebody else's");
-    if (mapped && how.verified != nullptr) how.verified->add(state);
+  const CheckBytes own_check = own > 0 ? check_over(*head, how.check_key, body.substr(0, own)) : CheckBytes{};
+  const auto seen = mapped && how.verified != nullptr ? how.verified->find(state) : std::nullopt;
+  if (!seen || !same_check(*seen, own_check)) {
+    if (!same_check(check_over(*head, how.check_key, body), head->body_check))
+      return damaged("its content is damaged, or somebody else's");
+    if (mapped && how.verified != nullptr) how.verified->add(state, own_check);
   }
   return EntryFile{*head, all.substr(kEntryHeadBytes, head->note_bytes),
                    std::span(contents->data + head->body_offset, head->body_bytes), std::move(contents->owner), state};

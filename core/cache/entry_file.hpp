@@ -22,7 +22,7 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "cache/cache_key.hpp"
 
@@ -79,22 +79,23 @@ struct EntryError {
 template <class T>
 using EntryResult = std::expected<T, EntryError>;
 
-// Files whose bodies were checked by this process: their check is not made again. At most kCountMax are remembered.
+// Files whose bodies were checked by this process: their check is not made again, but for that of the part that is the
+// process's own (EntryReading::own_bytes), which is kept here. At most kCountMax are remembered.
 class VerifiedFiles {
  public:
   static constexpr std::size_t kCountMax = 4096;
-  bool contains(const FileState& state) const;
-  void add(const FileState& state);  // one that is not settled is not remembered
+  std::optional<CheckBytes> find(const FileState& state) const;
+  void add(const FileState& state, const CheckBytes& own);  // one that is not settled is not remembered
 
  private:
   struct Hash {
     std::size_t operator()(const FileState& state) const;
   };
-  std::unordered_set<FileState, Hash> seen_;
+  std::unordered_map<FileState, CheckBytes, Hash> seen_;
   std::deque<FileState> order_;
 };
 
-// An entry that passed. Its bytes are this process's own: writing to them changes no file and nobody else's view.
+// An entry that passed. Writing to its bytes changes no file and nobody else's view.
 struct EntryFile {
   EntryFileHead head;
   std::string_view note;
@@ -109,6 +110,10 @@ struct EntryReading {
   const CheckKey* check_key = nullptr;    // the owner's, for BLAKE3
   std::size_t read_whole_max = kEntryReadWholeMax;
   bool writable = true;
+  // Whoever may write the file can change what is mapped after it was checked. Of a writable mapping head, note and the
+  // first so many bytes of a body of `kind` are taken out of his reach before they are looked at: what is code to its
+  // reader, as a pickle is, must lie there. Asked twice, of bytes that may still change and of those that do not.
+  std::function<std::size_t(std::uint32_t kind, std::string_view body)> own_bytes;
   VerifiedFiles* verified = nullptr;  // nullptr: the body is checked whatever was seen before
 };
 // Links, pipes, folders and whatever else is no regular file are `damaged`.

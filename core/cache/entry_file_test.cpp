@@ -1,5 +1,6 @@
 #include "cache/entry_file.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -191,11 +192,64 @@ TEST_F(EntryFileTest, ALargeBodyIsWrittenAndCheckedOnceForAStateOfTheFile) {
   EXPECT_EQ(first->body.back(), 'b');
   while (!first->state.is_settled()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   ASSERT_TRUE(read_entry_file(path, how));
-  EXPECT_TRUE(verified.contains(first->state));
+  EXPECT_TRUE(verified.find(first->state));
   std::string changed = file_text(path);
   changed[1 << 20] = 'y';
   put_file(path, changed);
   EXPECT_EQ(why(read_entry_file(path, how)), Kind::damaged) << "it has another state";
+}
+
+// Writes into the file itself, as whoever may write its folder can, at any time.
+void overwrite(const std::string& path, std::size_t at, std::string_view bytes) {
+  const int file = ::open(path.c_str(), O_WRONLY);
+  ASSERT_GE(file, 0);
+  EXPECT_EQ(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(at)), static_cast<ssize_t>(bytes.size()));
+  ::close(file);
+}
+
+TEST_F(EntryFileTest, WhatIsRunWhenItIsReadIsOutOfTheReachOfWhoChangesTheMappedFile) {
+  const std::string body(3 << 20, 'b');
+  ASSERT_TRUE(put(EntryCheck::blake3, "the note", {body}));
+  VerifiedFiles verified;
+  EntryReading how;
+  how.key = &key;
+  how.check_key = &check_key;
+  how.verified = &verified;
+  how.own_bytes = [](std::uint32_t kind, std::string_view) { return kind == 5 ? std::size_t{100'000} : 0; };
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // until the file's state is settled
+  const auto found = read_entry_file(path, how);
+  ASSERT_TRUE(found) << found.error().message;
+  ASSERT_TRUE(verified.find(found->state));
+  overwrite(path, kEntryHeadBytes, "another!");
+  overwrite(path, found->head.body_offset + 50'000, "evil");
+  overwrite(path, found->head.body_offset + (2 << 20), "values");
+  EXPECT_EQ(found->note, "the note");
+  const std::string_view seen(found->body.data(), found->body.size());
+  EXPECT_EQ(seen.substr(0, 100'000), std::string_view(body).substr(0, 100'000));
+  EXPECT_NE(seen, body);  // what is data alone stays shared with the file: SECURITY.md says so
+  EXPECT_EQ(why(read_entry_file(path, how)), Kind::damaged);
+}
+
+TEST_F(EntryFileTest, AFileThatWasSeenToPassIsStillCheckedWhereItsReaderRunsIt) {
+  const std::string body(3 << 20, 'b');
+  ASSERT_TRUE(put(EntryCheck::blake3, "", {body}));
+  VerifiedFiles verified;
+  EntryReading how;
+  how.key = &key;
+  how.check_key = &check_key;
+  how.verified = &verified;
+  how.own_bytes = [](std::uint32_t, std::string_view) { return std::size_t{100'000}; };
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const auto first = read_entry_file(path, how);
+  ASSERT_TRUE(first);
+  overwrite(path, first->head.body_offset + 50'000, "evil");
+  // As if the file's times did not tell, which a mapping that another process still holds can bring about.
+  struct stat about{};
+  ASSERT_EQ(::stat(path.c_str(), &about), 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  verified.add(state_of(about), *verified.find(first->state));
+  ASSERT_TRUE(verified.find(state_of(about)));
+  EXPECT_EQ(why(read_entry_file(path, how)), Kind::damaged);
 }
 
 TEST_F(EntryFileTest, AWriteThatFailsLeavesNothing) {

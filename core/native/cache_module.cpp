@@ -26,6 +26,20 @@ VerifiedFiles& verified() {
   return files;
 }
 
+// How Python lays out a pickle (python/fused/_cache/values.py): u64 n, n sizes, the pickle at the next multiple of 64,
+// then its large buffers. What is run when it is read ends with the pickle.
+std::size_t pickle_bytes(std::uint32_t kind, std::string_view body) {
+  constexpr std::uint32_t kPickle = 6, kFailure = 7;
+  if (kind != kPickle && kind != kFailure) return 0;
+  std::uint64_t count = 0, first = 0;
+  if (body.size() < 16) return body.size();
+  std::memcpy(&count, body.data(), 8);
+  std::memcpy(&first, body.data() + 8, 8);
+  if (count == 0 || count >= body.size() / 8 || first > body.size()) return body.size();
+  const std::size_t begin = (8 * (count + 1) + kEntryAlignment - 1) / kEntryAlignment * kEntryAlignment;
+  return std::min<std::size_t>(begin + first, body.size());
+}
+
 template <std::size_t size>
 std::array<unsigned char, size> exactly(const nb::bytes& given, const char* what) {
   std::array<unsigned char, size> out;
@@ -107,6 +121,7 @@ nb::object entry_read(nb::handle given, std::optional<nb::bytes> key, std::optio
     how.check = EntryCheck::xxh3;  // the server's own, which need no key
   }
   if (!again) how.verified = &verified();
+  how.own_bytes = pickle_bytes;
   auto file = without_gil([&] { return read_entry_file(path, how); });
   if (!file && is_nothing(file.error())) return nb::none();
   if (!file) raise(file.error(), path);
@@ -255,7 +270,7 @@ void bind_files(nb::module_& module) {
   module.def("entry_look", entry_look, nb::arg("path"), "What a listing shows of an entry; None when there is none.");
   module.def("entry_is_verified", [](nb::handle path) {
     const auto state = file_state(path);
-    return state && verified().contains(*state);
+    return state && verified().find(*state);
   });
   module.def("entry_write", entry_write, nb::arg("path"), nb::arg("draft"), nb::arg("check_key"), nb::arg("kind"),
              nb::arg("created_ns"), nb::arg("boot_ns"), nb::arg("boot_id"), nb::arg("max_age_s"),
