@@ -23,12 +23,12 @@ import requests
 from tests.conftest import SERVER, Server, need_server, start_server, stop_server
 from tests.counts import tell
 from tests.flow.calls import headers_of
+from tests.flow.clock import FAKETIME, faked_clock
 from tests.flow.jobs import get, log, submit, udf_step, until, values, wait
 
 IS_LONG = os.environ.get("FUSED_TEST_LONG") == "1"
 FULL_DISKS = int(os.environ.get("FUSED_TEST_FULL_DISKS") or (100 if IS_LONG else 4))
 CLOCK_JUMPS = int(os.environ.get("FUSED_TEST_CLOCK_JUMPS") or (500 if IS_LONG else 20))
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 DISK_MEBIBYTES = 48
 
 CALL = """\
@@ -183,11 +183,7 @@ def test_jumps_of_the_clock(tmp_path: Path, ledger: Ledger) -> None:
         pytest.skip(f"not tested: {FAKETIME} is missing (apt-get install libfaketime)")
     told = tmp_path / "time"
     told.write_text("+0")
-    faked = {
-        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(told), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-    }  # fmt: skip
-    server = start_server(tmp_path / "data", "--job-lease-ms", "3000", environment=faked)
+    server = start_server(tmp_path / "data", "--job-lease-ms", "3000", environment=faked_clock(told))
     chance = random.Random(9)
     jobs: dict[str, tuple[str, int]] = {}
     farthest = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import fused
 from fused._cli import main as fused_command
 from fused.errors import NotFoundError, ServerError
 from tests.conftest import Server, start_server, stop_server
+from tests.flow.clock import FAKETIME, faked_clock
 from tests.until import until
 
 
@@ -72,14 +74,20 @@ def test_a_schedule_is_made_changed_run_and_removed() -> None:
 
 
 def test_a_due_time_runs_a_job_by_itself(tmp_path: Path) -> None:
-    # The next minute of the real clock: a server of its own, so that nothing else waits for it.
-    own = start_server(tmp_path / "data")
+    # A server of its own: its clock is put to the end of a minute, so that nobody waits for a whole one. Where
+    # libfaketime is missing the minute is a real one.
+    told = tmp_path / "time"
+    told.write_text("+0")
+    environment = faked_clock(told) if FAKETIME.exists() else {}
+    own = start_server(tmp_path / "data", environment=environment)
     fused.options.base_url, fused.options.auth_token = own.base_url, own.token
     try:
-        made = function("every_minute").schedule("* * * * *", udf_args={"region": "south"})
-        until(
-            lambda: (seen := made.runs()) and seen[0]["state"] != "waiting", 75
-        )  # its job's id is told before its job
+        udf = function("every_minute")
+        aside = told.with_suffix(".new")
+        aside.write_text(f"+{(56 - int(time.time())) % 60}")
+        aside.rename(told)
+        made = udf.schedule("* * * * *", udf_args={"region": "south"})
+        until(lambda: (seen := made.runs()) and seen[0]["job_id"], 75)
         runs = made.runs()
         assert runs[0]["due"].endswith(":00Z")
         fused.api.job_wait_for_job(runs[0]["job_id"], timeout=60)
@@ -87,7 +95,7 @@ def test_a_due_time_runs_a_job_by_itself(tmp_path: Path) -> None:
         # A kill and a start between two due times: the row stays, nothing is run twice.
         os.kill(own.pid, 9)
         own.process.wait()
-        own = start_server(tmp_path / "data")
+        own = start_server(tmp_path / "data", environment=environment)
         fused.options.base_url = own.base_url
         assert [run["job_id"] for run in made.runs() if run["due"] == runs[0]["due"]] == [runs[0]["job_id"]]
         assert made.refresh().next
