@@ -402,14 +402,12 @@ std::variant<Command, int> read_command(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ConfigError& error) {
     if (const auto good = check_file(app); !good) return refuse(good.error());
-    return app.exit(error);
+    return refuse({ErrorKind::invalid_argument, error.what(), {}});
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    return refuse({ErrorKind::invalid_argument, std::string(error.what()) + " (fused serve --help lists all)", {}});
   }
-  if (const auto done = complete(command.settings); !done) {
-    std::cerr << done.error().message << "\n";
-    return 2;
-  }
+  if (const auto done = complete(command.settings); !done) return refuse(done.error());
   return command;
 }
 

@@ -51,7 +51,7 @@ std::string text_of(const tcp::endpoint& peer) {
 }  // namespace
 
 struct Server::Listener {
-  explicit Listener(asio::io_context& io) : acceptor(io), pause(io) {}
+  explicit Listener(tcp::acceptor bound) : acceptor(std::move(bound)), pause(acceptor.get_executor()) {}
   tcp::acceptor acceptor;
   asio::steady_timer pause;
 };
@@ -82,36 +82,63 @@ void Server::update_time() {
   context_.date = http_date(second);
 }
 
-Result<int> Server::listen(const std::string& host, int port) {
-  tcp::resolver resolver(io_);
+namespace {
+
+Error no_listening(const std::string& host, int port, const error_code& error) {
+  const bool taken = error.value() == EADDRINUSE;
+  return {taken ? ErrorKind::conflict : ErrorKind::invalid_argument,
+          "cannot listen on " + host + ":" + std::to_string(port) + ": " + error.message() +
+              (taken ? "; stop what listens there, or choose another --port (0: any free one)" : ""),
+          {}};
+}
+
+// The addresses of `host`, bound; nobody can connect yet.
+Result<std::vector<tcp::acceptor>> bind_all(asio::io_context& io, const std::string& host, int port) {
+  tcp::resolver resolver(io);
   error_code error;
   const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
   const std::string where = host + ":" + std::to_string(port);
   if (error)
     return fail(ErrorKind::invalid_argument, "cannot listen on " + where + ": " + error.message() +
                                                  "; --host takes an address of this machine, 0.0.0.0 or :: for all");
+  std::vector<tcp::acceptor> bound;
   for (const auto& entry : found) {
     auto endpoint = entry.endpoint();
-    if (!listeners_.empty() && port == 0) endpoint.port(listeners_.front()->acceptor.local_endpoint().port());
-    auto listener = std::make_unique<Listener>(io_);
-    auto& acceptor = listener->acceptor;
+    if (!bound.empty() && port == 0) endpoint.port(bound.front().local_endpoint().port());
+    tcp::acceptor acceptor(io);
     acceptor.open(endpoint.protocol(), error);
     if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
     if (!error && endpoint.address().is_v6()) acceptor.set_option(asio::ip::v6_only(true), error);
     if (!error) acceptor.bind(endpoint, error);
-    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
     if (error) {
       // A name may stand for addresses that this machine does not have (::1 for localhost); the first must work.
-      if (!listeners_.empty()) continue;
-      const bool taken = error.value() == EADDRINUSE;
-      return fail(taken ? ErrorKind::conflict : ErrorKind::invalid_argument,
-                  "cannot listen on " + where + ": " + error.message() +
-                      (taken ? "; stop what listens there, or choose another --port (0: any free one)" : ""));
+      if (!bound.empty()) continue;
+      return std::unexpected(no_listening(host, port, error));
     }
-    listeners_.push_back(std::move(listener));
+    bound.push_back(std::move(acceptor));
+  }
+  if (bound.empty()) return fail(ErrorKind::invalid_argument, "cannot listen on " + where + ": it has no address");
+  return bound;
+}
+
+}  // namespace
+
+Status Server::can_listen(const std::string& host, int port) {
+  asio::io_context io;
+  const auto bound = bind_all(io, host, port);
+  return bound ? Status() : std::unexpected(bound.error());
+}
+
+Result<int> Server::listen(const std::string& host, int port) {
+  std::vector<tcp::acceptor> bound = FUSED_TRY(bind_all(io_, host, port));
+  for (tcp::acceptor& acceptor : bound) {
+    error_code error;
+    acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (error && !listeners_.empty()) continue;
+    if (error) return std::unexpected(no_listening(host, port, error));
+    listeners_.push_back(std::make_unique<Listener>(std::move(acceptor)));
     asio::co_spawn(io_, accept_from(*listeners_.back()), asio::detached);
   }
-  if (listeners_.empty()) return fail(ErrorKind::invalid_argument, "cannot listen on " + where + ": it has no address");
   asio::co_spawn(io_, tick(), asio::detached);
   return listeners_.front()->acceptor.local_endpoint().port();
 }

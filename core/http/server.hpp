@@ -23,6 +23,8 @@ class Server {
   // Binds and begins to accept. `host`: an address or a name; port 0: any free one. Returns the port. Errors name the
   // address and what to do.
   Result<int> listen(const std::string& host, int port);
+  // Would `listen` find the address free? Asked before a start makes anything.
+  static Status can_listen(const std::string& host, int port);
   // Refuses new connections, closes idle ones, lets requests under way finish within `limit`; what is left is answered
   // with 503 and its on_disconnect called. Returns when no connection is left or the limit has passed.
   boost::asio::awaitable<void> drain(std::chrono::seconds limit);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def refused(*arguments: str, **variables: str) -> str:
     settings = {name: value for name, value in os.environ.items() if not name.startswith("FUSED_")}
     settings |= {"FUSED_PYTHON": sys.executable, "PYTHONPATH": str(PYTHON), **variables}
     ended = subprocess.run([str(SERVER), *arguments], capture_output=True, text=True, env=settings, timeout=60)
-    assert ended.returncode not in (0, 1) and ended.returncode < 256, ended
+    assert ended.returncode == 2, ended
     return ended.stdout + ended.stderr
 
 
@@ -55,6 +56,23 @@ def test_a_value_that_cannot_be_is_refused_with_what_can(arguments: str) -> None
     said = refused(*arguments.split())
     for part in IMPOSSIBLE[arguments]:
         assert part in said
+
+
+def test_a_folder_that_is_not_there_is_wrong_usage_and_nothing_is_made(tmp_path: Path) -> None:
+    said = refused("--data", str(tmp_path / "data"), "nofolder")
+    assert said.startswith("fused serve: ") and "nofolder" in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_taken_port_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    need_server()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [str(SERVER), "--port", str(port), "--data", str(tmp_path / "data")]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr and "choose another --port" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_variable_with_an_impossible_value_is_refused() -> None:

@@ -56,7 +56,8 @@ asio::awaitable<Reply> ForgetResults::operator()(Request& request) const {
   }
   // The official client sends the text of a saved function with each run: that one is the caller's.
   if (!saved || saved->owner.id != actor.user_id) parts.cached->forget(actor.organisation, actor.user_id, name, *tile);
-  json::object told{{"function", name}, {"deleted", true}, {"tile", nullptr}};
+  // Not saved: whoever asks cannot tell a misspelt name from one whose results were dropped.
+  json::object told{{"function", name}, {"saved", saved != nullptr}, {"deleted", true}, {"tile", nullptr}};
   if (*tile) told["tile"] = tile_text(**tile);
   co_return Reply::json(json::serialize(told)).with("cache-control", "no-store");
 }

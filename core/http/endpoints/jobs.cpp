@@ -118,10 +118,15 @@ Result<Submission> submission_of(const Request& request) {
   return submission;
 }
 
-json::object task_record(const TaskRow& task) {
+// A task that had not ended when its job did ended with it, though its row says what it was waiting for.
+std::string shown_state(const TaskRow& task, bool is_job_over) {
+  return task.state <= TaskState::running && is_job_over ? "canceled" : std::string(word(task.state));
+}
+
+json::object task_record(const TaskRow& task, bool is_job_over) {
   return {{"task", task.number},
           {"step", task.step},
-          {"state", std::string(word(task.state))},
+          {"state", shown_state(task, is_job_over)},
           {"attempts", task.attempts},
           {"error", text_or_null(task.error)},
           {"result", task.state == TaskState::done ? text_or_null(shown_result_name(task.result_path)) : nullptr}};
@@ -230,12 +235,12 @@ asio::awaitable<Reply> ListJobResults::operator()(Request& request) const {
   const auto limit = whole(request, "limit", 0, kResultsMax, kResultsMax);
   if (!limit) co_return error_reply(limit.error(), request);
   if (request.query.find("limit") == nullptr && job->row.total_tasks - *skip > kResultsMax)
-    co_return error_reply({ErrorKind::invalid_argument,
-                           "job " + id + " has " + std::to_string(job->row.total_tasks) +
-                               " tasks; ask for them in parts with 'skip' and 'limit' (at most " +
-                               std::to_string(kResultsMax) + ")",
-                           {}},
-                          request);
+    co_return error_reply(
+        {ErrorKind::invalid_argument,
+         "job " + id + " has " + std::to_string(job->row.total_tasks) +
+             " tasks; ask for them in parts with 'skip' and 'limit' (at most " + std::to_string(kResultsMax) + ")",
+         {}},
+        request);
   const auto tasks = co_await parts.jobs->tasks(id, *skip, *limit);
   if (!tasks) co_return error_reply(tasks.error(), request);
   const std::string base = link_of(parts, request, id, "");
@@ -344,7 +349,7 @@ asio::awaitable<Reply> ShowJob::operator()(Request& request) const {
   record["task_memory_bytes"] = job->row.spec.task_share.memory_bytes;
   json::array task_list, attempt_list;
   for (const TaskRow& task : *tasks) {
-    json::object about = task_record(task);
+    json::object about = task_record(task, is_terminal(job->row.state));
     if (*links && !task.result_path.empty()) {
       const std::string name = shown_result_name(task.result_path);
       about["url"] = link_of(parts, request, id, name);

@@ -6,6 +6,7 @@
 
 #include "auth/permissions.hpp"
 #include "base/json_parse.hpp"
+#include "http/endpoints/table_routes.hpp"
 #include "storage/path_resolver.hpp"
 
 namespace fused {
@@ -37,6 +38,10 @@ json::object token_record(const StateParts& parts, const ShareToken& token) {
                       {"last_updated", utc_text(token.updated_at)},
                       {"expires_at", utc_or_null(token.expires_at)}};
   if (token.client_id) record["client_id"] = *token.client_id;
+  if (parts.tables && token.function_id.starts_with(kSharedTable)) {
+    const auto table = parts.tables->by_id(std::string_view(token.function_id).substr(kSharedTable.size()));
+    record["table"] = table ? table->name : "";
+  }
   if (token.metadata_json)
     if (auto metadata = parse_json(*token.metadata_json, kBodyDepthMax)) record["metadata_json"] = *std::move(metadata);
   return record;

@@ -70,11 +70,15 @@ Result<bool> BodyObject::yes_or_no(std::string_view name, bool fallback) const {
 Result<std::optional<std::optional<std::int64_t>>> expiry_of(const BodyObject& body, std::int64_t now) {
   using Expiry = std::optional<std::int64_t>;
   if (const json::value* life = body.find("expires_in")) {
-    if (life->is_string()) return Expiry(now + FUSED_TRY(parse_duration(view(life->get_string()))).count());
     boost::system::error_code error;
-    const auto seconds = life->to_number<std::int64_t>(error);
+    std::int64_t seconds = 0;
+    if (life->is_string())
+      seconds = FUSED_TRY(parse_duration(view(life->get_string()))).count();
+    else
+      seconds = life->to_number<std::int64_t>(error);
     if (error || seconds < 1 || seconds > kCenturySeconds)
-      return wrong_type("expires_in", "seconds, or a text like \"24h\"");
+      return wrong_type("expires_in",
+                        "1 second to 100 years: seconds, or a text like \"24h\"; without it there is no end");
     return Expiry(now + seconds);
   }
   if (const json::value* end = body.find("expires_at")) {

@@ -13,6 +13,7 @@
 #include "functions/function_store.hpp"
 #include "http/message.hpp"
 #include "storage/state_thread.hpp"
+#include "tiles/table_registry.hpp"
 
 namespace fused {
 
@@ -21,6 +22,7 @@ struct StateParts {
   FunctionStore* functions = nullptr;
   ShareTokens* shares = nullptr;
   People* people = nullptr;
+  const TableRegistry* tables = nullptr;  // for the names of what tokens share
   StateThread* thread = nullptr;
   const Clock* clock = nullptr;
 };

@@ -36,14 +36,13 @@ Result<RegisteredTable> changeable(const TableParts& parts, const Request& reque
 
 }  // namespace
 
-std::string shared_table_id(std::string_view table_id) { return "table:" + std::string(table_id); }
+std::string shared_table_id(std::string_view table_id) { return std::string(kSharedTable).append(table_id); }
 
 Result<RegisteredTable> table_of(const TableParts& parts, const Request& request, bool shared) {
   if (shared) {
     const auto token = parts.shares->valid(path_value_of(request, "token"));
-    constexpr std::string_view kPrefix = "table:";
-    auto table = token && token->function_id.starts_with(kPrefix)
-                     ? parts.service->registry().by_id(token->function_id.substr(kPrefix.size()))
+    auto table = token && token->function_id.starts_with(kSharedTable)
+                     ? parts.service->registry().by_id(token->function_id.substr(kSharedTable.size()))
                      : std::nullopt;
     if (!table) return fail(ErrorKind::not_found, "this share token is unknown, expired or revoked, or not a table's");
     const auto maker = parts.people->user(token->user_id);
@@ -83,6 +82,10 @@ asio::awaitable<Reply> RegisterTable::operator()(Request& request) const {
       return fail(ErrorKind::conflict, "table '" + name + "' belongs to somebody else; choose another name");
     RegisteredTable table{.organisation = actor.organisation, .name = name, .user_id = actor.user_id};
     table.url = FUSED_TRY(accept_table_url(url, actor.role, parts->data.string()));
+    if (known && known->url == table.url) {  // the same table: what was shared of it stays shared
+      table.id = known->id;
+      table.created_at = known->created_at;
+    }
     return Added{FUSED_TRY(parts->service->registry().add(std::move(table))), std::move(known)};
   };
   const auto added = co_await parts.thread->run(std::move(work));
@@ -90,12 +93,18 @@ asio::awaitable<Reply> RegisterTable::operator()(Request& request) const {
   parts.service->registry_changed();
   // A table that cannot be read is told at once, and not kept.
   const auto info = co_await parts.service->info(added->table);
-  auto settle = [parts = &parts, added = *added, good = info.has_value()]() -> Status {
-    if (good && added.before) return parts->shares->revoke_of_function(shared_table_id(added.before->id));
-    if (good) return {};
+  // Gives how many share tokens were revoked: they were for what the name stood for.
+  auto settle = [parts = &parts, added = *added, good = info.has_value()]() -> Result<std::size_t> {
+    if (good && (!added.before || added.before->id == added.table.id)) return 0;
+    if (good) {
+      const std::string shared = shared_table_id(added.before->id);
+      const std::size_t tokens = parts->shares->of_function(shared).size();
+      FUSED_CHECK(parts->shares->revoke_of_function(shared));
+      return tokens;
+    }
     FUSED_CHECK(parts->service->registry().remove(added.table.id));
     if (added.before) FUSED_TRY(parts->service->registry().add(*added.before));
-    return {};
+    return 0;
   };
   const auto settled = co_await parts.thread->run(std::move(settle));
   if (!info) {
@@ -105,6 +114,7 @@ asio::awaitable<Reply> RegisterTable::operator()(Request& request) const {
   if (!settled) co_return error_reply(settled.error(), request);
   json::object record = record_of(parts, added->table);
   for (const auto& [key, value] : info->header) record[key] = value;
+  record["revoked_tokens"] = *settled;
   co_return json_reply(std::move(record), 201);
 }
 

@@ -24,6 +24,7 @@ struct TableParts {
 };
 
 // A share token of a table names it so, where others hold the id of a function.
+inline constexpr std::string_view kSharedTable = "table:";
 std::string shared_table_id(std::string_view table_id);
 
 struct ListTables {
