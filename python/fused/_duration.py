@@ -37,6 +37,16 @@ def parse_duration(value: str | int | timedelta, what: str = "cache_max_age") ->
     return seconds
 
 
+def parse_lifetime(value: str | int | timedelta, what: str = "expires_in") -> int:
+    """``parse_duration`` of how long something is to live: at least a second."""
+    seconds = parse_duration(value, what)
+    if seconds == 0:
+        raise ValueError(
+            f"{what}={value!r} would end at once: at least '1s', as '12h' or '7d'; leave it out for what never ends"
+        )
+    return seconds
+
+
 def format_duration(seconds: int) -> str:
     """The shortest such text: ``7200`` gives ``"2h"``."""
     for unit in ("d", "h", "m"):

@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from fused.models.udf import Udf
 
 
-def invalidate_cache(udf: Udf | str, z: int | None = None, x: int | None = None, y: int | None = None) -> None:
+def invalidate_cache(udf: Udf | str, z: int | None = None, x: int | None = None, y: int | None = None) -> bool:
     """The next call of the function computes; with ``z``, ``x`` and ``y`` only that of this tile.
 
     ``udf``: a function, the id of a saved one, its name, or ``"email/name"``. Runs that go on now are answered and not
     kept. What ``@fused.cache`` keeps inside the function is not touched (``fused cache clear``).
+
+    Gives whether there is a saved function of that name. A name without one may be of a function that was run as text:
+    what was kept under it is dropped as well.
 
     Raises ``ValueError`` when some of ``z``, ``x``, ``y`` are given and not all (the route itself answers 422),
     ``ServerError`` when there is no such tile, ``NotFoundError`` when no function has that id.
@@ -32,7 +35,8 @@ def invalidate_cache(udf: Udf | str, z: int | None = None, x: int | None = None,
     wanted, shown = _identity(udf)
     query = {name: value for name, value in tile.items() if value is not None}
     path = f"/api/v1/functions{path_of(wanted)}/cache"
-    call_json("DELETE", path, f"dropping the results of {shown!r}", query=query)
+    told = call_json("DELETE", path, f"dropping the results of {shown!r}", query=query)
+    return bool(told.get("saved", True)) if isinstance(told, dict) else True
 
 
 def _identity(udf: Udf | str) -> tuple[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 from fused import _settings_file
 from fused._inside import channel
 from fused.errors import ConfigurationError
-from fused.warnings import FusedIgnoredWarning
+from fused.warnings import FusedIgnoredWarning, warn_caller
 
 API_PREFIX = "/server/v1"
 AUTH_SCHEMES = ("Bearer", "Fused-Env-Bearer", "Fused-Rtenv-Bearer", "Fused-Service-Token")
@@ -205,7 +204,7 @@ class Options:
                     raise ConfigurationError(str(error)) from None
             if unknown:
                 message = f"{path} sets {', '.join(sorted(unknown))}, which this version does not know"
-                warnings.warn(message, FusedIgnoredWarning, stacklevel=4)
+                warn_caller(message, FusedIgnoredWarning)
             object.__setattr__(self, "_file", kept)
         return self._file or {}
 

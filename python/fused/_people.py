@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from fused._duration import parse_duration
+from fused._duration import parse_lifetime
 from fused._transport import call_json
 from fused.errors import NotFoundError
 
@@ -41,7 +41,7 @@ def create_api_token(name: str, expires_in: str | int | None = None, email: str 
     """
     value: dict[str, Any] = {"name": name}
     if expires_in is not None:
-        value["expires_in"] = parse_duration(expires_in, "expires_in")
+        value["expires_in"] = parse_lifetime(expires_in, "expires_in")
     return dict(call_json("POST", _tokens(email), f"making the API token {name!r}", value=value))
 
 

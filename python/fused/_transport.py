@@ -9,7 +9,6 @@ import json
 import platform
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from fused.errors import (
     SourceError,
     TransportError,
 )
-from fused.warnings import FusedVersionWarning
+from fused.warnings import FusedVersionWarning, warn_caller
 
 if TYPE_CHECKING:
     import requests
@@ -262,7 +261,7 @@ def _compare_versions(response: Response) -> None:
         message = (
             f"this SDK is {__version__}, the server is {version}: install the same version of fused-server on both"
         )
-        warnings.warn(message, FusedVersionWarning, stacklevel=5)
+        warn_caller(message, FusedVersionWarning)
 
 
 def _is_refused(error: Exception) -> bool:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
+
+_OURS = str(Path(__file__).parent) + "/"
+
 
 class FusedWarning(UserWarning):
     """Every warning of ``fused`` is one of these."""
@@ -31,3 +37,11 @@ class FusedInProgressWarning(FusedWarning):
 
 class FusedPathWarning(FusedWarning):
     """A path of this machine goes into a job that runs on another."""
+
+
+def warn_caller(message: str, category: type[FusedWarning]) -> None:
+    """Warns of the line outside of this package that led here, however deep inside it that was noticed."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -268,8 +268,16 @@ def drop(given: argparse.Namespace) -> int:
         if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
             raise ValueError(f"--tile {given.tile!r} is not z/x/y, as 10/512/340")
         tile = [int(part) for part in parts]
-    invalidate_cache(given.function, *tile)
-    print(f"dropped the results of {given.function}" + (f", tile {given.tile}" if tile else ""))
+    is_saved = invalidate_cache(given.function, *tile)
+    of_tile = f", tile {given.tile}" if tile else ""
+    if is_saved:
+        print(f"dropped the results of {given.function}{of_tile}")
+    else:
+        print(
+            f"there is no saved function {given.function!r} (`fused udf list`); results of one of yours that was run "
+            f"under this name without being saved are dropped, if there were any{of_tile}",
+            file=sys.stderr,
+        )
     return 0
 
 

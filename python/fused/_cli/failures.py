@@ -6,18 +6,25 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any
 
+from fused._cli.wording import spoken
 from fused.errors import FusedError, UdfError, UdfRuntimeError
+from fused.warnings import FusedWarning
 
 
 def guarded(given: argparse.Namespace) -> int:
-    """Runs the command; an error becomes a message on stderr and exit code 1."""
+    """Runs the command; an error becomes a message on stderr and exit code 1, a warning of the SDK a line there."""
     try:
-        code = int(given.act(given) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _teller(given, warnings.showwarning)
+            code = int(given.act(given) or 0)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print("\n".join(["interrupted", *getattr(stopped, "__notes__", ())]), file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads; be silent at exit too
@@ -25,8 +32,21 @@ def guarded(given: argparse.Namespace) -> int:
     except (FusedError, ValueError, TypeError, OSError) as error:
         if given.traceback:
             traceback.print_exc()
-        print(str(error) if isinstance(error, UdfError) else f"fused {given.verb}: {_text(error)}", file=sys.stderr)
+        told = str(error) if isinstance(error, UdfError) else f"fused {given.verb}: {spoken(_text(error), given)}"
+        print(told, file=sys.stderr)
+        for note in getattr(error, "__notes__", ()) if isinstance(error, FusedError) else ():
+            print(note, file=sys.stderr)
         return 1
+
+
+def _teller(given: argparse.Namespace, others: Callable[..., None]) -> Callable[..., None]:
+    def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, FusedWarning):
+            print(f"fused {given.verb}: {spoken(str(message), given)}", file=sys.stderr)
+        else:
+            others(message, category, *where, **more)
+
+    return tell
 
 
 def _text(error: Exception) -> str:

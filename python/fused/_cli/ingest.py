@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from fused._cli.verbs import add_verb
+from fused._cli.wording import spoken
 
 EXAMPLES = """\
   fused ingest shorelines.gpkg out/                         a table of GeoParquet, one row group a chunk
@@ -16,6 +17,17 @@ EXAMPLES = """\
   fused ingest parcels.gpkg out/ --layer parcels --dry-run  what would be read and written
   fused ingest big.fgb s3://bucket/table?region=eu-west-1   to S3
 """
+
+NAMES = {
+    "load_columns": "--columns", "remove_cols": "--remove-columns", "lonlat_cols": "--lonlat",
+    "explode_geometries": "--explode", "drop_out_of_bounds=False": "--keep-out-of-bounds",
+    "partitioning_method": "--method", "partitioning_maximum_per_file": "--max-per-file",
+    "partitioning_maximum_per_chunk": "--max-per-chunk", "partitioning_max_width_ratio": "--max-width-ratio",
+    "partitioning_max_height_ratio": "--max-height-ratio", "partitioning_force_utm": "--utm",
+    "partitioning_split_method": "--split", "partitioning_schema_input": "--partitioning-schema",
+    "target_num_chunks": "--target-chunks", "allow_drivers": "--allow-driver", "open_options": "--open-option",
+    "gdal_config={'layer': …}": "--layer NAME",
+}  # fmt: skip
 
 
 def add_parser(verbs: Any) -> None:
@@ -56,6 +68,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--scratch-limit", type=_bytes, metavar="SIZE", help="of disk, when memory is not enough")
     parser.add_argument("--threads", type=int, metavar="N", help="default: one a core")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(python_names=NAMES)
 
 
 def _ingest(given: argparse.Namespace) -> int:
@@ -112,7 +125,7 @@ def _ingest(given: argparse.Namespace) -> int:
     finally:
         if bar is not None:
             bar.close()
-    print(result)
+    print(spoken(str(result), given))
     if given.dry_run:
         for column in result.summary["columns"]:
             print(f"  {column['name']}: {column['type']}")

@@ -147,7 +147,10 @@ def act_show(given: argparse.Namespace) -> int:
         print(f"{given.plot}: {len(samples)} samples", file=sys.stderr)
         if not given.json:
             return 0
-    about = _with_tasks(path, given.tasks or (None if given.json else TASKS_SHOWN))
+    wanted = given.tasks or (None if given.json else TASKS_SHOWN)
+    about = _with_tasks(path, None if wanted is None else wanted + 1)  # one more tells whether there are more
+    are_more = wanted is not None and len(about["tasks"]) > wanted
+    about["tasks"] = about["tasks"][:wanted]
     if given.json:
         print(json.dumps(about, indent=2, ensure_ascii=False))
         return 0
@@ -180,8 +183,11 @@ def act_show(given: argparse.Namespace) -> int:
         print()
         rows = [(t["task"], t["step"], t["state"], t["attempts"], _first_line(t.get("error"))) for t in tasks]
         print_table(("task", "step", "state", "attempts", "error"), rows, "")
-        if about["total_tasks"] > len(tasks):
-            print(f"… of {about['total_tasks']} tasks; --tasks N lists more")
+    if are_more:
+        print(f"… of {about['total_tasks']} tasks; --tasks N lists more")
+    elif left := about["total_tasks"] - len(tasks):
+        never = "never began" if about["terminal_status"] else "have not begun"
+        print(f"{'the other ' if tasks else ''}{left} of {about['total_tasks']} tasks {never}")
     return 0
 
 
@@ -258,10 +264,13 @@ def act_logs(given: argparse.Namespace) -> int:
         return 0 if job.status == "done" else 1
     if given.follow:
         raise ValueError("--follow shows all tasks; leave --task out")
+    if given.task is None:
+        job.print_logs()
+        return 0
     from fused._jobs.response import line_text
 
     for line in job.get_logs():
-        if given.task is None or line.get("task") == given.task:
+        if line.get("task") == given.task:
             print(line_text(line))
     return 0
 

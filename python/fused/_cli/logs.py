@@ -83,6 +83,10 @@ def act(given: argparse.Namespace) -> int:
         chosen = given.function or given.failed
         what = "no run is like that" if chosen else "nothing has run yet"
         what = f"there is no run {given.run_id!r}" if given.run_id else what
+        job = job_of(given)
+        if job is not None:
+            print(f"fused logs: {given.run_id!r} is a job: `fused jobs logs {job}` shows its log", file=sys.stderr)
+            return 1
         print(f"fused logs: {what} (a run's folder appears within a second of its end)", file=sys.stderr)
         return 1
     if "stdout.log" in runs[0]:
@@ -90,6 +94,19 @@ def act(given: argparse.Namespace) -> int:
     else:
         list_runs(runs)
     return 0
+
+
+def job_of(given: argparse.Namespace) -> str | None:
+    """The short id of the job that ``RUN_ID`` names; None where there is none, or no server to ask."""
+    from fused._cli.jobs import job_of as find
+    from fused.errors import FusedError
+
+    if not given.run_id or given.data is not None:
+        return None
+    try:
+        return find(given.run_id).refresh_status().job_id[:8]
+    except (FusedError, ValueError):
+        return None
 
 
 def read(given: argparse.Namespace) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from fused._cli.failures import failure_of_function
 from fused._cli.verbs import add_verb
 
 if TYPE_CHECKING:
+    from fused._jobs.response import RunResponse
     from fused._run.evaluation import UdfEvaluationResult
 
 HELP = """\
@@ -22,6 +23,9 @@ HELP = """\
   fused run cities bounds='[5,45,10,48]' --format geojson > cities.geojson
 
 Parameters are read by the function's annotations: n=3 becomes a number where it says `n: int`.
+
+A run that goes on as a job (--on-timeout job, or the function's own wish): its id is printed, and the exit code is 0.
+With -o or --format the command waits for the job instead and writes what it returned; Ctrl-C ends the waiting alone.
 """
 SUFFIX_FORMATS = {".pq": "parquet", ".jpg": "jpeg", ".tif": "tiff", ".htm": "html", ".pbf": "mvt"}
 
@@ -45,12 +49,14 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--on-timeout",
         choices=("job", "error"),
-        help="at the wall limit: go on as a job, whose id is printed, or end (default: what the function says)",
+        help="at the wall limit: go on as a job, whose id is printed (with -o or --format: that is waited for), or end "
+        "(default: what the function says)",
     )
     parser.add_argument(
         "--follow", action="store_true", help="show on stderr what the function prints, line by line while it runs"
     )
     parser.add_argument("--verbose", action="store_true", help="show time, format and what the function printed")
+    parser.set_defaults(python_names={"_format": "--format"})
 
 
 def act(given: argparse.Namespace) -> int:
@@ -74,8 +80,12 @@ def act(given: argparse.Namespace) -> int:
     what = target(given.what, given.entrypoint)
     result: UdfEvaluationResult = fused.run(what, _return_response=True, **keywords)
     if isinstance(result.data, RunResponse):  # the warning has said what it is
-        print(result.data.job_id)
-        return 0
+        if not wanted and not given.output:
+            print(result.data.job_id)
+            return 0
+        result = wait_for(result.data)
+    if given.follow and result.is_cached:
+        print("answered from the cache: nothing ran, so that there are no lines", file=sys.stderr)
     if given.verbose:
         print_about(result)
     if result.exception is not None:
@@ -87,6 +97,18 @@ def act(given: argparse.Namespace) -> int:
 
         print_value(result.data, given.rows)
     return 0
+
+
+def wait_for(job: RunResponse) -> UdfEvaluationResult:
+    """What the job returned that the run has become; ``UdfRuntimeError`` where it left nothing to write."""
+    from fused._run.remote import result_of_job
+    from fused.errors import UdfRuntimeError
+
+    print(f"waiting for job {job.job_id}; Ctrl-C ends the waiting, the job goes on", file=sys.stderr)
+    job.wait_for_job()
+    if job.status == "canceled":
+        raise UdfRuntimeError(f"job {job.job_id} was canceled: nothing was written")
+    return result_of_job(job)
 
 
 def print_on_stderr(_: str, line: str) -> None:

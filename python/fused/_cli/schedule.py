@@ -74,6 +74,7 @@ def add_parser(verbs: Any) -> None:
         action="store_true",
         help="let it rest; without it a new one is due, and one that is there stays as it is",
     )
+    each.set_defaults(python_names={"udf_args": "NAME=VALUE"})
     each = add_verb(acts, "show", "a schedule and its last runs", SHOW, act_show)
     each.add_argument("schedule", metavar="SCHEDULE", help="its name, its id or how that begins")
     each.add_argument("-n", type=int, default=10, metavar="N", help="how many runs (default 10)")

@@ -31,6 +31,8 @@ REGISTER = """\
   fused table register buildings s3://bucket/buildings
   fused table register buildings out/          a folder of the server's machine (owners)
   fused table register buildings out/ --share  and a share token that lets a map read it
+
+Again with the same URL: its share tokens stay. With another URL the name means another table, and its tokens end.
 """
 LS = """\
   fused table ls
@@ -108,6 +110,12 @@ def act_register(given: argparse.Namespace) -> int:
     body = {"name": given.name, "url": url}
     made = call_json("POST", path_of("api", "v1", "table"), "registering the table", value=body)
     print(f"{made['name']}: {_count(made.get('rows'), 'row')} at {made['url']}")
+    if made.get("revoked_tokens"):
+        print(
+            f"{made['name']!r} was another table before: {_count(made['revoked_tokens'], 'share token')} of that one "
+            "revoked",
+            file=sys.stderr,
+        )
     root = base_url().removesuffix("/server/v1")
     print(f"  {root}/api/v1/table/{made['name']}/rows?bounds=west,south,east,north&format=geojson")
     print(f"  {root}/api/v1/table/{made['name']}/tilejson")

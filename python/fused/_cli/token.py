@@ -43,6 +43,7 @@ API_LIST = """\
 API_REVOKE = """\
   fused token api revoke laptop        by name, or by the id that `list` shows; dead from the next request on
 """
+NAMES = {"expires_in": "--expires"}  # of the SDK, and what they are called here
 
 
 def add_parser(verbs: Any) -> None:
@@ -51,6 +52,7 @@ def add_parser(verbs: Any) -> None:
     each = add_verb(acts, "create", "make a share token for a function", CREATE, act_create)
     each.add_argument("name", metavar="NAME", help="of a saved function, or one of the served folder")
     each.add_argument("--expires", metavar="AGE", help="refused after it, as 12h or 7d (default: never)")
+    each.set_defaults(python_names=NAMES)
     each = add_verb(acts, "list", "list share tokens", LIST, act_list)
     each.add_argument("name", metavar="NAME", nargs="?", help="of this function only")
     each = add_verb(acts, "rm", "revoke share tokens", RM, act_rm)
@@ -60,6 +62,7 @@ def add_parser(verbs: Any) -> None:
     each = add_verb(acts, "create", "make an API token; it is shown once", API_CREATE, act_api_create)
     each.add_argument("name", metavar="NAME", help="what it is for")
     each.add_argument("--expires", metavar="AGE", help="refused after it, as 12h or 30d (default: never)")
+    each.set_defaults(python_names=NAMES)
     _add_user(each)
     _add_user(add_verb(acts, "list", "list API tokens", API_LIST, act_api_list))
     each = add_verb(acts, "revoke", "end API tokens", API_REVOKE, act_api_revoke)
@@ -85,7 +88,15 @@ def act_list(given: argparse.Namespace) -> int:
     from fused._saved import access_tokens
 
     found = access_tokens(fused.load(given.name) if given.name else None)
-    rows = [(each.token, each.udf_slug, "yes" if each.enabled else "no", each.expires_at or "never") for each in found]
+    rows = [
+        (
+            each.token,
+            each.udf_slug if each.table is None else f"table {each.table}",
+            "yes" if each.enabled else "no",
+            each.expires_at or "never",
+        )
+        for each in found
+    ]
     print_table(
         ("token", "function", "enabled", "expires"), rows, "no share tokens; make one with `fused token create NAME`"
     )

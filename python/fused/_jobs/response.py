@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -14,7 +13,7 @@ from typing import Any, TextIO
 from fused._jobs.results import read_all, read_results
 from fused._transport import base_url, call_json, path_of
 from fused.errors import FusedError, may_pass
-from fused.warnings import FusedInProgressWarning
+from fused.warnings import FusedInProgressWarning, warn_caller
 
 SAMPLE_LINES = 20  # that tail_logs(sample_logs=True) prints of what came since its last look
 PATIENCE_SECONDS = 600.0  # that a server may not answer who waits: it is started anew, and its jobs go on
@@ -97,9 +96,10 @@ class RunResponse:
         return list(call_json("GET", path, f"reading the log of job {self.job_id}", {"since_ms": since_ms}) or [])
 
     def print_logs(self, since_ms: int | None = None, file: TextIO | None = None) -> None:
-        """Prints its lines with their times; to ``file`` where given."""
+        """Prints its lines with their times; to ``file`` where given. Of several tasks each line names its own."""
+        tasks = (self if self.total_tasks else self.get_status()).total_tasks
         for line in self.get_logs(since_ms):
-            print(line_text(line), file=file)
+            print(line_text(line, tasks), file=file)
 
     def tail_logs(
         self,
@@ -135,7 +135,7 @@ class RunResponse:
                 print(f"… {len(new) - SAMPLE_LINES} lines more (sample_logs=False prints them) …")
                 new = new[-SAMPLE_LINES:]
             for line in new:
-                print(line_text(line))
+                print(line_text(line, self.total_tasks))
             sys.stdout.flush()
             if is_known and self.status not in _OPEN and not failures:
                 return
@@ -151,7 +151,7 @@ class RunResponse:
         """
         if not self.refresh_status().is_done:
             message = f"job {self.job_id} is {self.status}: its time so far"
-            warnings.warn(message, FusedInProgressWarning, stacklevel=2)
+            warn_caller(message, FusedInProgressWarning)
         times = [int(line["timestamp"]) for line in self.get_logs()]
         if not times:
             raise ValueError(
@@ -233,11 +233,13 @@ def _known(value: Any) -> dict[str, Any]:
     return {name: item for name, item in dict(value).items() if name in known}
 
 
-def line_text(line: Mapping[str, Any]) -> str:
-    """A line of the log with its time, for people."""
+def line_text(line: Mapping[str, Any], tasks: int = 1) -> str:
+    """A line of the log with its time, for people; with its task, where the job has several and the task printed it."""
     milliseconds = int(line["timestamp"])
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds // 1000))
-    return f"{when}.{milliseconds % 1000:03d} {str(line['message']).rstrip()}"
+    is_of_task = tasks > 1 and line.get("stream") in ("stdout", "stderr") and line.get("task") is not None
+    task = f"[task {line['task']}] " if is_of_task else ""
+    return f"{when}.{milliseconds % 1000:03d} {task}{str(line['message']).rstrip()}"
 
 
 class _Deadline:

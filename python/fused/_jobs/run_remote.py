@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fused._jobs.response import RunResponse
 from fused._transport import call_json
-from fused.warnings import FusedIgnoredWarning, FusedPathWarning
+from fused.warnings import FusedIgnoredWarning, FusedPathWarning, warn_caller
 
 if TYPE_CHECKING:
     from fused.models.job import JobConfig
@@ -147,18 +146,17 @@ def warn_local_path(path: Any) -> None:
     given = path if isinstance(path, list | tuple) else [path]
     for each in map(str, given):
         if each.startswith(("file://", "/", "./", "~")) and not each.startswith("/mount"):
-            warnings.warn(
+            warn_caller(
                 f"{each!r} is read where the job runs: on the server, which may not have it. Put it on /mount or an "
                 "object store, or use run_local()",
                 FusedPathWarning,
-                stacklevel=4,
             )
             return
 
 
 def warn_ignored(name: str, why: str) -> None:
     """What was given has no effect here."""
-    warnings.warn(f"{name} is ignored: {why}", FusedIgnoredWarning, stacklevel=4)
+    warn_caller(f"{name} is ignored: {why}", FusedIgnoredWarning)
 
 
 def check_imports(config: JobConfig) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from fused._options import FORMATS, options
 from fused.errors import ConfigurationError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
-from fused.warnings import FusedDeprecationWarning, FusedIgnoredWarning
+from fused.warnings import FusedDeprecationWarning, FusedIgnoredWarning, warn_caller
 
 Tile = tuple[int, int, int]  # z, x, y
 TILE_ZOOM_MAX = 24
@@ -117,7 +116,7 @@ def resolve_target(call: Call, udf: Any, args: Sequence[Any], keywords: dict[str
             raise TypeError(
                 f"fused.run({udf!r}, …) takes its parameters by name, as n=3; {args[0]!r} was given by position"
             )
-        warnings.warn(f"write fused.run('{udf}/{args[0]}')", FusedDeprecationWarning, stacklevel=4)
+        warn_caller(f"write fused.run('{udf}/{args[0]}')", FusedDeprecationWarning)
         call.name = f"{call.name}/{args[0]}"
 
 
@@ -131,7 +130,7 @@ def _older(keywords: dict[str, Any], udf: Any, args: Sequence[Any]) -> dict[str,
             f"what to run is specified more than once: {', '.join([*said, *(f'{name}=' for name in given)])}. If the "
             "function has a parameter of that name, give it by parameters={…}"
         )
-    warnings.warn("give what to run as the first argument of fused.run", FusedDeprecationWarning, stacklevel=5)
+    warn_caller("give what to run as the first argument of fused.run", FusedDeprecationWarning)
     if "token" in given:
         return {"token": given["token"]}
     email, name = given.get("udf_email"), given.get("udf_name")
@@ -180,7 +179,7 @@ def resolve_tile(call: Call, kind: str | None, x: Any, y: Any, z: Any) -> None:
             call.parameters[name] = value
         else:
             why = "type='file' is no tile" if kind == "file" else "a tile needs all of x, y and z"
-            warnings.warn(f"{name}={value!r} is ignored: {why}", FusedIgnoredWarning, stacklevel=4)
+            warn_caller(f"{name}={value!r} is ignored: {why}", FusedIgnoredWarning)
 
 
 _BATCH_KINDS = re.compile(r"(small|medium|large|agent|[a-z][0-9][a-z]?\.[0-9a-z]+|[a-z][0-9]-[a-z]+-[0-9]+)\Z")
@@ -255,15 +254,12 @@ def resolve_age(
     elif cache_max_age is not None:
         call.cache_max_age = parse_duration(cache_max_age)
     if call.cache_max_age is not None and call.engine == "local":
-        warnings.warn(
-            "cache_max_age is ignored with engine='local': nothing is stored", FusedIgnoredWarning, stacklevel=4
-        )
+        warn_caller("cache_max_age is ignored with engine='local': nothing is stored", FusedIgnoredWarning)
     if call.batch is not None and (call.cache_max_age or call.cache_reset):
-        warnings.warn(
+        warn_caller(
             f"{'cache_reset' if call.cache_reset else 'cache_max_age'} is ignored with "
             f"instance_type={call.batch['instance_type']!r}: a job is run, never answered from stored results",
             FusedIgnoredWarning,
-            stacklevel=4,
         )
 
 
@@ -272,9 +268,7 @@ def resolve_on_timeout(call: Call, on_timeout: Any) -> None:
     call.on_timeout = check_on_timeout(on_timeout) or "function"
     if on_timeout is not None and (call.engine == "local" or call.batch is not None):
         where = "a job" if call.batch is not None else "engine='local'"
-        warnings.warn(
-            f"on_timeout is ignored: {where} has no wall limit of a run at once", FusedIgnoredWarning, stacklevel=4
-        )
+        warn_caller(f"on_timeout is ignored: {where} has no wall limit of a run at once", FusedIgnoredWarning)
 
 
 def resolve_follow(call: Call, follow_logs: Any) -> None:
@@ -296,14 +290,12 @@ def resolve_formats(call: Call, keywords: dict[str, Any]) -> None:
             continue
         older = keywords.pop(name, None) or keywords.pop(f"_{name}", None)
         if older is not None:
-            warnings.warn(f"{name} is the older name of _format", FusedDeprecationWarning, stacklevel=4)
+            warn_caller(f"{name} is the older name of _format", FusedDeprecationWarning)
         wanted.append(older)
     names = [name.strip() for text in wanted if text for name in str(text).split(",")]
     wrong = [name for name in names if name not in FORMATS]
     if wrong:
         raise ValueError(f"{', '.join(map(repr, wrong))} is no format; formats are {', '.join(FORMATS)}")
     if names and call.engine == "local":
-        warnings.warn(
-            "a format is ignored with engine='local': values are not encoded", FusedIgnoredWarning, stacklevel=4
-        )
+        warn_caller("a format is ignored with engine='local': values are not encoded", FusedIgnoredWarning)
     call.formats = ",".join(names) or None

@@ -6,7 +6,6 @@ Serves the seed's "running locally with the ``local`` engine does not validate a
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from fused._run.arguments import Tile
 from fused._run.evaluation import UdfEvaluationResult
 from fused.errors import UdfRuntimeError
 from fused.models.udf import Udf
-from fused.warnings import FusedTypeWarning
+from fused.warnings import FusedTypeWarning, warn_caller
 
 
 def call_local(udf: Udf, parameters: Mapping[str, Any], tile: Tile | None = None) -> Any:
@@ -50,7 +49,7 @@ def run_local(
         differences = ["it is no table"] if schema is None else udf.table_schema.differences(schema)
         if differences:
             message = f"the result of {udf.name!r} does not have the schema of its decorator: {'; '.join(differences)}"
-            warnings.warn(message, FusedTypeWarning, stacklevel=3)
+            warn_caller(message, FusedTypeWarning)
     if inplace and schema is not None:
         udf.table_schema = schema
     return result

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 import uuid
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from fused import _transport
@@ -21,7 +20,7 @@ from fused._run.parameters import encode_parameters, parameter_text
 from fused.errors import ServerError, UdfTimeoutError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
-from fused.warnings import FusedInProgressWarning
+from fused.warnings import FusedInProgressWarning, warn_caller
 
 if TYPE_CHECKING:
     from fused._jobs.response import RunResponse
@@ -167,35 +166,43 @@ class RemoteRun:
     # -- the answer -------------------------------------------------------------------------------------------------
 
     def _result(self, response: _transport.Response) -> UdfEvaluationResult:
-        try:
-            metadata = json.loads(response.headers.get("x-fused-metadata") or "{}")
-        except ValueError:
-            metadata = {}
-        result = UdfEvaluationResult(
-            udf=self._udf or self._call.token,
-            stdout=str(metadata.get("stdout") or ""),
-            stderr=str(metadata.get("stderr") or ""),
-            profile=metadata.get("profile"),
-            original_content=response.body,
-            original_headers=dict(response.headers),
-            status=response.status,
-            request_id=response.request_id,
-        )
-        if "x-fused-cached" in response.headers:
-            result.is_cached, result.cache_source = True, "object_storage"
-        elif response.headers.get("x-cache", "").lower() == "hit":
-            result.is_cached, result.cache_source = True, "memory"
-        if response.status == 202 and JOB in response.headers:
-            result.data = _goes_on(response)
-            return result
-        failed = metadata.get("has_exception") or metadata.get("errormsg") or metadata.get("error_type")
-        if failed:
-            failure_of(result, metadata, response, self._udf)
-        elif 200 <= response.status < 300 or "x-fused-metadata" in response.headers:
-            result.data = decode(response.content_type, response.body)
-        else:
-            _transport.raise_for_status(response, f"fused.run({self._call.label!r})")
+        result = evaluated(response, self._udf, "the shared function", f"fused.run({self._call.label!r})")
+        result.udf = self._udf or self._call.token
         return result
+
+
+def evaluated(response: _transport.Response, udf: Udf | None, what: str, doing: str) -> UdfEvaluationResult:
+    """What the server's answer to a run says; a failure of the function is in it. ``what`` failed, where ``udf`` is not
+    known; errors of the server name what was being done.
+    """
+    try:
+        metadata = json.loads(response.headers.get("x-fused-metadata") or "{}")
+    except ValueError:
+        metadata = {}
+    result = UdfEvaluationResult(
+        udf=udf,
+        stdout=str(metadata.get("stdout") or ""),
+        stderr=str(metadata.get("stderr") or ""),
+        profile=metadata.get("profile"),
+        original_content=response.body,
+        original_headers=dict(response.headers),
+        status=response.status,
+        request_id=response.request_id,
+    )
+    if "x-fused-cached" in response.headers:
+        result.is_cached, result.cache_source = True, "object_storage"
+    elif response.headers.get("x-cache", "").lower() == "hit":
+        result.is_cached, result.cache_source = True, "memory"
+    failed = metadata.get("has_exception") or metadata.get("errormsg") or metadata.get("error_type")
+    if response.status == 202 and JOB in response.headers:
+        result.data = _goes_on(response)
+    elif failed:
+        failure_of(result, metadata, response, udf, what)
+    elif 200 <= response.status < 300 or "x-fused-metadata" in response.headers:
+        result.data = decode(response.content_type, response.body)
+    else:
+        _transport.raise_for_status(response, doing)
+    return result
 
 
 def _goes_on(response: _transport.Response) -> RunResponse:
@@ -205,8 +212,15 @@ def _goes_on(response: _transport.Response) -> RunResponse:
     job = RunResponse.of_id(response.headers[JOB])
     said = response.json().get("message") or f"the run goes on as job {job.job_id}"
     how = f"`fused jobs logs -f {job.job_id}`, .wait_for_job(), .get_results(0)"
-    warnings.warn(f"{said}: {how}", FusedInProgressWarning, stacklevel=2)
+    warn_caller(f"{said}: {how}", FusedInProgressWarning)
     return job.refresh_status()
+
+
+def result_of_job(job: RunResponse) -> UdfEvaluationResult:
+    """The answer of a run that went on as ``job``, which has ended: in the format that the run was asked for."""
+    path = f"{_transport.path_of('realtime', client_id())}/api/v1/run/udf/get{_transport.path_of(job.job_id)}"
+    response = _transport.request("GET", path, None, {"Fused-Run-Id": job.job_id})
+    return evaluated(response, None, repr(job.job_name), f"reading the result of job {job.job_id}")
 
 
 def client_id() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from fused._submit.job_pool import Engine, JobPool
 from fused.errors import ConfigurationError, UdfSelfRecursionError
 from fused.models.step import UdfJobStepConfig
 from fused.models.udf import Udf
-from fused.warnings import FusedIgnoredWarning
+from fused.warnings import FusedIgnoredWarning, warn_caller
 
 if TYPE_CHECKING:
     from fused._submit.call_table import CallTable
@@ -191,7 +190,7 @@ def _workers(max_workers: int | None, engine: str) -> int:
             most, why = open_files, f"this process may open files for {open_files} workers (`ulimit -n`)"
     wanted = WORKERS if max_workers is None else max_workers
     if wanted > most and max_workers is not None:
-        warnings.warn(f"max_workers={max_workers} is lowered to {most}: {why}", FusedIgnoredWarning, stacklevel=3)
+        warn_caller(f"max_workers={max_workers} is lowered to {most}: {why}", FusedIgnoredWarning)
     return min(wanted, most)
 
 

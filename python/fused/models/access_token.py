@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from fused._duration import parse_duration
+from fused._duration import parse_lifetime
 from fused._transport import call_json, path_of, shared_url
 
 
 @dataclass(repr=False)
 class UdfAccessToken:
-    """The server's record of a share token. ``token`` is the secret itself; ``expires_at`` is a time in UTC or None."""
+    """The server's record of a share token. ``token`` is the secret itself; ``expires_at`` is a time in UTC or None;
+    ``table``: the name of the table that it opens, where it is not a function's.
+    """
 
     token: str
     udf_id: str | None = None
@@ -30,6 +32,7 @@ class UdfAccessToken:
     metadata_json: dict[str, Any] = field(default_factory=dict)
     last_updated: str | None = None
     expires_at: str | None = None
+    table: str | None = None
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> UdfAccessToken:
@@ -82,7 +85,7 @@ class UdfAccessToken:
             "public_read": public_read,
             "access_scope": access_scope,
             "enabled": enabled,
-            "expires_in": None if expires_in is None else parse_duration(expires_in, "expires_in"),
+            "expires_in": None if expires_in is None else parse_lifetime(expires_in, "expires_in"),
         }
         changes = {name: value for name, value in given.items() if value is not None}
         if not changes:
@@ -107,6 +110,8 @@ class UdfAccessToken:
 
     def __repr__(self) -> str:
         off = "" if self.enabled else ", switched off"
+        if self.table is not None:
+            return f"<UdfAccessToken {self.token} for the table {self.table!r}{off}>"
         return f"<UdfAccessToken {self.token} for {self.udf_slug!r}{off}: {self.get_file_url()}>"
 
     def _repr_html_(self) -> str:

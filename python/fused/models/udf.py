@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fused._code import CodeDescription, describe_code, run_module
-from fused._duration import parse_duration
+from fused._duration import parse_duration, parse_lifetime
 from fused._inside import in_running_function
 from fused._limits import check_limits, check_on_timeout
 from fused._source import Snapshot
@@ -359,7 +359,7 @@ class Udf:
             "enabled": enabled,
         }
         if expires_in is not None:
-            settings["expires_in"] = parse_duration(expires_in, "expires_in")
+            settings["expires_in"] = parse_lifetime(expires_in, "expires_in")
         return create_access_token(self, settings)
 
     def get_access_tokens(self) -> UdfAccessTokenList:

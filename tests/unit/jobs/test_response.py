@@ -151,7 +151,7 @@ def test_results_come_in_the_order_of_their_numbers(jobs: JobServer, job: RunRes
     assert job.get_results() == list(range(11))
     assert job.get_results(2) == 2
     assert by_id.job_wait_for_results(ID) == list(range(11))
-    with pytest.raises(ValueError, match="no result 11: it has the tasks 0 to 10$"):
+    with pytest.raises(ValueError, match=r"no result 11: it has the tasks 0 to 10$"):
         job.get_results(11)
     for wrong in (-2, True, "0"):
         with pytest.raises(ValueError, match="arg_index is"):
