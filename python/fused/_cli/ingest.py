@@ -80,6 +80,10 @@ def _ingest(given: argparse.Namespace) -> int:
         raise ValueError("where does the table go? fused ingest INPUT OUTPUT (or look first with --dry-run)")
     inputs, output = (given.input[:-1], given.input[-1]) if len(given.input) > 1 else (given.input, None)
     lonlat = None if given.lonlat is None else tuple(given.lonlat.split(","))
+    if lonlat is not None and len(lonlat) != 2:
+        raise ValueError(f"--lonlat {given.lonlat!r}: it names two columns, longitude and latitude, as lon,lat")
+    if given.subdivide_stop is not None and given.subdivide_start is None:
+        raise ValueError("--subdivide-stop needs --subdivide-start: above which area are geometries divided?")
     subdivide = given.subdivide_start is not None or given.subdivide_stop is not None
     options = dict(each.partition("=")[::2] for each in given.open_option)
     layer = int(given.layer) if given.layer and given.layer.isdecimal() else given.layer
