@@ -22,9 +22,9 @@ struct StateParts {
   FunctionStore* functions = nullptr;
   ShareTokens* shares = nullptr;
   People* people = nullptr;
-  const TableRegistry* tables = nullptr;  // for the names of what tokens share
   StateThread* thread = nullptr;
   const Clock* clock = nullptr;
+  const TableRegistry* tables = nullptr;  // for the names of what tokens share
 };
 
 inline constexpr std::size_t kBodyDepthMax = 64;  // of nested JSON
