@@ -26,12 +26,13 @@ struct JobOptions {
   int recursion = 1;         // depth of its runs
   std::string derived_from;  // the job that this one repeats or retries
   std::string submitted_by_run;
-  std::vector<std::string> formats;    // of its results, where a run's caller had named some; empty: those of jobs
-  std::int64_t promoted_after_ms = 0;  // it was a run that reached this wall limit; 0: it was submitted
-  std::string parts;                   // with output_table: where its tasks' parts lie (job_output.hpp)
-  std::int64_t disk_bytes = 0;         // what a task may write
-  boost::json::array hooks;            // who is told when it has ended: objects, as JobParts::read_hooks made them
-  std::vector<std::string> notes;      // for people: limits that were cut, options that change nothing here
+  std::vector<std::string> formats;        // of its results, where a run's caller had named some; empty: those of jobs
+  std::int64_t promoted_after_ms = 0;      // it was a run that reached this wall limit; 0: it was submitted
+  std::int64_t promoted_memory_bytes = 0;  // its limit as a run, which is its share as a job; for the first plan only
+  std::string parts;                       // with output_table: where its tasks' parts lie (job_output.hpp)
+  std::int64_t disk_bytes = 0;             // what a task may write
+  boost::json::array hooks;                // who is told when it has ended: objects, as JobParts::read_hooks made them
+  std::vector<std::string> notes;          // for people: limits that were cut, options that change nothing here
 };
 
 inline constexpr int kJobPriorityMax = 100;  // and -100

@@ -77,9 +77,9 @@ asio::awaitable<Result<PromotedJob>> JobService::promote(LongRun run) {
   wish.options.recursion = request.recursion;
   wish.options.formats = request.format.preferences;
   wish.options.promoted_after_ms = run.limits.wall_ms;
+  wish.options.promoted_memory_bytes = run.limits.memory_bytes;
   auto job = co_await prepare(request.actor, std::move(wish));
   if (!job) co_return std::unexpected(job.error());
-  job->task_share.memory_bytes = run.limits.memory_bytes;
   job->parallel_max = 1;
   const auto start = co_await adopt(*job);
   if (!start) {

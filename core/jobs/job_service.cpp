@@ -212,6 +212,7 @@ Result<JobSpec> JobService::plan(const JobConfig& config, const Actor& actor, Jo
   job.steps = config.plan();
   const TaskShare share = task_share(limits, job.steps);
   job.task_share = share.share;
+  if (options.promoted_memory_bytes > 0) job.task_share.memory_bytes = options.promoted_memory_bytes;
   if (options_.task_memory_max > 0 && job.task_share.memory_bytes > options_.task_memory_max) {
     job.task_share.memory_bytes = options_.task_memory_max;
     options.notes.push_back("a task has at most " + std::to_string(options_.task_memory_max >> 20) +

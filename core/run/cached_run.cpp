@@ -14,7 +14,8 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::string_view kSawCaller = "it looked at fused.context";  // as fused/context.py says it
-constexpr std::size_t kFilesOnLoopMax = 64;                            // more are looked at by the thread that may wait
+constexpr const char* kWhereAsked = "this server caches where it is asked to";
+constexpr std::size_t kFilesOnLoopMax = 64;  // more are looked at by the thread that may wait
 
 bool is_crash(const Result<RunOutcome>& outcome) {
   return outcome && (outcome->outcome == "crashed" || outcome->outcome == "no_result");
@@ -109,6 +110,8 @@ asio::awaitable<CachedRuns::Plan> CachedRuns::plan(const RunRequest& request) {
   if (request.fresh) plan.off = "a fresh worker was asked for";
   if (request.not_from_cache) plan.off = "the share token says so";
   if (said && *said == 0) plan.off = wish.max_age_seconds ? "cache_max_age is 0" : "the function's cache_max_age is 0";
+  const bool may_be_stated = request.function->code.find("cache_max_age") != std::string::npos;
+  if (plan.off.empty() && !said && options_.max_age_seconds == 0 && !may_be_stated) plan.off = kWhereAsked;
   if (!plan.off.empty()) co_return plan;
   const Digest environment = environment_.current();
   std::string call = KeyMemory::text_of(request, environment);
@@ -122,7 +125,7 @@ asio::awaitable<CachedRuns::Plan> CachedRuns::plan(const RunRequest& request) {
   if (!said) said = code->cache_max_age_seconds;
   plan.max_age_seconds = said.value_or(options_.max_age_seconds);
   if (plan.max_age_seconds == 0) {
-    plan.off = said ? "the function's cache_max_age is 0" : "this server caches where it is asked to";
+    plan.off = said ? "the function's cache_max_age is 0" : kWhereAsked;
     co_return plan;
   }
   plan.on = true;

@@ -19,6 +19,7 @@ from tests.flow.jobs import get, log, post, printed, status, submitted, udf_step
 from tests.flow.ray_cluster import TOKEN, Cluster, own_network, ray_python
 from tests.flow.test_jobs_kill import HOSTILE, processes_with
 from tests.flow.test_jobs_ray_refused import refusal
+from tests.flow.test_promotion import Beats, ask, promoted
 
 IS_ASKED = "1" in (os.environ.get("FUSED_TEST_RAY"), os.environ.get("FUSED_TEST_LONG"))
 TASKS = 24
@@ -262,6 +263,28 @@ def test_without_a_shared_mount_each_task_has_a_folder_of_its_own(on_ray: Server
     assert wait(on_ray, job, 120)["status"] == "done"
     _, names = values(on_ray, job)[2]
     assert names == []
+
+
+def test_a_promoted_run_goes_on_where_it_is_and_its_next_attempt_on_the_cluster(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    arguments = ("--limit-wall-ms", "1000", "--ray-mount", str(tmp_path / "data" / "mount"))
+    server = start(cluster, tmp_path / "data", *arguments)
+    try:
+        beats = Beats(server)
+        job = promoted(ask(server, beats))
+        nodes = [each["message"] for each in log(server, job) if "runs on node" in each["message"]]
+        assert len(beats.marks()) == 1 and not nodes, "it is the server's own process that goes on"
+        server.process.kill()
+        server.process.wait()
+        server = start(cluster, tmp_path / "data", *arguments)
+        until(lambda: len(beats.marks()) == 2, 240)
+        beats.open()
+        assert wait(server, job, 120)["status"] == "done", log(server, job)[-20:]
+        assert values(server, job) == [beats.marks()[1]]
+        assert any("runs on node" in each["message"] for each in log(server, job))
+    finally:
+        stop_server(server)
 
 
 def test_without_its_token_the_cluster_is_refused_by_name(cluster: Cluster, tmp_path: Path) -> None:

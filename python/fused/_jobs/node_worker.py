@@ -1,37 +1,39 @@
-"""On a node: the zygote of this process, and one sandboxed worker forked from it, as the server has them on its own
-machine (ARCHITECTURE.md, "Processes")."""
+"""On a node: one sandboxed worker, forked by the node's keeper, as the server has them on its own machine
+(ARCHITECTURE.md, "Processes")."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any
 
-import pyarrow  # noqa: F401  (its libraries are those that fused._native is linked against)
-
-from fused import _native
+from fused._version import __version__
 from fused._worker.connection import Closed, Connection, to_json
 from fused._worker.frames import Kind
 
-FORK_SECONDS = 120  # a zygote that has just begun still loads what it forks from
+from .node_keeper import FORK_SECONDS, MESSAGE_BYTES_MAX, NODE_VARIABLES, receive
+
+try:
+    from fused import _native
+except ImportError:  # elsewhere than where it was built, its libraries are those that pyarrow has loaded
+    import pyarrow  # noqa: F401
+
+    from fused import _native
+
 GONE_SECONDS = 10
-MESSAGE_BYTES_MAX = 64 << 10
-# Of the server's own machine; a node has its own.
-_NOT_OURS = ("PATH", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_CONTROL_TO_3 = (
-    "import os, sys; n = int(sys.argv[1]); os.dup2(n, 3); "
-    "os.execv(sys.executable, [sys.executable, '-s', '-m', 'fused._worker.zygote'])"
-)
+KEEPER_TRIES = 5
 
 
 class NodeError(RuntimeError):
@@ -56,106 +58,69 @@ def python_paths() -> list[str]:
     return list(dict.fromkeys(os.path.abspath(path) for path in wanted if os.path.isdir(path) and path != "/"))
 
 
-class NodeZygote:
-    """The preloaded Python that workers are forked from. It ends when this process does, and workers end with it."""
+def connect(path: Path) -> socket.socket | None:
+    """To a keeper that listens; None where there is none."""
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        control.connect(f"/proc/self/fd/{folder}/{path.name}")  # a socket's path may have 107 bytes
+    except (FileNotFoundError, ConnectionRefusedError):
+        control.close()
+        return None
+    finally:
+        os.close(folder)
+    return control
 
-    def __init__(self, environment: list[str]) -> None:
-        self.environment = environment
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        variables = dict(line.split("=", 1) for line in environment if "=" in line)
-        variables = {name: value for name, value in variables.items() if name not in _NOT_OURS}
-        variables |= {name: os.environ[name] for name in _NOT_OURS if name in os.environ}
-        variables["FUSED_WORKERS"] = str(os.cpu_count() or 1)  # a task has one core
-        self._process = subprocess.Popen(
-            [sys.executable, "-s", "-c", _CONTROL_TO_3, str(theirs.fileno())],
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
+
+def start_keeper(settings: dict[str, Any], folder: Path) -> None:
+    """It listens when this returns. NodeError where it could not be started."""
+    started = subprocess.run(
+        [sys.executable, "-s", "-m", "fused._jobs.node_keeper", json.dumps(settings)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    if started.returncode != 0:
+        raise NodeError(
+            f"the keeper of this node's workers did not start in {folder} (status {started.returncode}); the node's "
+            "log of Ray says why"
         )
-        theirs.close()
-        self._control = ours
-        self._changed = threading.Condition()
-        self._told: dict[int, dict[str, Any]] = {}  # by worker: the last that was said of it
-        self._pids: dict[int, int] = {}
-        self._next = 1
-        self.is_over = False
-        threading.Thread(target=self._listen, daemon=True).start()
 
-    def _listen(self) -> None:
-        while message := self._receive():
-            with self._changed:
-                if message["op"] == "forked":
-                    self._pids[message["worker"]] = message["pid"]
-                elif message["op"] in ("exited", "fork_failed"):
-                    self._told[message["worker"]] = message
-                self._changed.notify_all()
-        with self._changed:
-            self.is_over = True
-            self._changed.notify_all()
 
-    def _receive(self) -> dict[str, Any] | None:
+def keeper_name(environment: list[str], sandbox: dict[str, Any]) -> str:
+    """Another where anything is different that its workers have of it."""
+    spaces = [os.stat(f"/proc/self/ns/{name}").st_ino for name in ("mnt", "net", "pid")]
+    own = [os.environ.get(name) for name in NODE_VARIABLES]
+    told = json.dumps([sys.executable, __version__, environment, sandbox, own, spaces], sort_keys=True)
+    return f"keeper-{hashlib.sha256(told.encode()).hexdigest()[:16]}.sock"
+
+
+def ask_for_worker(environment: list[str], sandbox: dict[str, Any]) -> tuple[socket.socket, int, list[int]]:
+    """Of the keeper with these settings, which is started where there is none: the connection that holds the worker,
+    its nonce, and its frame socket, stdout and stderr.
+    """
+    folder = node_folder()
+    name = keeper_name(environment, sandbox)
+    for _ in range(KEEPER_TRIES):
+        with (folder / "keeper.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            control = connect(folder / name)
+            if control is None:
+                start_keeper({"name": name, "environment": environment, "sandbox": sandbox}, folder)
+                continue
         try:
-            data = self._control.recv(MESSAGE_BYTES_MAX)
-        except OSError:
-            return None
-        message: dict[str, Any] | None = json.loads(data) if data else None
-        return message
-
-    def fork(self, nonce: int, sandbox: dict[str, Any], descriptors: list[int]) -> int:
-        """The worker's number. The descriptors stay the caller's."""
-        with self._changed:
-            number = self._next
-            self._next += 1
-        order = {"op": "fork", "worker": number, "nonce": str(nonce), "sandbox": sandbox}
-        try:
-            socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
-        except OSError as error:
-            self.is_over = True
-            raise NodeError(f"the Python that workers are forked from has ended on this node: {error}") from None
-        return number
-
-    def pid(self, worker: int) -> int:
-        with self._changed:
-            known = self._changed.wait_for(
-                lambda: worker in self._pids or worker in self._told or self.is_over, FORK_SECONDS
-            )
-            if worker in self._pids:
-                return self._pids[worker]
-            told = self._told.get(worker)
-        why = told["message"] if told else "it ended" if known else f"it was not ready within {FORK_SECONDS} s"
-        raise NodeError(f"no worker could be forked on this node: {why}")
-
-    def exited(self, worker: int, seconds: float) -> dict[str, Any] | None:
-        """How it ended, as soon as that is known."""
-        with self._changed:
-            self._changed.wait_for(lambda: worker in self._told or self.is_over, seconds)
-            return self._told.get(worker)
-
-    def forget(self, worker: int) -> None:
-        with self._changed:
-            self._told.pop(worker, None)
-            self._pids.pop(worker, None)
-
-
-def remove_left(scratch: Path) -> None:
-    """Scratch folders of processes of Ray that were killed: their names begin with the process id."""
-    for folder in scratch.iterdir():
-        pid = folder.name.partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-_zygote: NodeZygote | None = None
-
-
-def zygote_of(environment: list[str]) -> NodeZygote:
-    """That of this process; another where it has ended, or the server's settings have changed."""
-    global _zygote
-    if _zygote is None or _zygote.is_over or _zygote.environment != environment:
-        remove_left(node_folder() / "scratch")
-        _zygote = NodeZygote(environment)
-    return _zygote
+            message, descriptors, _flags, _address = socket.recv_fds(control, MESSAGE_BYTES_MAX, 3)
+        except ConnectionResetError:
+            message = b""
+        if not message:  # it was about to leave
+            control.close()
+            continue
+        told = json.loads(message)
+        if len(descriptors) != 3:
+            control.close()
+            raise NodeError(f"no worker could be forked on this node: {told.get('message')}")
+        return control, int(told["nonce"]), descriptors
+    raise NodeError(f"the keeper of this node's workers, started {KEEPER_TRIES} times, gave none; see Ray's log")
 
 
 class NodeWorker:
@@ -164,8 +129,7 @@ class NodeWorker:
     def __init__(self, settings: dict[str, Any], limits: dict[str, int], order: dict[str, Any]) -> None:
         folder = node_folder()
         self.scratch = tempfile.mkdtemp(dir=folder / "scratch", prefix=f"{os.getpid()}-")
-        self._zygote = zygote_of(settings["environment"])
-        sandbox = {
+        self._sandbox = {
             **settings["sandbox"],
             "data": str(folder),
             "mount": settings.get("mount") or str(folder / "mount"),
@@ -177,28 +141,35 @@ class NodeWorker:
         if settings.get("mount") and job_id:  # elsewhere its tasks share nothing: each has its scratch folder
             shared = Path(settings["mount"]) / "fused-system" / "job-data" / job_id
             shared.mkdir(parents=True, exist_ok=True)
-            sandbox["job"] = str(shared)
-        nonce = secrets.randbits(64)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
-        self.streams = {1: out_read, 2: err_read}
-        self.connection = Connection(ours, nonce)
-        self.pid = 0
-        self._number = 0
+            self._sandbox["job"] = str(shared)
         self._memory_max = limits["memory_bytes"]
+        self.pid = 0
         self._own_pids = False
+        self._ended: dict[str, Any] | None = None
         try:
-            self._number = self._zygote.fork(nonce, sandbox, [theirs.fileno(), out_write, err_write])
-        finally:
-            theirs.close()
-            os.close(out_write)
-            os.close(err_write)
-            if not self._number:
-                self.close()
+            self._control, nonce, (frames, out, err) = ask_for_worker(settings["environment"], settings["sandbox"])
+        except BaseException:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            raise
+        self.streams = {1: out, 2: err}
+        self.connection = Connection(socket.socket(fileno=frames), nonce)
+
+    def _hear(self, seconds: float) -> dict[str, Any] | None:
+        """What the keeper tells next, None where it tells nothing within the time."""
+        waiting = poll()
+        waiting.register(self._control, POLLIN)
+        if not waiting.poll(max(0.0, seconds) * 1e3):
+            return None
+        return receive(self._control) or {"op": "exited", "status": signal.SIGKILL}  # its workers end with it
 
     def wait_until_ready(self) -> None:
-        self.pid = self._zygote.pid(self._number)
+        if self.pid == 0:
+            told = self._hear(FORK_SECONDS) or {"message": f"it was not ready within {FORK_SECONDS} s"}
+            if told.get("op") != "forked":
+                self._ended = told
+                raise NodeError(f"no worker could be forked on this node: {told.get('message', 'its keeper ended')}")
+            self.pid = told["pid"]
+        self.connection.send(Kind.ENTER, to_json({"sandbox": self._sandbox}))
         try:
             kind, header, _ = self.connection.read()
         except Closed:
@@ -239,26 +210,33 @@ class NodeWorker:
 
     def kill(self) -> dict[str, Any] | None:
         """Ends it with everything it has started: how it ended, None where that did not come to pass."""
-        if told := self._zygote.exited(self._number, 0):
+        if told := self.exited(0):
             return told  # its pid may be another's by now
-        if self.pid == 0:
-            with contextlib.suppress(NodeError):
-                self.pid = self._zygote.pid(self._number)
         if self.pid > 1:
             if self._own_pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
             else:
                 _native.end_group(self.pid)
-        return self._zygote.exited(self._number, GONE_SECONDS)
+        else:
+            self._control.shutdown(socket.SHUT_WR)  # the keeper ends it as soon as it has been forked
+        return self.exited(GONE_SECONDS)
 
     def exited(self, seconds: float) -> dict[str, Any] | None:
-        return self._zygote.exited(self._number, seconds)
+        """How it ended, as soon as that is known."""
+        deadline = time.monotonic() + seconds
+        while self._ended is None and (told := self._hear(deadline - time.monotonic())):
+            if told["op"] == "forked":
+                self.pid = told["pid"]
+            else:
+                self._ended = told
+        return self._ended
 
     def close(self) -> None:
+        """The keeper kills what is left."""
+        self._control.close()
         self.connection.socket.close()
         for stream in self.streams.values():
             with contextlib.suppress(OSError):
                 os.close(stream)
-        self._zygote.forget(self._number)
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -17,7 +17,7 @@ import pytest
 from fused._jobs import ray_driver
 from fused._jobs.node import Attempt
 from fused._jobs.node_client import Refused
-from fused._jobs.node_worker import remove_left
+from fused._jobs.node_keeper import remove_left
 
 
 def test_scratch_of_processes_that_are_gone_is_removed(tmp_path: Path) -> None:
