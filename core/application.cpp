@@ -56,6 +56,15 @@ struct Application::Everything {
   std::unique_ptr<Server> server;
   std::unique_ptr<ServedFolder> folder;
   int port = 0;
+
+  // The steps of a start, in their order.
+  Status open_what_is_kept();
+  Status open_what_runs();
+  Status open_who_answers();
+  Status open_what_goes_on();  // jobs, schedules, hooks
+  void tell_figures();
+  Result<std::string> listen();  // gives the address
+  Status serve_folder();
 };
 
 Application::Application(std::unique_ptr<Everything> all) : all_(std::move(all)) {}
@@ -86,119 +95,145 @@ std::string Application::routes_text() {
   return print_routes(all_routes(parts));
 }
 
+Status Application::Everything::open_what_is_kept() {
+  FUSED_CHECK(state.open(settings, clock));
+  RunLogOptions log_options{.mount = state.data->mount(), .journal = state.data->journal()};
+  log_options.retention.days = settings.log_retention_days;
+  log_options.retention.disk_share = settings.log_disk_share;
+  log = FUSED_TRY(RunLog::open(std::move(log_options), clock));
+
+  outbox =
+      std::make_unique<HistoryOutbox>(outbox_options(settings, *state.data), [this](std::vector<std::string> paths) {
+        state.thread.post([this, paths = std::move(paths)] {
+          if (const Status noted = state.functions().history_sent(paths); !noted)
+            spdlog::warn("sent history files are sent once more at the next start: {}", noted.error().message);
+        });
+      });
+  if (!settings.s3_endpoint.empty()) outbox->add(FUSED_TRY(state.functions().unsent_history()));
+  state.functions().set_saved([this](const std::string& path) { outbox->add({path}); });
+
+  ray = FUSED_TRY(RayJobs::open(io, state, settings, pool_options(settings, *state.data)));
+  return {};
+}
+
+// The pool starts before the port is bound, so that workers come up meanwhile.
+Status Application::Everything::open_what_runs() {
+  pool = std::make_unique<Pool>(io, pool_options(settings, *state.data));
+  FUSED_CHECK(pool->start());
+  runs = std::make_unique<RunService>(io, *pool, *log, state.run_tokens,
+                                      RunServiceOptions{.recursion_max = settings.recursion_max,
+                                                        .worker_growth_bytes = settings.worker_growth_bytes,
+                                                        .cache_secrets = FUSED_TRY(CacheSecrets::open(*state.data))});
+  runs->set_remote(ray->workers.get());
+  cache = ResultCache::open(io, cache_options(settings, *state.data), clock);
+  environment.emplace(environment_of(settings, clock));
+  runs->set_environment([environment = &*environment] { return environment->current().hex(); });
+  cached = std::make_unique<CachedRuns>(io, *runs, *pool, *cache, *environment, use_check(state),
+                                        CachedRunsOptions{settings.cache_max_age_seconds});
+  cache_parts = {cached.get(), &state.functions()};
+  registry = std::make_unique<RunRegistry>(io, *runs);
+  run_parts = {.web = web_folder(),
+               .registry = registry.get(),
+               .runs = runs.get(),
+               .cached = cached.get(),
+               .functions = function_finder(state),
+               .limits = settings.limits};
+
+  batches = std::make_unique<BatchService>(io, *runs, cached.get(), *log, batch_options(settings, *state.data));
+  batch_parts = {batches.get(), &run_parts};
+  return {};
+}
+
+Status Application::Everything::open_who_answers() {
+  parts.settings = &settings;
+  parts.clock = &clock;
+  parts.version = FUSED_VERSION;
+  parts.spool_folder = state.data->path();
+  parts.run = &run_parts;
+  parts.cache = &cache_parts;
+  parts.batches = &batch_parts;
+  parts.metrics = &metrics;
+  state_parts = {.functions = &state.functions(),
+                 .shares = &*state.shares,
+                 .people = &*state.people,
+                 .thread = &state.thread,
+                 .clock = &clock};
+  parts.state = &state_parts;
+  tables = FUSED_TRY(Tables::open(io, state, settings, pool_options(settings, *state.data), clock));
+  parts.tables = &tables->parts;
+  state_parts.tables = &tables->registry;
+  parts.sessions = &sessions;
+  return {};
+}
+
+Status Application::Everything::open_what_goes_on() {
+  jobs = FUSED_TRY(Jobs::open(io, state, settings, *runs, *ray, *outbox, clock));
+  parts.jobs = &jobs->parts;
+  run_parts.jobs = jobs->service.get();
+  schedules = FUSED_TRY(Schedules::open(io, state, *jobs->service, clock));
+  parts.schedules = &schedules->parts;
+  parts.attempts = &ray->parts;
+  hooks = std::make_unique<Hooks>(io, state, *jobs->service, jobs->parts, settings, clock);
+  fill_state_parts(parts, state);
+  return {};
+}
+
+void Application::Everything::tell_figures() {
+  parts.figures = [this] {
+    ServerFigures figures = figures_of(state, *pool, *runs, *log);
+    figures.cache = cache->figures();
+    figures.history = outbox->figures();
+    figures.tables = tables->service->figures();
+    figures.jobs = jobs->service->figures();
+    figures.batches = batches->figures();
+    return figures;
+  };
+  parts.health = [this] {
+    const ServerFigures figures = parts.figures();
+    boost::json::object health = health_of(figures);
+    health["jobs"] = health_of(figures.jobs);
+    if (ray->is_on()) health["ray"] = ray->health();
+    return health;
+  };
+}
+
+Result<std::string> Application::Everything::listen() {
+  dispatcher = std::make_unique<Dispatcher>(parts, all_routes(parts));
+  runs->set_nested_handler(cached->noting(nested_handler(*dispatcher)));
+  server = std::make_unique<Server>(io, *dispatcher);
+  port = FUSED_TRY(server->listen(settings.host, settings.port));
+  const std::string base_url =
+      "http://" + (settings.host.find(':') == std::string::npos ? settings.host : '[' + settings.host + ']') + ':' +
+      std::to_string(port);
+  runs->set_base_url(base_url);
+  ray->serve(base_url);
+  return base_url;
+}
+
+Status Application::Everything::serve_folder() {
+  if (settings.serve_folder.empty()) return {};
+  const FunctionOwner owner = owner_of(state);
+  ServedFolder::Describe describe = [this, key = worker_key(owner.organisation, owner.id)](std::string header) {
+    return pool->describe(std::move(header), key);
+  };
+  folder = std::make_unique<ServedFolder>(io, settings.serve_folder, state.functions(), owner, std::move(describe));
+  FUSED_CHECK(folder->load());
+  if (settings.watch) FUSED_CHECK(folder->watch());
+  return {};
+}
+
 Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, const Settings& settings) {
   auto all = std::make_unique<Everything>(io, settings);
   Everything& a = *all;
   const auto begin = std::chrono::steady_clock::now();
-
-  // What is kept.
-  FUSED_CHECK(a.state.open(settings, a.clock));
-  RunLogOptions log_options{.mount = a.state.data->mount(), .journal = a.state.data->journal()};
-  log_options.retention.days = settings.log_retention_days;
-  log_options.retention.disk_share = settings.log_disk_share;
-  a.log = FUSED_TRY(RunLog::open(std::move(log_options), a.clock));
-
-  a.outbox =
-      std::make_unique<HistoryOutbox>(outbox_options(settings, *a.state.data), [&a](std::vector<std::string> paths) {
-        a.state.thread.post([&a, paths = std::move(paths)] {
-          if (const Status noted = a.state.functions().history_sent(paths); !noted)
-            spdlog::warn("sent history files are sent once more at the next start: {}", noted.error().message);
-        });
-      });
-  if (!settings.s3_endpoint.empty()) a.outbox->add(FUSED_TRY(a.state.functions().unsent_history()));
-  a.state.functions().set_saved([&a](const std::string& path) { a.outbox->add({path}); });
-
-  a.ray = FUSED_TRY(RayJobs::open(io, a.state, a.settings, pool_options(settings, *a.state.data)));
-
-  // What runs. The pool starts before the port is bound, so that workers come up meanwhile.
-  a.pool = std::make_unique<Pool>(io, pool_options(settings, *a.state.data));
-  FUSED_CHECK(a.pool->start());
-  a.runs =
-      std::make_unique<RunService>(io, *a.pool, *a.log, a.state.run_tokens,
-                                   RunServiceOptions{.recursion_max = settings.recursion_max,
-                                                     .worker_growth_bytes = settings.worker_growth_bytes,
-                                                     .cache_secrets = FUSED_TRY(CacheSecrets::open(*a.state.data))});
-  a.runs->set_remote(a.ray->workers.get());
-  a.cache = ResultCache::open(io, cache_options(settings, *a.state.data), a.clock);
-  a.environment.emplace(environment_of(settings, a.clock));
-  a.runs->set_environment([environment = &*a.environment] { return environment->current().hex(); });
-  a.cached = std::make_unique<CachedRuns>(io, *a.runs, *a.pool, *a.cache, *a.environment, use_check(a.state),
-                                          CachedRunsOptions{settings.cache_max_age_seconds});
-  a.cache_parts = {a.cached.get(), &a.state.functions()};
-  a.registry = std::make_unique<RunRegistry>(io, *a.runs);
-  a.run_parts = {.web = web_folder(),
-                 .registry = a.registry.get(),
-                 .runs = a.runs.get(),
-                 .cached = a.cached.get(),
-                 .functions = function_finder(a.state),
-                 .limits = settings.limits};
-
-  a.batches =
-      std::make_unique<BatchService>(io, *a.runs, a.cached.get(), *a.log, batch_options(settings, *a.state.data));
-  a.batch_parts = {a.batches.get(), &a.run_parts};
-
-  // Who answers.
-  a.parts.settings = &a.settings;
-  a.parts.clock = &a.clock;
-  a.parts.version = FUSED_VERSION;
-  a.parts.spool_folder = a.state.data->path();
-  a.parts.run = &a.run_parts;
-  a.parts.cache = &a.cache_parts;
-  a.parts.batches = &a.batch_parts;
-  a.parts.metrics = &a.metrics;
-  a.state_parts = {.functions = &a.state.functions(),
-                   .shares = &*a.state.shares,
-                   .people = &*a.state.people,
-                   .thread = &a.state.thread,
-                   .clock = &a.clock};
-  a.parts.state = &a.state_parts;
-  a.tables = FUSED_TRY(Tables::open(io, a.state, settings, pool_options(settings, *a.state.data), a.clock));
-  a.parts.tables = &a.tables->parts;
-  a.parts.sessions = &a.sessions;
-  a.jobs = FUSED_TRY(Jobs::open(io, a.state, settings, *a.runs, *a.ray, *a.outbox, a.clock));
-  a.parts.jobs = &a.jobs->parts;
-  a.run_parts.jobs = a.jobs->service.get();
-  a.schedules = FUSED_TRY(Schedules::open(io, a.state, *a.jobs->service, a.clock));
-  a.parts.schedules = &a.schedules->parts;
-  a.parts.attempts = &a.ray->parts;
-  a.hooks = std::make_unique<Hooks>(io, a.state, *a.jobs->service, a.jobs->parts, settings, a.clock);
-  fill_state_parts(a.parts, a.state);
-  a.parts.figures = [&a] {
-    ServerFigures figures = figures_of(a.state, *a.pool, *a.runs, *a.log);
-    figures.cache = a.cache->figures();
-    figures.history = a.outbox->figures();
-    figures.tables = a.tables->service->figures();
-    figures.jobs = a.jobs->service->figures();
-    figures.batches = a.batches->figures();
-    return figures;
-  };
-  a.parts.health = [&a] {
-    const ServerFigures figures = a.parts.figures();
-    boost::json::object health = health_of(figures);
-    health["jobs"] = health_of(figures.jobs);
-    if (a.ray->is_on()) health["ray"] = a.ray->health();
-    return health;
-  };
-  a.dispatcher = std::make_unique<Dispatcher>(a.parts, all_routes(a.parts));
-  a.runs->set_nested_handler(a.cached->noting(nested_handler(*a.dispatcher)));
-  a.server = std::make_unique<Server>(io, *a.dispatcher);
-  a.port = FUSED_TRY(a.server->listen(settings.host, settings.port));
-  const std::string base_url =
-      "http://" + (settings.host.find(':') == std::string::npos ? settings.host : '[' + settings.host + ']') + ':' +
-      std::to_string(a.port);
-  a.runs->set_base_url(base_url);
-  a.ray->serve(base_url);
-
-  if (!settings.serve_folder.empty()) {
-    const FunctionOwner owner = owner_of(a.state);
-    ServedFolder::Describe describe = [&a, key = worker_key(owner.organisation, owner.id)](std::string header) {
-      return a.pool->describe(std::move(header), key);
-    };
-    a.folder =
-        std::make_unique<ServedFolder>(io, settings.serve_folder, a.state.functions(), owner, std::move(describe));
-    FUSED_CHECK(a.folder->load());
-    if (settings.watch) FUSED_CHECK(a.folder->watch());
-  }
+  FUSED_CHECK(Server::can_listen(settings.host, settings.port));  // a start that is refused leaves nothing behind
+  FUSED_CHECK(a.open_what_is_kept());
+  FUSED_CHECK(a.open_what_runs());
+  FUSED_CHECK(a.open_who_answers());
+  FUSED_CHECK(a.open_what_goes_on());
+  a.tell_figures();
+  const std::string base_url = FUSED_TRY(a.listen());
+  FUSED_CHECK(a.serve_folder());
   const auto took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   spdlog::info("{} workers, isolation {}, ready after {:.1f} ms", settings.workers, settings.isolation, took);
   flush_log();

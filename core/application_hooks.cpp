@@ -10,6 +10,7 @@
 
 #include "application_schedules.hpp"
 #include "base/text.hpp"
+#include "http/endpoints/runnable_function.hpp"
 #include "jobs/passing_error.hpp"
 
 namespace fused {
@@ -82,7 +83,7 @@ Result<json::array> Hooks::read(const Actor& actor, const json::value& on_finish
       return fail(ErrorKind::unprocessable, "'on_finish' names mailto:" + printable(hook.target) +
                                                 ", but this server has no mail server; whoever starts it sets one "
                                                 "with FUSED_SMTP_URL");
-    if (hook.kind == "function") hook.target = FUSED_TRY(function_for(state_, actor, hook.target))->id;
+    if (hook.kind == "function") hook.target = FUSED_TRY(runnable_function(state_.functions(), actor, hook.target))->id;
   }
   return hooks_json(hooks);
 }

@@ -6,9 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "auth/permissions.hpp"
 #include "base/json_parse.hpp"
-#include "base/text.hpp"
 #include "functions/function_json.hpp"
 #include "http/endpoints/jobs.hpp"
 
@@ -115,16 +113,6 @@ asio::awaitable<Status> submit_function(State& state, JobService& jobs, Schedule
   const auto submitted = co_await jobs.submit(actor_of_user(*user), std::move(wish));
   if (!submitted) co_return std::unexpected(submitted.error());
   co_return Status();
-}
-
-Result<SharedSaved> function_for(State& state, const Actor& actor, const std::string& named) {
-  SharedSaved found = state.functions().by_id(named);
-  if (!found) found = state.functions().by_email(actor.email, FunctionStore::kCollection, named);
-  if (!found) found = state.functions().in_organisation(actor.organisation, FunctionStore::kCollection, named);
-  if (!found || !may_see(actor, found->owner.organisation))
-    return fail(ErrorKind::not_found,
-                "there is no function '" + printable(named.substr(0, 80)) + "' that you may run; save it first");
-  return found;
 }
 
 }  // namespace fused

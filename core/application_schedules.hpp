@@ -34,7 +34,5 @@ class Schedules {
 // is.
 boost::asio::awaitable<Status> submit_function(State& state, JobService& jobs, ScheduledJob job,
                                                boost::json::object metadata);
-// A saved function by id or name, that the actor may run; not_found.
-Result<SharedSaved> function_for(State& state, const Actor& actor, const std::string& named);
 
 }  // namespace fused

@@ -56,28 +56,6 @@ int read_all(int file, std::string& into, std::int64_t at) {
 
 }  // namespace
 
-EndedRecords::EndedRecords(std::string_view chunk) {
-  const std::size_t n = number_in<std::uint32_t>(chunk.data() + 4);
-  const char* const started = chunk.data() + 16;
-  const char* const index = started + 16 * n;
-  const char* const attempts = index + 8 * n;
-  const char* const status = attempts + 2 * n;
-  const char* record = status + n;
-  const char* const digests = record + number_in<std::uint64_t>(chunk.data() + 8);
-  calls_.resize(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    Call& call = calls_[i];
-    call.started = number_in<double>(started + 8 * i);
-    call.seconds = number_in<double>(started + 8 * (n + i));
-    call.index = number_in<std::uint32_t>(index + 4 * i);
-    call.attempts = number_in<std::uint16_t>(attempts + 2 * i);
-    call.status = static_cast<CallStatus>(status[i]);
-    call.record = {record, number_in<std::uint32_t>(index + 4 * (n + i))};
-    record += call.record.size();
-    std::memcpy(call.arguments.data(), digests + sizeof(ArgumentDigest) * i, sizeof(ArgumentDigest));
-  }
-}
-
 void BatchResults::add(const EndedCall& call, const ArgumentDigest& arguments, std::string_view record) {
   if (calls_.empty()) first_unsealed_ = std::chrono::steady_clock::now();
   calls_.push_back(call);
@@ -91,8 +69,8 @@ void BatchResults::seal() {
   if (calls_.empty()) return;
   const std::size_t n = calls_.size();
   std::string out;
-  out.reserve(16 + n * (8 + 8 + 4 + 4 + 2 + 1 + sizeof(ArgumentDigest)) + records_.size());
-  out += "FBR1";
+  out.reserve(ResultChunk::kHeadBytes + n * (ResultChunk::kCallBytes + ResultChunk::kDigestBytes) + records_.size());
+  out += ResultChunk::kMagic;
   put(out, static_cast<std::uint32_t>(n));
   put(out, static_cast<std::uint64_t>(records_.size()));
   for (const auto& call : calls_) put(out, call.started);

@@ -2,9 +2,7 @@
 // Chunks go to a file without a name in the data folder; in memory lies what was not written yet and, up to a bound,
 // what will soon be asked for.
 //
-// A chunk (numbers little endian): "FBR1" | u32 calls n | u64 bytes of the records | f64 started[n] | f64 seconds[n] |
-// u32 index[n] | u32 bytes[n] | u16 attempts[n] | u8 status[n] | the records. In the file SHA-256 of the arguments
-// follow, 32 bytes a call.
+// A chunk is laid out as result_chunk.hpp says; SHA-256 of the arguments stand in the file and not in an answer.
 #pragma once
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
@@ -21,33 +19,10 @@
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "batch/call_arguments.hpp"
-#include "batch/call_record.hpp"
+#include "batch/result_chunk.hpp"
 #include "storage/file_descriptor.hpp"
 
 namespace fused {
-
-struct EndedCall {
-  std::uint32_t index = 0;
-  CallStatus status{};
-  std::uint16_t attempts = 0;
-  double started = 0;
-  double seconds = 0;
-};
-
-// The calls of one chunk with its digests, as it was made here.
-class EndedRecords {
- public:
-  struct Call : EndedCall {
-    ArgumentDigest arguments;
-    std::string_view record;
-  };
-  explicit EndedRecords(std::string_view chunk);
-  std::vector<Call>::const_iterator begin() const { return calls_.begin(); }
-  std::vector<Call>::const_iterator end() const { return calls_.end(); }
-
- private:
-  std::vector<Call> calls_;
-};
 
 class BatchResults : public std::enable_shared_from_this<BatchResults> {
  public:

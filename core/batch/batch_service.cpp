@@ -251,9 +251,14 @@ asio::awaitable<Bytes> BatchService::pack(std::shared_ptr<Batch> batch, std::int
   for (std::uint64_t number = 0; number < batch->results().chunks(); ++number) {
     const auto chunk = co_await batch->results().chunk(number, true);
     if (!chunk) co_return Bytes{};
-    for (const auto& call : EndedRecords(chunk->view))
-      if (call.status == CallStatus::success)
-        calls.add(call.arguments, call.attempts == 0 ? std::llround(call.started * 1e3) : now_ms, call.record);
+    const auto ended = ResultChunk::first_of(chunk->view);
+    const auto keep = [&](const ResultChunk::Call& call) {
+      if (call.status != CallStatus::success) return;
+      ArgumentDigest arguments;
+      std::memcpy(arguments.data(), call.digest, arguments.size());
+      calls.add(arguments, call.attempts == 0 ? std::llround(call.started * 1e3) : now_ms, call.record);
+    };
+    if (!ended || !ended->for_each(keep)) co_return Bytes{};
     if (calls.is_too_large()) co_return Bytes{};
   }
   if (const auto& kept = batch->kept_calls())

@@ -133,10 +133,12 @@ TEST(BatchService, OfCallsThatWaitThoseThatAreNamedAreCancelledAndTheOthersStay)
     const auto read = [&]() -> asio::awaitable<void> { chunk = co_await batch->results().chunk(number, true); };
     asio::co_spawn(server.io, read(), asio::detached);
     ASSERT_TRUE(server.until([&] { return chunk.has_value(); }));
-    for (const auto& call : EndedRecords((*chunk)->view)) {
+    const auto ended = ResultChunk::first_of((*chunk)->view);
+    ASSERT_TRUE(ended);
+    EXPECT_TRUE(ended->for_each([&](const ResultChunk::Call& call) {
       EXPECT_FALSE(seen[call.index]) << call.index;
       seen[call.index] = true;
-    }
+    }));
   }
   EXPECT_EQ(std::ranges::count(seen, true), 100'000);
 }

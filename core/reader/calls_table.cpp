@@ -18,70 +18,36 @@
 #include <vector>
 
 #include "base/text.hpp"
-#include "batch/call_record.hpp"
+#include "batch/result_chunk.hpp"
 #include "result/frame.hpp"
 
 namespace fused::reader {
 namespace {
 
-constexpr std::size_t kHeadBytes = 16;
-constexpr std::size_t kColumnBytes = 8 + 8 + 4 + 4 + 2 + 1;
-constexpr std::size_t kDigestBytes = 32;
 constexpr std::int64_t kRowGroupRows = 65'536;
 constexpr std::string_view kStatuses[] = {"pending", "running", "success", "error", "timeout", "cancelled"};
 
-struct Row {
-  std::uint32_t index = 0;
-  std::uint16_t attempts = 0;
-  CallStatus status{};
-  double started = 0, seconds = 0;
-  const char* digest = nullptr;
-  std::string_view record;
-};
+static_assert(std::size(kStatuses) == ResultChunk::kStatuses);
+
+using Row = ResultChunk::Call;
 
 Status damaged(std::size_t at) {
   return fail(ErrorKind::internal, "the results of the batch are damaged at byte " + std::to_string(at));
 }
 
-std::size_t rows_in(std::string_view bytes) {
-  std::size_t rows = 0;
-  for (std::size_t at = 0; at + kHeadBytes <= bytes.size();) {
-    const std::size_t n = number_in<std::uint32_t>(bytes.data() + at + 4);
-    const std::uint64_t length = number_in<std::uint64_t>(bytes.data() + at + 8);
-    if (length > bytes.size() - at || n > (bytes.size() - at) / (kColumnBytes + kDigestBytes)) break;  // damaged
-    rows += n;
-    at += kHeadBytes + n * (kColumnBytes + kDigestBytes) + length;
-  }
-  return rows;
-}
-
 Status read_rows(std::string_view bytes, std::vector<Row>& rows) {
-  rows.reserve(rows_in(bytes));  // grown by doubling it would need twice the memory
+  std::size_t calls = 0;
   for (std::size_t at = 0; at < bytes.size();) {
-    const std::string_view rest = bytes.substr(at);
-    if (rest.size() < kHeadBytes || !rest.starts_with("FBR1")) return damaged(at);
-    const std::size_t n = number_in<std::uint32_t>(rest.data() + 4);
-    const std::uint64_t length = number_in<std::uint64_t>(rest.data() + 8);
-    if (length > rest.size() || kHeadBytes + n * (kColumnBytes + kDigestBytes) + length > rest.size())
-      return damaged(at);
-    const char* const started = rest.data() + kHeadBytes;
-    const char* const seconds = started + 8 * n;
-    const char* const index = seconds + 8 * n;
-    const char* const lengths = index + 4 * n;
-    const char* const attempts = lengths + 4 * n;
-    const char* const status = attempts + 2 * n;
-    const char* const digests = rest.data() + kHeadBytes + n * kColumnBytes + length;
-    std::size_t record_at = kHeadBytes + n * kColumnBytes;
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t size = number_in<std::uint32_t>(lengths + 4 * i);
-      if (record_at + size > rest.size() || static_cast<unsigned char>(status[i]) >= std::size(kStatuses))
-        return damaged(at);
-      rows.push_back({number_in<std::uint32_t>(index + 4 * i), number_in<std::uint16_t>(attempts + 2 * i),
-                      static_cast<CallStatus>(status[i]), number_in<double>(started + 8 * i),
-                      number_in<double>(seconds + 8 * i), digests + kDigestBytes * i, rest.substr(record_at, size)});
-      record_at += size;
-    }
-    at += kHeadBytes + n * (kColumnBytes + kDigestBytes) + length;
+    const auto chunk = ResultChunk::first_of(bytes.substr(at));
+    if (!chunk) return damaged(at);
+    calls += chunk->calls();
+    at += chunk->bytes();
+  }
+  rows.reserve(calls);  // grown by doubling it would need twice the memory
+  for (std::size_t at = 0; at < bytes.size();) {
+    const auto chunk = ResultChunk::first_of(bytes.substr(at));
+    if (!chunk || !chunk->for_each([&](const Row& row) { rows.push_back(row); })) return damaged(at);
+    at += chunk->bytes();
   }
   std::ranges::stable_sort(rows, {}, &Row::index);
   return {};
@@ -90,8 +56,8 @@ Status read_rows(std::string_view bytes, std::vector<Row>& rows) {
 std::string hex(const char* bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
-  text.reserve(2 * kDigestBytes);
-  for (std::size_t i = 0; i < kDigestBytes; ++i) {
+  text.reserve(2 * ResultChunk::kDigestBytes);
+  for (std::size_t i = 0; i < ResultChunk::kDigestBytes; ++i) {
     const auto byte = static_cast<unsigned char>(bytes[i]);
     (text += kDigits[byte >> 4]) += kDigits[byte & 15];
   }

@@ -114,6 +114,28 @@ def test_a_batch_asked_again_answers_call_by_call_from_what_is_kept(own: Server)
     assert fused.submit(fused.load(CODE.replace("ValueError(n)", "KeyError(n)")), [{"n": 1}])[0].result() != values[1]
 
 
+def test_a_large_piece_is_answered_from_what_is_kept_each_call_once_beside_calls_that_are_new(own: Server) -> None:
+    calls = 12_000  # more than are answered without others having their turn
+    fast = {"calls": [[0, calls]], "piece": 0}
+    first = opened(own)
+    assert ask(own, "POST", f"{first}/calls", {**fast, "columns": {"n": list(range(calls))}}).status_code == 200
+    taken(own, first, calls)
+    assert ask(own, "POST", f"{first}/close").status_code == 200
+
+    def again(values: list[int]) -> dict[int, tuple[int, int]]:
+        batch = opened(own)
+        reply = ask(own, "POST", f"{batch}/calls", {**fast, "columns": {"n": values}})
+        assert reply.json()["taken"] == calls
+        found = taken(own, batch, calls)
+        assert ask(own, "POST", f"{batch}/cancel").json()["finished"] == calls
+        assert ask(own, "POST", f"{batch}/close").status_code == 200
+        return found
+
+    until(lambda: again(list(range(calls))) == dict.fromkeys(range(calls), (0, 2)))
+    mixed = again([n if n % 3 else calls + n for n in range(calls)])
+    assert mixed == {n: (0 if n % 3 else 1, 2) for n in range(calls)}
+
+
 def test_a_piece_sent_again_has_no_effect_and_a_chunk_is_given_again(own: Server) -> None:
     batch = opened(own)
     piece = {"piece": 0, "calls": [[0, 50]], "columns": {"n": list(range(50))}}

@@ -106,6 +106,23 @@ def test_its_table_does_not_grow_beyond_what_it_is_given(tmp_path: Path) -> None
     assert (tmp_path / "calls.parquet").stat().st_size <= 1 << 16
 
 
+def test_results_that_are_cut_or_lie_about_their_lengths_are_damaged(tmp_path: Path) -> None:
+    size = results(tmp_path / "results", 3)
+    whole = (tmp_path / "results").read_bytes()
+    wrong = [whole[:cut] for cut in (1, 15, 17, 60, size - 1)]
+    for at, lie in ((4, 2**32 - 1), (4, 4), (8, 2**63), (8, 1), (16 + 3 * 20, 2**31), (0, 0)):
+        changed = bytearray(whole)
+        changed[at : at + 4 + 4 * (at == 8)] = lie.to_bytes(4 + 4 * (at == 8), "little")
+        wrong.append(bytes(changed))
+    for given in wrong:
+        (tmp_path / "results").write_bytes(given)
+        process = started(order(tmp_path, len(given)), tmp_path)
+        assert "damaged at byte" in process.communicate()[1]
+        assert process.returncode == 1
+    (tmp_path / "results").write_bytes(whole)
+    assert started(order(tmp_path, size), tmp_path).wait() == 0
+
+
 @pytest.mark.parametrize("argument", ["{}", '{"calls": 3}', "[", '{"sandbox": {}}', "calls"])
 def test_without_a_sandbox_it_reads_nothing(argument: str) -> None:
     process = started(argument)

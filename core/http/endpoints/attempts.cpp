@@ -1,10 +1,9 @@
 #include "http/endpoints/attempts.hpp"
 
 #include <boost/json/serialize.hpp>
-#include <charconv>
 
 #include "base/json_parse.hpp"
-#include "base/text.hpp"
+#include "http/endpoints/query_number.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -25,17 +24,6 @@ Result<RemoteWorkers*> workers_of(const AttemptParts& parts) {
   return parts.workers;
 }
 
-Result<std::int64_t> whole(const Request& request, std::string_view name, std::int64_t fallback) {
-  const std::string* text = request.query.find(name);
-  if (!text) return fallback;
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc{} || end != text->data() + text->size() || value < 0)
-    return fail(ErrorKind::invalid_argument,
-                std::string(name) + "='" + printable(text->substr(0, 40)) + "' is not a whole number from 0 up");
-  return value;
-}
-
 Result<json::object> object_of(std::string_view text) {
   auto value = FUSED_TRY(parse_json(text));
   if (!value.is_object()) return fail(ErrorKind::invalid_argument, "the body is not a JSON object");
@@ -50,7 +38,7 @@ struct Asked {
 };
 Result<Asked> asked_of(const AttemptParts& parts, const Request& request) {
   return Asked{FUSED_TRY(workers_of(parts)), request.path_values.at("attempt_id"),
-               FUSED_TRY(whole(request, "start", 0))};
+               FUSED_TRY(whole_from_zero(request, "start", 0))};
 }
 
 struct Packed {
@@ -107,10 +95,10 @@ Result<bool> beat(const AttemptParts& parts, const Request& request) {
 
 Status output(const AttemptParts& parts, const Request& request) {
   const Asked of = FUSED_TRY(asked_of(parts, request));
-  const std::int64_t stream = FUSED_TRY(whole(request, "stream", 1));
+  const std::int64_t stream = FUSED_TRY(whole_from_zero(request, "stream", 1));
   if (stream != 1 && stream != 2)
     return fail(ErrorKind::invalid_argument, "stream=" + std::to_string(stream) + "; it is 1 (stdout) or 2 (stderr)");
-  const std::int64_t piece = FUSED_TRY(whole(request, "piece", 0));
+  const std::int64_t piece = FUSED_TRY(whole_from_zero(request, "piece", 0));
   return of.workers->output(of.attempt, of.start, static_cast<int>(stream), piece, request.body.view());
 }
 
@@ -133,7 +121,7 @@ asio::awaitable<Reply> TakeAttempts::operator()(Request& request) const {
   if (driver.empty() || driver.size() > 100)
     co_return refusal({ErrorKind::invalid_argument, "'driver' is the name that the driver has given itself", {}},
                       request);
-  const auto wait = whole(request, "wait_ms", 0);
+  const auto wait = whole_from_zero(request, "wait_ms", 0);
   if (!wait) co_return refusal(wait.error(), request);
   auto taken = co_await (*workers)->take(driver, held_of(*body), std::chrono::milliseconds(std::min(*wait, kWaitMax)));
   if (!taken) co_return refusal(taken.error(), request);

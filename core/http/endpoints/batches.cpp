@@ -1,11 +1,11 @@
 #include "http/endpoints/batches.hpp"
 
 #include <boost/json/serialize.hpp>
-#include <charconv>
 #include <optional>
 
 #include "base/ids.hpp"
 #include "base/json_parse.hpp"
+#include "http/endpoints/query_number.hpp"
 
 namespace fused {
 namespace asio = boost::asio;
@@ -38,17 +38,6 @@ Result<std::int64_t> whole(const json::object& body, std::string_view name, std:
                                                  "; it is a whole number from " + std::to_string(least) + " to " +
                                                  std::to_string(most));
   return value->get_int64();
-}
-
-Result<std::int64_t> whole(const Request& request, std::string_view name, std::int64_t fallback, std::int64_t most) {
-  const std::string* text = request.query.find(name);
-  if (!text) return fallback;
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc{} || end != text->data() + text->size() || value < 0)
-    return fail(ErrorKind::invalid_argument,
-                std::string(name) + "='" + text->substr(0, 40) + "' is not a whole number from 0 up");
-  return std::min(value, most);
 }
 
 Result<BatchWish> wish_of(const json::object& body) {
@@ -147,11 +136,12 @@ asio::awaitable<Reply> TakeCalls::operator()(Request& request) const {
 asio::awaitable<Reply> BatchResultsOf::operator()(Request& request) const {
   auto batch = batch_of(parts, request);
   if (!batch) co_return refusal(batch.error(), request);
-  const auto after = whole(request, "after", 0, INT64_MAX);
+  const auto after = whole_from_zero(request, "after", 0);
   if (!after) co_return refusal(after.error(), request);
-  const auto wait = whole(request, "wait_ms", 0, kWaitMax);
+  const auto wait = whole_from_zero(request, "wait_ms", 0);
   if (!wait) co_return refusal(wait.error(), request);
-  auto answer = co_await (*batch)->results(static_cast<std::uint64_t>(*after), std::chrono::milliseconds(*wait));
+  auto answer = co_await (*batch)->results(static_cast<std::uint64_t>(*after),
+                                           std::chrono::milliseconds(std::min(*wait, kWaitMax)));
   if (!answer) co_return refusal(answer.error(), request);
   Reply reply;
   reply.with("content-type", "application/vnd.fused.calls");
@@ -183,7 +173,7 @@ asio::awaitable<Reply> CloseBatch::operator()(Request& request) const {
   auto batch = batch_of(parts, request);
   if (!batch) co_return refusal(batch.error(), request);
   parts.batches->close(*batch);
-  if (const auto after = whole(request, "after", 0, INT64_MAX); after && *after > 0)
+  if (const auto after = whole_from_zero(request, "after", 0); after && *after > 0)
     (*batch)->results().acknowledge(static_cast<std::uint64_t>(*after));
   co_return told(**batch, 0);
 }

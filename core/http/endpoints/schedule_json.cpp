@@ -5,11 +5,11 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "auth/permissions.hpp"
 #include "base/duration.hpp"
 #include "base/json_parse.hpp"
 #include "base/nearest.hpp"
 #include "base/text.hpp"
+#include "http/endpoints/runnable_function.hpp"
 #include "jobs/job.hpp"
 
 namespace fused {
@@ -73,17 +73,6 @@ Result<std::string> cron_text(const BodyObject& body, const std::string& fallbac
   return text_of(lists_of(FUSED_TRY(cron_of_lists(lists))));
 }
 
-Result<std::string> function_of(const FunctionStore& functions, const Actor& actor, const std::string& named) {
-  SharedSaved found = functions.by_id(named);
-  if (!found) found = functions.by_email(actor.email, FunctionStore::kCollection, named);
-  if (!found) found = functions.in_organisation(actor.organisation, FunctionStore::kCollection, named);
-  if (!found || !may_see(actor, found->owner.organisation))
-    return fail(ErrorKind::not_found, "there is no function '" + printable(named.substr(0, kShownBytes)) +
-                                          "' that you may run; a schedule runs a saved one: save it first, or name "
-                                          "it by its id (GET /server/v1/udf/self lists yours)");
-  return found->id;
-}
-
 template <class E, std::size_t N>
 Status take_word(const BodyObject& body, std::string_view name, const std::array<std::string_view, N>& words, E& into) {
   const auto text = FUSED_TRY(body.optional_text(name));
@@ -142,7 +131,7 @@ Status refuse_unknown_members(const json::object& body) {
 Status take_schedule(const BodyObject& body, const FunctionStore& functions, const Actor& actor, Schedule& schedule) {
   for (const char* name : {"function", "udf"})
     if (const auto named = FUSED_TRY(body.optional_text(name)))
-      schedule.function_id = FUSED_TRY(function_of(functions, actor, *named));
+      schedule.function_id = FUSED_TRY(runnable_function(functions, actor, *named))->id;
   if (schedule.function_id.empty())
     return fail(ErrorKind::invalid_argument, "'function' is missing; it names the saved function that is to be run");
   const SharedSaved function = functions.by_id(schedule.function_id);
@@ -166,7 +155,7 @@ Status take_schedule(const BodyObject& body, const FunctionStore& functions, con
   FUSED_CHECK(take_word(body, "catch_up", kCatchUps, schedule.catch_up));
   FUSED_CHECK(take_jitter(body, schedule));
   if (const auto named = FUSED_TRY(body.optional_text("on_failure")))
-    schedule.on_failure = named->empty() ? "" : FUSED_TRY(function_of(functions, actor, *named));
+    schedule.on_failure = named->empty() ? "" : FUSED_TRY(runnable_function(functions, actor, *named))->id;
   return {};
 }
 
