@@ -21,6 +21,7 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from fused._ended_children import ended_children
 from fused._submit.local_worker import Places, work
 
 if TYPE_CHECKING:
@@ -144,18 +145,12 @@ class _Nursery:
         self._say({"op": "forked", "worker": number, "pid": pid})
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status, max_rss_kb in ended_children():
             known = self._workers.pop(pid, None)
             if known is not None:
                 os.close(known[1])
                 ended = {"op": "exited", "worker": known[0], "status": status, "killed": known[0] in self._killed}
-                self._say({**ended, "max_rss_kb": usage.ru_maxrss})
+                self._say({**ended, "max_rss_kb": max_rss_kb})
 
     def _say(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # the caller is gone: the next turn sees it

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fused._ended_children import ended_children
+
 from . import setup
 
 CONTROL = 3
@@ -160,17 +162,11 @@ class Zygote:
     def _reap(self) -> None:
         from fused import _native
 
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status, max_rss_kb in ended_children():
             worker = self._workers.pop(pid, None)
             if worker is not None:
                 exited = {"op": "exited", "worker": worker, "pid": pid, "status": _native.worker_status(pid, status)}
-                self.send({**exited, "max_rss_bytes": usage.ru_maxrss << 10})
+                self.send({**exited, "max_rss_bytes": max_rss_kb << 10})
 
 
 def main() -> None:
