@@ -133,7 +133,9 @@ Result<std::string> JobFiles::read_config(const std::string& path) const {
 
 Status JobFiles::make_folder(const std::string& job_id) const {
   FUSED_CHECK(data_.files().make_folders(data_.gate(), in_jobs(job_id, "results")));
-  FUSED_CHECK(data_.files().make_folders(data_.gate(), in_jobs(job_id, "processes")));
+  // Not synced: a power cut ends the processes too.
+  const fs::path processes = folder(job_id) / "processes";
+  if (::mkdir(processes.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("mkdir " + processes.string(), errno);
   return {};
 }
 

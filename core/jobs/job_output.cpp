@@ -35,13 +35,13 @@ bool is_parts_folder(std::string_view path) {
          path[path.size() - end.size() - 1] != '/';
 }
 
-// Below DIR; "" for what does not lie on /mount, or where functions themselves may not write.
-std::string below_data(const DataFolder& data, std::string_view folder) {
+// Below DIR/mount; "" for what does not lie on /mount, or where functions themselves may not write.
+std::string below_mount(const DataFolder& data, std::string_view folder) {
   for (const std::string& mount : {std::string("/mount"), fs::absolute(data.mount()).string()}) {
     if (!folder.starts_with(mount + '/')) continue;
     const std::string path(folder.substr(mount.size() + 1));
     if (path.starts_with("fused-system/") || !check_relative_path(path)) return "";
-    return "mount/" + path;
+    return path;
   }
   return "";
 }
@@ -63,27 +63,30 @@ std::string parts_folder_of(const JobConfig& config) {
 std::string parts_note(std::string_view folder, const DataFolder& data) {
   return "what its tasks make lies in " + std::string(folder) +
          " until the table is made; if the job fails or is canceled it stays for a retry" +
-         (below_data(data, folder).empty() ? ": remove it by hand when there will be none"
-                                           : " and goes when the job and its retries are removed");
+         (below_mount(data, folder).empty() ? ": remove it by hand when there will be none"
+                                            : " and goes when the job and its retries are removed");
 }
 
 Status remove_parts(const DataFolder& data, std::string_view folder) {
-  const std::string path = is_parts_folder(folder) ? below_data(data, folder) : "";
+  const std::string path = is_parts_folder(folder) ? below_mount(data, folder) : "";
   if (path.empty()) return {};
-  const std::size_t slash = path.rfind('/');
-  const auto opened = data.files().open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  const PathResolver mount = FUSED_TRY(data.files().beneath("mount"));
+  const auto opened = mount.open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!opened) return opened.error().kind == ErrorKind::not_found ? Status() : std::unexpected(opened.error());
-  const FileDescriptor parent = FUSED_TRY(data.files().open_file(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
+  const std::size_t slash = path.rfind('/');  // npos: on /mount itself
+  FileDescriptor above;
+  if (slash != std::string::npos) above = FUSED_TRY(mount.open_file(path.substr(0, slash), O_RDONLY | O_DIRECTORY));
+  const int parent = above ? above.get() : mount.root_fd();
   // By the descriptor: no name above it can be turned into a link meanwhile.
   const fs::path held = "/proc/self/fd/" + std::to_string(opened->get());
-  for (const std::string& name : FUSED_TRY(data.files().list(path))) {
+  for (const std::string& name : FUSED_TRY(mount.list(path))) {
     if (!is_uuid(name)) continue;
     std::error_code error;
     fs::remove_all(held / name, error);
     if (error) return fail_errno("removing " + path + '/' + name, error.value());
   }
-  if (::unlinkat(parent.get(), path.substr(slash + 1).c_str(), AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
-      errno != ENOENT && errno != EEXIST)
+  if (::unlinkat(parent, path.substr(slash + 1).c_str(), AT_REMOVEDIR) != 0 && errno != ENOTEMPTY && errno != ENOENT &&
+      errno != EEXIST)
     return fail_errno("removing " + path, errno);
   return {};
 }

@@ -74,9 +74,17 @@ TEST_F(JobOutput, NothingIsRemovedOutsideOfTheFolderOfParts) {
   put_file(outside / kJob / "kept", "kept");
   fs::create_directories(data->mount() / "a");
   fs::create_directory_symlink(outside, data->mount() / "a/towns.parts-0123456789ab");
-  EXPECT_FALSE(remove_parts(*data, kFolder));
-  fs::create_directory_symlink(outside, data->mount() / "link");
-  EXPECT_FALSE(remove_parts(*data, "/mount/link/x.parts-0123456789ab") && fs::exists(outside / kJob / "kept") == false);
+  EXPECT_TRUE(remove_parts(*data, kFolder)) << "a link is no folder of parts";
+  for (const fs::path& where : {outside, data->path() / "s3"}) {
+    fs::create_directories(where / "x.parts-0123456789ab" / kJob);
+    fs::remove(data->mount() / "link");
+    fs::create_directory_symlink(where, data->mount() / "link");
+    EXPECT_FALSE(remove_parts(*data, "/mount/link/x.parts-0123456789ab"));
+    EXPECT_TRUE(fs::exists(where / "x.parts-0123456789ab" / kJob));
+  }
+  make("mount/x.parts-0123456789ab/" + kJob);
+  EXPECT_TRUE(remove_parts(*data, "/mount/x.parts-0123456789ab"));
+  EXPECT_FALSE(fs::exists(data->mount() / "x.parts-0123456789ab"));
   const fs::path own = make("mount/b/towns.parts-0123456789ab");
   fs::create_directory_symlink(outside / kJob, own / kJob);
   EXPECT_TRUE(remove_parts(*data, "/mount/b/towns.parts-0123456789ab"));  // the link itself, not what it leads to

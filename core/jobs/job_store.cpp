@@ -1,6 +1,7 @@
 #include "jobs/job_store.hpp"
 
 #include <algorithm>
+#include <boost/json/serialize.hpp>
 #include <unordered_map>
 
 #include "base/text.hpp"

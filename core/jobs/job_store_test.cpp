@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "jobs/job_options.hpp"
 #include "jobs/memory_job_store.hpp"
 #include "jobs/scheduler.hpp"
 #include "storage/failing_sync.hpp"
@@ -171,6 +172,25 @@ TEST_F(JobStoreTest, says_which_ids_no_job_has) {
   ASSERT_TRUE(store->add(job("a")));
   EXPECT_EQ(*store->without_row({"x", "a", "y"}), (std::vector<std::string>{"x", "y"}));
   EXPECT_TRUE(store->without_row({})->empty());
+}
+
+TEST_F(JobStoreTest, parts_are_needed_by_jobs_of_their_user_that_are_not_done) {
+  const std::string parts = "/mount/a \"b\"/t.parts-0123456789ab";
+  JobOptions options;
+  options.parts = parts;
+  const auto needed = [&](const std::string& user = "ann") { return *store->needs_parts("default", user, parts); };
+  EXPECT_FALSE(needed());
+  JobSpec with = job("a");
+  with.options_json = options_json(options);
+  ASSERT_TRUE(store->add(with));
+  ASSERT_TRUE(store->add(job("b")));
+  EXPECT_TRUE(needed());
+  EXPECT_FALSE(needed("bob"));
+  EXPECT_FALSE(*store->needs_parts("default", "ann", parts + "c"));
+  ASSERT_TRUE(*store->end_job("a", JobState::failed, "", WallTime()));
+  EXPECT_TRUE(needed());
+  ASSERT_TRUE(*store->remove("a"));
+  EXPECT_FALSE(needed());
 }
 
 TEST_F(JobStoreTest, lists_the_newest_first_by_user_and_state) {
