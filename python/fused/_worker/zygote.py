@@ -69,6 +69,13 @@ def set_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def has_hung_up(control: int) -> bool:
+    """Has the other end of the control socket been closed."""
+    poll = select.poll()
+    poll.register(control, 0)
+    return bool(poll.poll(0))
+
+
 class ThreadsInZygote(RuntimeError):
     """A library has started a thread: a fork could copy a lock that nobody would ever release."""
 
@@ -172,6 +179,8 @@ class Zygote:
 def main() -> None:
     if "--dies-with-parent" in sys.argv:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if has_hung_up(CONTROL):
+            os._exit(0)  # it had gone before it could be asked
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when to stop
     threads = threads_per_worker()
     forget_environment()
