@@ -207,27 +207,23 @@ def bench_http() -> None:
 
 
 def bench_code() -> None:
-    """New code to its first result, in a warm worker and in a fresh one."""
+    """New code to its first result: in a warm worker, one after the other and after pauses, and in a fresh one."""
     with both() as (ours, peer):
-        times: dict[str, list[float]] = {"warm": [], "fresh": [], "peer": []}
-        for i in range(20 * RUNS):
-            code = CODE.format(i=f"1{i}{uuid.uuid4().int % 10**9}")
-            for name, call in (
-                ("warm", lambda c: ours.run_code(c)),
-                ("fresh", lambda c: ours.run_code(c, fresh=True)),
-                ("peer", peer.run_code),
-            ):
-                begin = time.perf_counter()
-                call(code.replace("# ", f"# {name} "))
-                times[name].append((time.perf_counter() - begin) * 1e3)
-                time.sleep(0.03)  # the pool makes the next fresh worker meanwhile
-        for name in ("warm", "fresh"):
-            show(
-                f"new code, {name} worker: p50 ms",
-                [statistics.median(times[name])],
-                [statistics.median(times["peer"])],
-                False,
-            )
+        calls = {"warm": ours.run_code, "fresh": lambda code: ours.run_code(code, fresh=True), "peer": peer.run_code}
+        for title, name, pause in (
+            ("warm worker", "warm", 0.0),
+            ("warm worker, after 30 ms", "warm", 0.03),
+            ("fresh worker", "fresh", 0.03),  # the pool makes the next one meanwhile
+        ):
+            times: dict[str, list[float]] = {name: [], "peer": []}
+            for _ in range(40 * RUNS):
+                for each, taken in times.items():
+                    code = CODE.format(i=f"1{uuid.uuid4().int % 10**9}")
+                    time.sleep(pause)
+                    begin = time.perf_counter()
+                    calls[each](code)
+                    taken.append((time.perf_counter() - begin) * 1e3)
+            show(f"new code, {title}: p50 ms", *([statistics.median(each)] for each in times.values()), False)
 
 
 def bench_refill() -> None:

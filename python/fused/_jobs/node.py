@@ -18,6 +18,7 @@ from fused._worker.frames import FrameError, Kind
 from fused._worker.setup import WHERE_ARE_YOU, libc
 
 from .node_client import Late, Lost, Refused, ServerClient, pack, unpack
+from .node_keeper import PR_SET_DUMPABLE
 from .node_worker import NodeError, NodeWorker
 
 LOOK_SECONDS = 0.1
@@ -27,7 +28,6 @@ READ_BYTES = 256 << 10
 WHERE_SECONDS = 0.15
 LAST_LINES_MAX = 16 << 10
 CALLS_AT_ONCE_MAX = 1_024
-_PR_SET_DUMPABLE = 4
 
 
 class Ended(Exception):
@@ -270,6 +270,6 @@ class Attempt:
 
 def run_attempt(given: dict[str, Any], settings: dict[str, Any], url: str, token: str) -> str:
     """Runs what the server gave the driver. Raises where this node could not run it."""
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # functions of the same user cannot read the token out of this process
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # functions of the same user cannot read the token out of this process
     client = ServerClient(url, token, settings["lease_ms"] / 1e3)
     return Attempt(client, given, settings).run()

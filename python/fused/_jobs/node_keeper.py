@@ -1,9 +1,10 @@
 """On a node: keeps one zygote for all of Ray's processes there, which Ray ends a second after their last task.
 
-``python -m fused._jobs.node_keeper SETTINGS`` is started by the first task that finds none (``node_worker``). It
-listens at ``keeper-….sock`` in the node's folder, goes on by itself, and leaves when nobody has needed it for
-IDLE_SECONDS. One connection (SOCK_SEQPACKET) is one worker: the keeper sends its frame socket and pipes, how its fork
-went and how it ended; when the other end closes, it kills whatever is left of the worker.
+``python -m fused._jobs.node_keeper`` is started by the first task that finds none (``node_worker``), with its settings
+on standard input, where nobody else reads them: they hold what functions find in their environment. It listens at
+``keeper-….sock`` in the node's folder, goes on by itself, and leaves when nobody has needed it for IDLE_SECONDS. One
+connection (SOCK_SEQPACKET) is one worker: the keeper sends its frame socket and pipes, how its fork went and how it
+ended; when the other end closes, it kills whatever is left of the worker.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fused._worker.setup import libc
+
 FORK_SECONDS = 120  # a zygote that has just begun still loads what it forks from
 IDLE_SECONDS = 60.0
+IDLE_VARIABLE = "FUSED_NODE_IDLE_SECONDS"  # another number
 MESSAGE_BYTES_MAX = 64 << 10
 # The server's own are of no use here; a node has its own.
 NODE_VARIABLES = ("PATH", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -32,6 +36,8 @@ _CONTROL_TO_3 = (
     "import os, sys; n = int(sys.argv[1]); os.dup2(n, 3); "
     "os.execv(sys.executable, [sys.executable, '-s', '-m', 'fused._worker.zygote'])"
 )
+
+PR_SET_DUMPABLE = 4
 
 Told = Callable[[dict[str, Any]], None]
 
@@ -81,7 +87,13 @@ class Zygote:
             self.is_over = True
             left = list(self._told.values())
         for told in left:
-            told({"op": "fork_failed", "message": "the Python that workers are forked from has ended"})
+            told(
+                {
+                    "op": "exited",
+                    "status": signal.SIGKILL,
+                    "message": "the Python that workers are forked from has ended",
+                }
+            )
         self._process.wait()
 
     def fork(self, order: dict[str, Any], descriptors: list[int], told: Told) -> None:
@@ -260,7 +272,7 @@ def listen(settings: dict[str, Any], folder: Path, listener: socket.socket, path
             with lock:
                 keeper.connections -= 1
 
-    listener.settimeout(float(os.environ.get("FUSED_NODE_IDLE_SECONDS") or IDLE_SECONDS))
+    listener.settimeout(float(os.environ.get(IDLE_VARIABLE) or IDLE_SECONDS))
     while True:
         try:
             connection, _ = listener.accept()
@@ -280,7 +292,8 @@ def listen(settings: dict[str, Any], folder: Path, listener: socket.socket, path
 
 def main() -> None:
     """Listens, and goes on in a child whose parent is not Ray's process: Ray ends the children of its own."""
-    settings = json.loads(sys.argv[1])
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # functions of the same user cannot look into this process
+    settings = json.load(sys.stdin)
     folder = Path.cwd()
     path = Path(settings["name"])
     path.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from fused._version import __version__
 from fused._worker.connection import Closed, Connection, to_json
 from fused._worker.frames import Kind
 
-from .node_keeper import FORK_SECONDS, MESSAGE_BYTES_MAX, NODE_VARIABLES, receive
+from .node_keeper import FORK_SECONDS, IDLE_VARIABLE, MESSAGE_BYTES_MAX, NODE_VARIABLES, receive
 
 try:
     from fused import _native
@@ -74,10 +74,12 @@ def connect(path: Path) -> socket.socket | None:
 
 def start_keeper(settings: dict[str, Any], folder: Path) -> None:
     """It listens when this returns. NodeError where it could not be started."""
+    kept = {name: os.environ[name] for name in (*NODE_VARIABLES, IDLE_VARIABLE) if name in os.environ}
     started = subprocess.run(
-        [sys.executable, "-s", "-m", "fused._jobs.node_keeper", json.dumps(settings)],
+        [sys.executable, "-s", "-m", "fused._jobs.node_keeper"],
         cwd=folder,
-        stdin=subprocess.DEVNULL,
+        env=kept,  # Ray's processes have the driver's token in theirs
+        input=json.dumps(settings).encode(),
         start_new_session=True,
     )
     if started.returncode != 0:

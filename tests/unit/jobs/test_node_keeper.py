@@ -134,6 +134,21 @@ def test_a_keeper_that_nobody_needs_leaves(
     assert not list(folder.glob("*.sock"))
 
 
+def test_nobody_reads_a_secret_in_the_keeper(
+    folder: Path, begun: Callable[[], NodeWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSED_DRIVER_TOKEN", "planted-1")
+    monkeypatch.setitem(SETTINGS, "environment", ["FUSED_SHARED_KEY=planted-2"])
+    begun()
+    [keeper] = keepers(folder)
+    for process in (
+        keeper,
+        *(int(child) for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()),
+    ):
+        seen = Path(f"/proc/{process}/cmdline").read_bytes() + Path(f"/proc/{process}/environ").read_bytes()
+        assert b"planted" not in seen, seen
+
+
 def test_another_environment_has_another_keeper(folder: Path, begun: Callable[[], NodeWorker]) -> None:
     first = begun()
     other = NodeWorker({**SETTINGS, "environment": ["LANG=C.UTF-8"]}, LIMITS, {})
