@@ -56,6 +56,9 @@ struct Application::Everything {
   std::unique_ptr<Server> server;
   std::unique_ptr<ServedFolder> folder;
   int port = 0;
+  std::function<void(const std::string& why)> unfit;  // there will be no workers
+  bool has_failed = false;
+  bool is_stopping = false;
 
   // The steps of a start, in their order.
   Status open_what_is_kept();
@@ -118,7 +121,9 @@ Status Application::Everything::open_what_is_kept() {
 
 // The pool starts before the port is bound, so that workers come up meanwhile.
 Status Application::Everything::open_what_runs() {
-  pool = std::make_unique<Pool>(io, pool_options(settings, *state.data));
+  PoolOptions workers = pool_options(settings, *state.data);
+  workers.unfit = [this](const std::string& why) { unfit(why); };
+  pool = std::make_unique<Pool>(io, std::move(workers));
   FUSED_CHECK(pool->start());
   runs = std::make_unique<RunService>(io, *pool, *log, state.run_tokens,
                                       RunServiceOptions{.recursion_max = settings.recursion_max,
@@ -246,11 +251,21 @@ Result<std::unique_ptr<Application>> Application::start(asio::io_context& io, co
   std::cout << "Sign in to the page once, within 10 minutes: " << base_url
             << "/sign-in?code=" << a.sessions.make_code("Bearer " + owner_token(a.state)) << "\n"
             << std::flush;
+  a.unfit = [&a](const std::string& why) {
+    spdlog::error("{}", why);
+    a.has_failed = true;
+    stop(a);
+  };
   return std::unique_ptr<Application>(new Application(std::move(all)));
 }
 
-void Application::begin_stop() {
-  Everything& a = *all_;
+bool Application::has_failed() const { return all_->has_failed; }
+
+void Application::begin_stop() { stop(*all_); }
+
+void Application::stop(Everything& a) {
+  if (std::exchange(a.is_stopping, true)) return;
+  if (a.has_failed) a.pool->stop();  // those that wait for a worker hear so now
   spdlog::info("stopping: running requests may finish within {} s", a.settings.drain_seconds);
   flush_log();
   asio::co_spawn(

@@ -16,11 +16,13 @@ class Application {
   static Result<std::unique_ptr<Application>> start(boost::asio::io_context& io, const Settings& settings);
   ~Application();
 
-  void begin_stop();  // drains, then lets the io_context run out
+  void begin_stop();        // drains, then lets the io_context run out
+  bool has_failed() const;  // it stops by itself: what it has logged says why
   static std::string routes_text();
 
  private:
   struct Everything;
+  static void stop(Everything& all);
   explicit Application(std::unique_ptr<Everything> all);
   std::unique_ptr<Everything> all_;
 };

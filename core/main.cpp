@@ -56,5 +56,5 @@ int main(int argc, char** argv) {
     if (!error) (*application)->begin_stop();
   });
   io.run();
-  return 0;
+  return (*application)->has_failed() ? 1 : 0;
 }

@@ -50,12 +50,17 @@ struct TableProcesses::Process {
     }
   }
   void end() const { ::kill(pid, SIGKILL); }
+  bool is_over() const {  // it stays to be waited for
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+  }
   Process(const Process&) = delete;
 
   pid_t pid;
   FrameSocket frames;
   int generation;
   bool timed_out = false;
+  bool is_known = false;  // it has been asked before
 };
 
 TableProcesses::TableProcesses(asio::io_context& io, TableProcessesOptions options)
@@ -144,21 +149,15 @@ asio::awaitable<Result<TableAnswer>> TableProcesses::converse(Process& process, 
   co_return TableAnswer{std::move(header.get_object()), std::move(frame->body)};
 }
 
-asio::awaitable<Result<TableAnswer>> TableProcesses::ask(std::string question, std::shared_ptr<const bool> gone) {
-  if (auto turn = co_await wait_for_turn(std::move(gone)); !turn) co_return std::unexpected(turn.error());
-  std::erase_if(idle_, [&](const auto& process) { return process->generation != generation_; });
-  std::shared_ptr<Process> process;
-  if (!idle_.empty()) {
-    process = std::move(idle_.back());
-    idle_.pop_back();
-  } else {
-    auto fresh = spawn();
-    if (!fresh) {
-      end_turn();
-      co_return std::unexpected(fresh.error());
-    }
-    process = std::move(*fresh);
-  }
+Result<std::shared_ptr<TableProcesses::Process>> TableProcesses::take() {
+  std::erase_if(idle_, [&](const auto& process) { return process->generation != generation_ || process->is_over(); });
+  if (idle_.empty()) return spawn();
+  auto process = std::move(idle_.back());
+  idle_.pop_back();
+  return process;
+}
+
+asio::awaitable<Result<TableAnswer>> TableProcesses::ask_one(std::shared_ptr<Process> process, std::string question) {
   asio::steady_timer timer(io_, options_.wall);
   auto on_time = [weak = std::weak_ptr(process)](const boost::system::error_code& error) {
     const auto held = weak.lock();
@@ -172,13 +171,11 @@ asio::awaitable<Result<TableAnswer>> TableProcesses::ask(std::string question, s
   const bool timed_out = process->timed_out;
   if (answer && !timed_out && !stopping_) {
     idle_.push_back(std::move(process));
-  } else {
-    spdlog::warn("a process that reads tables was replaced: {}", timed_out ? "it took too long"
-                                                                 : answer  ? "the server stops"
-                                                                           : answer.error().message);
-    process.reset();
+    co_return answer;
   }
-  end_turn();
+  spdlog::warn("a process that reads tables was replaced: {}", timed_out ? "it took too long"
+                                                               : answer  ? "the server stops"
+                                                                         : answer.error().message);
   if (timed_out)
     co_return fail(ErrorKind::timeout, "the read took longer than " + std::to_string(options_.wall.count()) +
                                            " ms; ask for a smaller box or fewer columns");
@@ -186,9 +183,28 @@ asio::awaitable<Result<TableAnswer>> TableProcesses::ask(std::string question, s
     co_return fail(answer.error().kind == ErrorKind::too_large ? ErrorKind::too_large : ErrorKind::unavailable,
                    "the process that read the table ended or said nonsense (" + answer.error().message +
                        "); ask again, and if it happens again, check the table: fused table verify");
+  co_return answer;
+}
+
+asio::awaitable<Result<TableAnswer>> TableProcesses::ask(std::string question, std::shared_ptr<const bool> gone) {
+  if (auto turn = co_await wait_for_turn(std::move(gone)); !turn) co_return std::unexpected(turn.error());
+  Result<TableAnswer> answer = fail(ErrorKind::internal, "nobody was asked");
+  for (bool again = true; again;) {
+    auto process = take();
+    if (!process) {
+      answer = std::unexpected(process.error());
+      break;
+    }
+    // One that has answered before may have been killed since: then the question is not to blame, and is asked again.
+    again = std::exchange((*process)->is_known, true);
+    answer = co_await ask_one(*std::move(process), question);
+    again = again && !answer && answer.error().kind == ErrorKind::unavailable && !stopping_;
+  }
+  end_turn();
+  if (!answer) co_return answer;
   if (const auto* error = answer->header.if_contains("error"); error && error->is_object())
     co_return fail(kind_of(text_of(error->get_object(), "kind")), text_of(error->get_object(), "message"));
-  co_return std::move(*answer);
+  co_return answer;
 }
 
 }  // namespace fused

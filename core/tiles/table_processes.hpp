@@ -40,7 +40,8 @@ class TableProcesses {
   TableProcesses(boost::asio::io_context& io, TableProcessesOptions options);
   ~TableProcesses();
 
-  // The answer, or the Error that the process answered; timeout, unavailable (it ended: ask again), too_many_requests.
+  // The answer, or the Error that the process answered; timeout, unavailable (it ended, also when it was asked for the
+  // second time), too_many_requests.
   // `gone`: when it is true before a process is free, nobody is asked.
   boost::asio::awaitable<Result<TableAnswer>> ask(std::string question, std::shared_ptr<const bool> gone = nullptr);
 
@@ -59,6 +60,8 @@ class TableProcesses {
   boost::asio::awaitable<Status> wait_for_turn(std::shared_ptr<const bool> gone);
   void end_turn();
   Result<std::shared_ptr<Process>> spawn();
+  Result<std::shared_ptr<Process>> take();
+  boost::asio::awaitable<Result<TableAnswer>> ask_one(std::shared_ptr<Process> process, std::string question);
   boost::asio::awaitable<Result<TableAnswer>> converse(Process& process, std::string question);
 
   boost::asio::io_context& io_;

@@ -60,6 +60,10 @@ Pool::Pool(asio::io_context& io, PoolOptions options)
                        for (const auto& [number, worker] : *all)
                          worker->kill(RunEnd::crashed,
                                       "the process that workers are forked from ended, and the function's with it");
+                   },
+               .unfit =
+                   [this](const std::string& why) {
+                     if (options_.unfit) options_.unfit(why);
                    }}),
       watch_([this](Excess excess) { asio::post(io_, [this, excess = std::move(excess)] { on_excess(excess); }); }),
       tick_(io),

@@ -31,6 +31,7 @@ struct PoolOptions {
   std::filesystem::path scratch;  // DIR/scratch; one folder a worker below it
   ZygoteOptions zygote;
   std::function<void(const boost::json::object&)> first_report;  // what the first worker says of its sandbox
+  std::function<void(const std::string& why)> unfit;             // no worker will ever come
 };
 
 struct PoolFigures {

@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::size_t kMessageBytesMax = 64 << 10;
 constexpr int kQuickDeathsMax = 5;
+constexpr int kUnfitDeaths = 2;  // by itself, and never ready
 
 std::int64_t number(const json::object& message, std::string_view key) {
   const auto* value = message.if_contains(key);
@@ -88,10 +89,17 @@ asio::awaitable<void> Zygote::read_loop() {
     }
     boost::system::error_code ignored;
     control_.close(ignored);
-    reap();
+    const int status = reap();
     ready_ = false;
     events_.lost("the zygote ended");
     quick_deaths_ = std::chrono::steady_clock::now() - born < std::chrono::seconds(10) ? quick_deaths_ + 1 : 0;
+    if (!was_ready_ && quick_deaths_ >= kUnfitDeaths && WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+      events_.unfit(options_.python + " cannot run functions: it ended " + std::to_string(quick_deaths_) +
+                    " times before it was ready, with exit code " + std::to_string(WEXITSTATUS(status)) +
+                    "; the lines above say why. Name the interpreter of the environment that has fused and its "
+                    "packages with --python");
+      co_return;
+    }
     if (quick_deaths_ >= kQuickDeathsMax)
       spdlog::error(
           "the Python process that workers are forked from ended {} times at once; see the lines above; retrying",
@@ -120,7 +128,7 @@ void Zygote::handle(std::string_view bytes) {
   const std::string op = text(message, "op");
   const int worker = static_cast<int>(number(message, "worker"));
   if (op == "ready") {
-    ready_ = true;
+    ready_ = was_ready_ = true;
     events_.ready();
   } else if (op == "forked") {
     events_.forked(worker, static_cast<pid_t>(number(message, "pid")));
@@ -158,14 +166,15 @@ Status Zygote::fork_worker(int worker, std::uint64_t nonce, const json::object& 
   return {};
 }
 
-void Zygote::reap() {
-  if (pid_ <= 0) return;
+int Zygote::reap() {
+  if (pid_ <= 0) return 0;
   int status = 0;
   for (int i = 0; i < 50 && ::waitpid(pid_, &status, WNOHANG) == 0; ++i) {
     if (i == 20) ::kill(pid_, SIGKILL);
     ::usleep(2'000);
   }
   pid_ = -1;
+  return status;
 }
 
 void Zygote::stop() {

@@ -33,6 +33,9 @@ struct ZygoteEvents {
   std::function<void(int worker, std::string message)> fork_failed;
   std::function<void(const WorkerExit&)> exited;
   std::function<void(std::string why)> lost;  // the zygote ended; it is being started again
+  // It ended by itself, again and again, and was never ready: this interpreter cannot run functions. Nothing more is
+  // tried.
+  std::function<void(std::string why)> unfit;
 };
 
 class Zygote {
@@ -54,7 +57,7 @@ class Zygote {
   Status spawn();
   boost::asio::awaitable<void> read_loop();
   void handle(std::string_view message);
-  void reap();
+  int reap();  // how it ended, as waitpid gives it; 0 where that is not known
 
   boost::asio::io_context& io_;
   ZygoteOptions options_;
@@ -62,6 +65,7 @@ class Zygote {
   boost::asio::generic::seq_packet_protocol::socket control_;
   pid_t pid_ = -1;
   bool ready_ = false;
+  bool was_ready_ = false;
   bool stopping_ = false;
   int quick_deaths_ = 0;
 };

@@ -75,6 +75,20 @@ def test_a_taken_port_is_refused_before_anything_is_made(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interpreter_that_cannot_run_functions_ends_the_server_and_is_named(tmp_path: Path) -> None:
+    need_server()
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)  # without numpy
+    python = str(bare / "bin" / "python")
+    command = [str(SERVER), "--port", "0", "--data", str(tmp_path / "data"), "--python", python]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env={"PYTHONPATH": str(PYTHON)}
+    )
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 1 and f"{python} cannot run functions" in said, said
+    assert "ModuleNotFoundError" in said and "with --python" in said
+
+
 def test_a_variable_with_an_impossible_value_is_refused() -> None:
     assert "268435456" in refused(FUSED_LIMIT_MEMORY_BYTES="1")
 
