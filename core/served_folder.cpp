@@ -68,7 +68,9 @@ ServedFolder::ServedFolder(asio::io_context& io, std::filesystem::path folder, F
       owner_(std::move(owner)),
       describe_(std::move(describe)),
       events_(io),
-      again_(io) {}
+      again_(io) {
+  if (!folder_.has_filename()) folder_ = folder_.parent_path();  // "functions/" and "." end with a slash now
+}
 
 Status ServedFolder::load() {
   std::error_code error;
@@ -99,9 +101,9 @@ void ServedFolder::load_file(const std::filesystem::path& file) {
     return spdlog::info("'{}' holds no @fused.udf; skipped", file.filename().string());
   }
   const bool is_new = !files_.contains(file);
+  const std::uint64_t version = files_[file].version = ++versions_;
   if (!is_utf8(*text) || (is_new && text->find(kDecorator) != std::string::npos)) serve_as_it_is(file, *text);
   if (!is_utf8(*text)) return;
-  const std::uint64_t version = files_[file].version = ++versions_;
   std::erase_if(pending_, [&](const Pending& one) { return one.file == file; });
   pending_.push_back({file, std::move(*text), version});
   if (!std::exchange(describing_, true)) asio::co_spawn(io_, describe_pending(), asio::detached);
@@ -222,6 +224,7 @@ void ServedFolder::serve_as_it_is(const std::filesystem::path& file, const std::
 void ServedFolder::serve(const std::filesystem::path& file, std::vector<Wanted> wanted) {
   File& state = files_[file];
   const auto before = std::exchange(state.names, {});
+  const bool is_told = std::exchange(state.told, state.version) == state.version;
   std::set<std::string> now;
   for (const Wanted& one : wanted) now.insert(one.source.name);
   for (const auto& [name, key] : before)
@@ -235,6 +238,7 @@ void ServedFolder::serve(const std::filesystem::path& file, std::vector<Wanted> 
       continue;
     }
     state.names[name] = one.key;
+    if (is_told && before.contains(name)) continue;
     spdlog::info("{} function '{}' from {}", before.contains(name) ? "reloaded" : "serving", name,
                  file.filename().string());
   }

@@ -38,6 +38,7 @@ class ServedFolder {
     std::map<std::string, std::string> names;  // of its functions → the key that each is stored under
     std::set<std::filesystem::path> headers;   // read, or looked for in vain
     std::uint64_t version = 0;                 // of the text that is being described
+    std::uint64_t told = 0;                    // the one that the log has named
   };
   struct Wanted {
     FunctionSource source;

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.conftest import Server, need_server, start_server, stop_server
+from tests.until import until
 
 SOURCE = "import fused\n\n@fused.udf\ndef udf(n: int = 1):\n    return n * {factor}\n"
 
@@ -28,14 +30,15 @@ def eventually(server: Server, name: str, wanted: object, seconds: float = 10) -
         time.sleep(0.02)
 
 
-def test_files_are_endpoints_and_follow_every_save(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["", "/", "/."])
+def test_files_are_endpoints_and_follow_every_save(tmp_path: Path, end: str) -> None:
     need_server()
     folder = tmp_path / "functions"
     folder.mkdir()
     (folder / "times.py").write_text(SOURCE.format(factor=2))
     (folder / "helper.py").write_text("def nothing(): pass\n")
     (folder / "broken.py").write_text("import fused\n@fused.udf\ndef udf(:\n")
-    server = start_server(tmp_path / "data", str(folder), "--watch")
+    server = start_server(tmp_path / "data", f"{folder}{end}", "--watch")
     try:
         assert ask(server, "times").json() == 10
         assert ask(server, "helper").status_code == 404
@@ -52,6 +55,9 @@ def test_files_are_endpoints_and_follow_every_save(tmp_path: Path) -> None:
         eventually(server, "renamed", 404)
     finally:
         stop_server(server)
+    until(lambda: any("no longer served" in line and "renamed" in line for line in server.lines))  # the last one
+    told = [line for line in server.lines if "function 'times'" in line]
+    assert ["serving" in told[0], *("reloaded" in line for line in told[1:])] == [True, True], told
 
 
 DECORATED = """
