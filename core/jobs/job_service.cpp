@@ -167,6 +167,7 @@ void JobService::ended(const std::vector<JobRow>& rows) {
     logs_.end(id);
     files_thread_.post([this, id] { launcher_.contents.forget(id); });
     launcher_.job_ended(id);
+    if (row.state == JobState::done) drop_parts(row.spec);
   }
 }
 

@@ -117,6 +117,7 @@ class JobService {
   boost::asio::awaitable<std::invoke_result_t<F>> on_state(F work);
   void after_work();  // on the state thread
   void ended(const std::vector<JobRow>& rows);
+  void drop_parts(const JobSpec& job);  // of an output_table, where no job needs them any more
   void rearm(std::optional<SteadyTime> due);
   Result<Checked> check(boost::json::object config, const User& owner) const;
   Result<JobSpec> plan(const JobConfig& config, const Actor& actor, JobOptions options) const;

@@ -1,4 +1,4 @@
-// Of JobService: its start, and what earlier lives of the server have left.
+// Of JobService: its start, what earlier lives of the server have left.
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -84,6 +84,15 @@ asio::awaitable<void> JobService::sweep() {
     pause.expires_after(kPause);
     co_await pause.async_wait(asio::use_awaitable);
   }
+}
+
+// A retry that had to make every part anew leaves those of the job before it.
+void JobService::drop_parts(const JobSpec& job) {
+  const std::string parts = read_options(job.options_json).parts;
+  if (parts.empty()) return;
+  state_.post([this, parts, id = job.id, organisation = job.organisation, user = job.user_id] {
+    if (!store_.needs_parts(organisation, user, parts).value_or(true)) launcher_.remove_parts(id, parts);
+  });
 }
 
 }  // namespace fused
