@@ -22,7 +22,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from tests.conftest import PYTHON
-from tests.flow.test_jobs_kill import children_of
+from tests.processes import children_of
 
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import SERVER
+from tests.processes import children_of
 
 TABLE = SERVER.parent / "fused-table"
 CALLS = 1_000_000
@@ -61,19 +62,6 @@ def started(argument: str, folder: Path | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def descendants(pid: int) -> list[int]:
-    found, todo = [], [pid]
-    while todo:
-        try:
-            for task in Path(f"/proc/{todo.pop()}/task").iterdir():
-                below = [int(each) for each in (task / "children").read_text().split()]
-                found += below
-                todo += below
-        except OSError:
-            continue
-    return found
-
-
 def confined(pid: int) -> bool:
     """It has the filter of system calls, and may not gain rights."""
     try:
@@ -88,7 +76,7 @@ def test_it_is_confined_before_it_reads_and_its_table_is_whole(tmp_path: Path) -
     process = started(order(tmp_path, size), tmp_path)
     seen = False
     while process.poll() is None:
-        seen = seen or any(confined(pid) for pid in descendants(process.pid))
+        seen = seen or any(confined(pid) for pid in children_of(process.pid))
         time.sleep(0.001)
     assert process.returncode == 0, process.communicate()[1]
     assert seen

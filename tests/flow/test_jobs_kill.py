@@ -20,6 +20,7 @@ from tests.conftest import Server, need_server, start_server, stop_server
 from tests.counts import tell
 from tests.flow.calls import headers_of
 from tests.flow.jobs import ENDED, get, log, post, printed, status, submit, submitted, udf_step, until, values, wait
+from tests.processes import children_of, is_alive
 
 IS_LONG = os.environ.get("FUSED_TEST_LONG") == "1"
 # In pieces, where a machine is shared: FUSED_TEST_KILLS and FUSED_TEST_CANCELS say how many, FUSED_TEST_SEED which.
@@ -54,20 +55,6 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
-def children_of(pid: int) -> list[int]:
-    found, todo = [], [pid]
-    while todo:
-        one = todo.pop()
-        try:
-            for task in Path(f"/proc/{one}/task").iterdir():
-                below = [int(each) for each in (task / "children").read_text().split()]
-                found += below
-                todo += below
-        except OSError:
-            continue
-    return found
-
-
 def process_of(server: Server, job: str) -> int:
     """The one task of the job that runs: as the server has noted it, to end it where it is left over."""
     folder = server.data / "jobs" / job / "processes"
@@ -85,13 +72,6 @@ def processes_of_jobs(data: Path) -> list[int]:
             if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) == started:
                 found += [pid, *children_of(pid)]
     return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_jobs_survive_kills_of_the_server(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from tests.conftest import Server, need_server, start_server, stop_server
 from tests.counts import tell
 from tests.flow.jobs import get, log, submitted, udf_step, values, wait
-from tests.flow.test_jobs_kill import IS_LONG, WORK, children_of
+from tests.flow.test_jobs_kill import IS_LONG, WORK
+from tests.processes import children_of
 
 KILLS = int(os.environ.get("FUSED_TEST_KILLS") or (500 if IS_LONG else 50))
 SEED = int(os.environ.get("FUSED_TEST_SEED") or 7)

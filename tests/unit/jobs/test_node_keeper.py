@@ -15,6 +15,7 @@ import pytest
 
 from fused._jobs import node_worker
 from fused._jobs.node_worker import NodeError, NodeWorker
+from tests.processes import is_alive
 from tests.until import until
 
 LIMITS = {
@@ -44,13 +45,6 @@ def keepers(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture
