@@ -16,6 +16,14 @@ std::string hex(const unsigned char* bytes, std::size_t count) {
   return text;
 }
 
+// Of the first 16 bytes, with version and variant set.
+std::string uuid_text(unsigned char* b, unsigned char version) {
+  b[6] = static_cast<unsigned char>((b[6] & 0x0f) | (version << 4));
+  b[8] = static_cast<unsigned char>((b[8] & 0x3f) | 0x80);
+  const std::string h = hex(b, 16);
+  return h.substr(0, 8) + '-' + h.substr(8, 4) + '-' + h.substr(12, 4) + '-' + h.substr(16, 4) + '-' + h.substr(20);
+}
+
 }  // namespace
 
 void init_random() {
@@ -28,10 +36,13 @@ void init_random() {
 std::string new_uuid() {
   std::array<unsigned char, 16> b{};
   randombytes_buf(b.data(), b.size());
-  b[6] = static_cast<unsigned char>((b[6] & 0x0f) | 0x40);
-  b[8] = static_cast<unsigned char>((b[8] & 0x3f) | 0x80);
-  const std::string h = hex(b.data(), b.size());
-  return h.substr(0, 8) + '-' + h.substr(8, 4) + '-' + h.substr(12, 4) + '-' + h.substr(16, 4) + '-' + h.substr(20);
+  return uuid_text(b.data(), 4);
+}
+
+std::string uuid_of(std::string_view bytes) {
+  std::array<unsigned char, crypto_hash_sha256_BYTES> digest{};
+  crypto_hash_sha256(digest.data(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  return uuid_text(digest.data(), 8);
 }
 
 std::string new_token(std::string_view prefix) {

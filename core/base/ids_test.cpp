@@ -20,6 +20,11 @@ TEST(Ids, UuidsAreVersionFourAndDiffer) {
   EXPECT_EQ(seen.size(), 1'000u);
 }
 
+TEST(Ids, TheUuidOfATextIsAlwaysTheSameAndOfVersionEight) {
+  EXPECT_EQ(uuid_of("abc"), "ba7816bf-8f01-8fea-8141-40de5dae2223");  // the standard's digest of abc, two fields set
+  EXPECT_NE(uuid_of("abd"), uuid_of("abc"));
+}
+
 TEST(Ids, TokensHold256Bits) {
   init_random();
   EXPECT_EQ(new_token("fsh_").size(), 68u);

@@ -21,7 +21,7 @@ constexpr auto kFirstPause = std::chrono::seconds(1);
 constexpr auto kLongestPause = std::chrono::seconds(60);
 constexpr auto kPatience = std::chrono::seconds(60);  // with one object; then it is sent again later
 constexpr auto kLeavePatience = std::chrono::seconds(5);
-constexpr std::string_view kFolder = "s3/";           // of DIR; below it bucket and key
+constexpr std::string_view kFolder = "s3/";  // of DIR; below it bucket and key
 
 }  // namespace
 

@@ -16,8 +16,8 @@ struct ReplyFrame {
 };
 
 // Into `out` (cleared first). Adds Date, Server, X-Request-Id, nosniff, Referrer-Policy, Content-Length (of the body
-// that a GET would get; none for 204, 304 and a body in pieces). Headers that belong to the connection, and names or values that would
-// break the message (a function's own headers come through here), are left out.
+// that a GET would get; none for 204, 304 and a body in pieces). Headers that belong to the connection, and names or
+// values that would break the message (a function's own headers come through here), are left out.
 void write_reply_head(const Reply& reply, const ReplyFrame& frame, std::string& out);
 
 std::string_view reason_phrase(int status);

@@ -130,6 +130,7 @@ JobLogs::Open& JobLogs::open(const std::string& job_id) {
   if (log.bytes < 0) {
     log.written = size_of(file(job_id));
     log.bytes = log.written;
+    log.number = ++opens_;
   }
   return log;
 }
@@ -172,6 +173,7 @@ void JobLogs::flush(const std::string& job_id, Open& log) {
       if (found == open_.end()) return;
       Open& log = found->second;
       log.flushing = false;
+      ++log.writes;
       if (size < 0) {
         ++figures_.dropped;
         spdlog::warn("lines of job {} could not be written to its log: {}", job_id, std::strerror(error));
@@ -201,9 +203,14 @@ void JobLogs::end(const std::string& job_id) {
 }
 
 asio::awaitable<void> JobLogs::flushed(std::string job_id) {
+  const auto now = open_.find(job_id);
+  if (now == open_.end()) co_return;
+  const std::uint64_t number = now->second.number;
+  const std::uint64_t writes = now->second.writes + (now->second.pending.empty() ? 1 : 2);
   for (;;) {
     const auto found = open_.find(job_id);
     if (found == open_.end() || !found->second.flushing) co_return;
+    if (found->second.number != number || found->second.writes >= writes) co_return;
     asio::steady_timer timer(io_, std::chrono::seconds(60));
     found->second.waiters.push_back(&timer);
     boost::system::error_code ignored;

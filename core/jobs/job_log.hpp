@@ -50,8 +50,9 @@ class JobLogs {
   boost::asio::awaitable<void> wait(std::string job_id, std::int64_t from, std::uint64_t ends,
                                     std::chrono::milliseconds patience);
   std::uint64_t ends() const { return ends_; }
-  boost::asio::awaitable<void> flushed(std::string job_id);  // what was added is in the file
-  void wake_all();                                           // the server leaves
+  // What was added before the call is in the file; not what comes meanwhile, which may never end.
+  boost::asio::awaitable<void> flushed(std::string job_id);
+  void wake_all();  // the server leaves
 
   const JobLogFigures& figures() const { return figures_; }
 
@@ -61,6 +62,8 @@ class JobLogs {
     std::int64_t bytes = -1;    // of functions' lines so far; -1: not looked yet
     std::int64_t written = -1;  // size of the file; -1: not known
     std::uint64_t dropped = 0;
+    std::uint64_t number = 0;  // of this Open: one that is gone had written all
+    std::uint64_t writes = 0;  // that have ended
     bool flushing = false;
     bool ended = false;
     std::list<boost::asio::steady_timer*> waiters;
@@ -76,6 +79,7 @@ class JobLogs {
   std::filesystem::path jobs_;
   std::unordered_map<std::string, Open> open_;
   JobLogFigures figures_;
+  std::uint64_t opens_ = 0;
   std::uint64_t ends_ = 0;    // jobs that ended
   std::int64_t last_ms_ = 0;  // the clock may jump back, lines stay in order
 };

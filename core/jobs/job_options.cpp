@@ -50,6 +50,7 @@ std::string options_json(const JobOptions& o) {
   if (o.disk_size_gb) object["disk_size_gb"] = *o.disk_size_gb;
   if (!o.formats.empty()) object["formats"] = json::array(o.formats.begin(), o.formats.end());
   if (!o.parts.empty()) object["parts"] = o.parts;
+  if (!o.request_sha256.empty()) object["request_sha256"] = o.request_sha256;
   if (o.promoted_after_ms > 0) object["promoted_after_ms"] = o.promoted_after_ms;
   if (o.cache_max_age) object["cache_max_age"] = *o.cache_max_age;
   return json::serialize(object);
@@ -71,6 +72,7 @@ JobOptions read_options(std::string_view text) {
   o.derived_from = member<std::string>(object, "derived_from", "");
   o.submitted_by_run = member<std::string>(object, "submitted_by_run", "");
   o.parts = member<std::string>(object, "parts", "");
+  o.request_sha256 = member<std::string>(object, "request_sha256", "");
   o.disk_bytes = member<std::int64_t>(object, "disk_bytes", 0);
   o.notes = member<std::vector<std::string>>(object, "notes", {});
   o.environment = member<std::vector<std::pair<std::string, std::string>>>(object, "environment", {});

@@ -26,6 +26,7 @@ struct JobOptions {
   int recursion = 1;         // depth of its runs
   std::string derived_from;  // the job that this one repeats or retries
   std::string submitted_by_run;
+  std::string request_sha256;              // of the request that it came from, where that had an Idempotency-Key
   std::vector<std::string> formats;        // of its results, where a run's caller had named some; empty: those of jobs
   std::int64_t promoted_after_ms = 0;      // it was a run that reached this wall limit; 0: it was submitted
   std::int64_t promoted_memory_bytes = 0;  // its limit as a run, which is its share as a job; for the first plan only

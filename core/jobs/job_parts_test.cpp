@@ -97,6 +97,29 @@ TEST_F(JobLogsTest, LinesAreInTheFileWhenFlushed) {
             "{\"timestamp\":1000000,\"task\":-1,\"stream\":\"job\",\"message\":\"two\"}\n");
 }
 
+TEST_F(JobLogsTest, FlushedDoesNotWaitForLinesThatComeMeanwhile) {
+  logs_->add("job", 0, "stdout", "first");
+  logs_->add("job", 0, "stdout", "second");
+  std::string seen;
+  bool over = false;
+  asio::co_spawn(
+      io_,
+      [&]() -> asio::awaitable<void> {
+        co_await logs_->flushed("job");
+        seen = (co_await logs_->read("job", 0, 1 << 20)).lines;
+        over = true;
+      },
+      asio::detached);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  until([&] {
+    logs_->add("job", 0, "stdout", "more");  // the file is always being written
+    return over || std::chrono::steady_clock::now() > deadline;
+  });
+  EXPECT_TRUE(over);
+  EXPECT_NE(seen.find("second"), std::string::npos);
+  run(logs_->flushed("job"));
+}
+
 TEST_F(JobLogsTest, TheClockMayJumpBackAndTimesDoNot) {
   logs_->add("job", 0, "stdout", "a");
   clock_.ms -= 500;

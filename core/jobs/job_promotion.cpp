@@ -91,13 +91,14 @@ asio::awaitable<Result<PromotedJob>> JobService::promote(LongRun run) {
   const PromotedJob promoted{job->id, job->run_max.count()};
   const std::string id = job->id;
   const auto ticket = run.ticket;
-  launcher_.adopt(*start, *std::move(job), std::move(run));
+  launcher_.adopt(*start, *job, std::move(run));
   // Somebody who knows the run's id may have canceled the job before its process was handed over.
   auto look = [this, id] { return scheduler_.view(id).has_value(); };
   auto check = [this, look = std::move(look), attempt = start->id]() mutable -> asio::awaitable<void> {
     if (!co_await state_.run(std::move(look))) launcher_.kill(attempt);
   };
   asio::co_spawn(io_, std::move(check), asio::detached);
+  co_await logs_.flushed(id);  // who is told of the job finds what the run has printed, also after a kill
   co_return promoted;
 }
 

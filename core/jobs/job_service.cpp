@@ -1,14 +1,12 @@
 #include "jobs/job_service.hpp"
 
 #include <spdlog/spdlog.h>
-#include <sys/statvfs.h>
 
 #include <boost/asio/post.hpp>
-#include <boost/json/serialize.hpp>
+#include <boost/json/array.hpp>
 #include <charconv>
 
 #include "auth/permissions.hpp"
-#include "base/ids.hpp"
 #include "base/json_parse.hpp"
 #include "base/text.hpp"
 #include "jobs/job_output.hpp"
@@ -116,16 +114,6 @@ void JobService::post(std::function<void(Scheduler&)> work) {
   });
 }
 
-template <class F>
-asio::awaitable<std::invoke_result_t<F>> JobService::on_state(F work) {
-  auto both = [this, work = std::move(work)] {
-    auto value = work();
-    after_work();
-    return value;
-  };
-  co_return co_await state_.run(std::move(both));
-}
-
 void JobService::after_work() {
   std::vector<JobRow> rows;
   for (const std::string& id : std::exchange(store_.ended, {})) {
@@ -169,133 +157,6 @@ void JobService::ended(const std::vector<JobRow>& rows) {
     launcher_.job_ended(id);
     if (row.state == JobState::done) drop_parts(row.spec);
   }
-}
-
-// ---- submitting
-
-Result<JobService::Checked> JobService::check(json::object config, const User& owner) const {
-  Checked checked;
-  checked.config = FUSED_TRY(check_job_config(std::move(config)));
-  checked.content = FUSED_TRY(content_of(checked.config, owner));
-  checked.text = json::serialize(checked.config.source) + '\n';
-  return checked;
-}
-
-Result<JobSpec> JobService::plan(const JobConfig& config, const Actor& actor, JobOptions options) const {
-  const InstanceType type = FUSED_TRY(find_instance_type(options.instance_type));
-  options.instance_type = std::string(type.name);
-  struct statvfs disk{};
-  ::statvfs(data_.path().c_str(), &disk);
-  const Machine machine{options_.machine.cores, options_.machine.memory_bytes,
-                        static_cast<std::int64_t>(disk.f_bavail * disk.f_frsize)};
-  JobLimits limits = FUSED_TRY(limits_on(machine, type, options.disk_size_gb, options_.strict_instances));
-  options.disk_bytes = std::max<std::int64_t>(limits.disk_bytes, 1 << 20);
-  options.notes = std::move(limits.cuts);
-  if (!options.region.empty())
-    options.notes.push_back("region '" + printable(options.region) + "' is noted; the job runs on this server");
-  if (!options.image_name.empty())
-    options.notes.push_back("image_name '" + printable(options.image_name) +
-                            "' is noted; the job runs in this server's environment");
-  const auto is_mail = [](const json::value& hook) { return hook.at("kind") == "email"; };
-  if (options.send_status_email && std::ranges::none_of(options.hooks, is_mail))
-    options.notes.push_back("send_status_email is noted; this server has no mail server (FUSED_SMTP_URL)");
-  if (options.cache_max_age)
-    options.notes.push_back("cache_max_age is noted; jobs are run, never answered from the result cache");
-  options.parts = parts_folder_of(config);
-  if (!options.parts.empty()) options.notes.push_back(parts_note(options.parts, data_));
-  JobSpec job;
-  job.id = new_uuid();
-  job.organisation = actor.organisation;
-  job.user_id = actor.user_id;
-  job.name = config.name;
-  job.instance_type = options.instance_type;
-  job.priority = options.priority;
-  job.steps = config.plan();
-  const TaskShare share = task_share(limits, job.steps);
-  job.task_share = share.share;
-  if (options.promoted_memory_bytes > 0) job.task_share.memory_bytes = options.promoted_memory_bytes;
-  if (options_.task_memory_max > 0 && job.task_share.memory_bytes > options_.task_memory_max) {
-    job.task_share.memory_bytes = options_.task_memory_max;
-    options.notes.push_back("a task has at most " + std::to_string(options_.task_memory_max >> 20) +
-                            " MiB of memory, which is what the largest node of the cluster has for it");
-  }
-  job.parallel_max = share.parallel_max;
-  job.retries.function_max = options.max_retry;
-  job.run_max = std::chrono::hours(limits.hours);
-  job.submitted_at = clock_.now();
-  job.options_json = options_json(options);
-  return job;
-}
-
-asio::awaitable<Result<ShownJob>> JobService::submit(Actor actor, JobWish wish) {
-  if (actor.kind == ActorKind::run) {
-    if (!actor.share_token_id.empty())
-      co_return fail(ErrorKind::forbidden, "a run that a share token began may not submit jobs");
-    wish.options.submitted_by_run = actor.run_id;
-    wish.options.recursion = std::max(wish.options.recursion, actor.recursion + 1);
-  }
-  if (wish.options.recursion > options_.recursion_max)
-    co_return fail(ErrorKind::unprocessable, "functions and jobs submit each other " +
-                                                 std::to_string(wish.options.recursion) + " deep; the limit is " +
-                                                 std::to_string(options_.recursion_max));
-  co_return co_await keep(std::move(actor), std::move(wish));
-}
-
-asio::awaitable<Result<JobSpec>> JobService::prepare(Actor actor, JobWish wish) {
-  const auto owner = people_.user(actor.user_id);
-  if (!owner) co_return fail(ErrorKind::forbidden, "only a user submits jobs");
-  if (!wish.id.empty()) {
-    auto look = [this, id = wish.id] { return store_.find(id); };
-    const auto there = co_await state_.run(std::move(look));
-    if (!there) co_return std::unexpected(there.error());
-    if (*there) co_return fail(ErrorKind::conflict, "there is a job with the id " + wish.id + " already");
-  }
-  auto write = [this, owner = *owner, actor, wish = std::move(wish)]() mutable -> Result<JobSpec> {
-    Checked checked = FUSED_TRY(check(std::move(wish.config), owner));
-    JobSpec job = FUSED_TRY(plan(checked.config, actor, wish.options));
-    if (!wish.id.empty()) job.id = wish.id;
-    job.config_path = JobFiles::config_path(job.organisation, job.id, job.submitted_at);
-    if (made_) made_->insert(job.id);
-    FUSED_CHECK(files_.make_folder(job.id));
-    FUSED_CHECK(files_.write_config(job.config_path, checked.text));
-    launcher_.contents.keep(job.id, std::move(checked.content));
-    return job;
-  };
-  co_return co_await files_thread_.run(std::move(write));
-}
-
-asio::awaitable<Result<AttemptStart>> JobService::adopt(JobSpec job) {
-  auto work = [this, job = std::move(job)] { return scheduler_.adopt(job); };
-  co_return co_await on_state(std::move(work));
-}
-
-void JobService::forget(const JobSpec& job) {
-  files_thread_.post([this, id = job.id, path = job.config_path] {
-    launcher_.contents.forget(id);
-    files_.tell(id, files_.remove(id, path));
-  });
-}
-
-asio::awaitable<Result<ShownJob>> JobService::keep(Actor actor, JobWish wish) {
-  auto planned = co_await prepare(std::move(actor), std::move(wish));
-  if (!planned) co_return std::unexpected(planned.error());
-  auto add = [this, job = *planned]() -> Result<JobRow> {
-    FUSED_CHECK(scheduler_.submit(job));
-    // From here on the job is there: a look at it that fails may not undo it.
-    if (auto row = store_.find(job.id); row && *row) return **std::move(row);
-    JobRow row{.spec = job};
-    for (const StepPlan& step : job.steps) row.total_tasks += step.tasks;
-    return row;
-  };
-  auto added = co_await on_state(std::move(add));
-  if (!added) {
-    // A conflict is another job of this id, whose files these are.
-    if (added.error().kind != ErrorKind::conflict) forget(*planned);
-    co_return std::unexpected(added.error());
-  }
-  ++figures_.submitted;
-  if (on_config) on_config(planned->config_path);
-  co_return co_await show(*std::move(added));
 }
 
 // ---- looking
@@ -465,7 +326,8 @@ Status JobService::leave_rest(const JobRow& row, const std::vector<TaskRow>& tas
   return {};
 }
 
-asio::awaitable<Result<ShownJob>> JobService::repeat(Actor actor, std::string job_id, bool only_what_is_not_done) {
+asio::awaitable<Result<ShownJob>> JobService::repeat(Actor actor, std::string job_id, bool only_what_is_not_done,
+                                                     Once once) {
   const auto found = co_await find(actor, job_id);
   if (!found) co_return std::unexpected(found.error());
   if (const auto may = check_change(actor, found->row); !may) co_return std::unexpected(may.error());
@@ -487,7 +349,8 @@ asio::awaitable<Result<ShownJob>> JobService::repeat(Actor actor, std::string jo
   options.derived_from = job_id;
   options.promoted_after_ms = 0;
   options.notes.clear();
-  JobWish wish{*std::move(config), std::move(options), {}};
+  options.request_sha256 = std::move(once.request_sha256);
+  JobWish wish{*std::move(config), std::move(options), std::move(once.id)};
   if (actor.user_id == row.spec.user_id) co_return co_await submit(std::move(actor), std::move(wish));
   // An owner of the organisation has it run again; what it runs is its user's, and so are its rights.
   const auto user = people_.user(row.spec.user_id);

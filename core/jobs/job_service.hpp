@@ -37,8 +37,9 @@ struct JobServiceOptions {
 struct JobWish {
   boost::json::object config;
   JobOptions options;
-  std::string
-      id;  // chosen by who submits, so that it may be repeated: conflict when there is such a job; "": a new one
+  // Chosen by who submits, so that it may be repeated; "": a new one. Where there is such a job: that job, if it came
+  // from the same request (options.request_sha256) and that was named; else conflict.
+  std::string id;
 };
 
 struct ShownJob {
@@ -66,8 +67,12 @@ class JobService {
   // A run that has reached its wall limit becomes a job of the same id; on disk when this succeeds. The error says why
   // it does not.
   boost::asio::awaitable<Result<PromotedJob>> promote(LongRun run);
-  // A new job: the same again, or of the tasks that are not done and the steps behind them.
-  boost::asio::awaitable<Result<ShownJob>> repeat(Actor actor, std::string job_id, bool only_what_is_not_done);
+  // A new job: the same again, or of the tasks that are not done and the steps behind them. `once`: as in JobWish.
+  struct Once {
+    std::string id, request_sha256;
+  };
+  boost::asio::awaitable<Result<ShownJob>> repeat(Actor actor, std::string job_id, bool only_what_is_not_done,
+                                                  Once once);
   // not_found names the id, also for a job of another organisation.
   boost::asio::awaitable<Result<ShownJob>> find(Actor actor, std::string job_id);
   // conflict for a job that has ended: says how.
@@ -126,6 +131,7 @@ class JobService {
   void forget(const JobSpec& job);  // a prepared one
   boost::asio::awaitable<Result<AttemptStart>> adopt(JobSpec job);
   boost::asio::awaitable<Result<ShownJob>> keep(Actor actor, JobWish wish);
+  boost::asio::awaitable<Result<ShownJob>> keep_once(Actor actor, JobWish wish);
   boost::asio::awaitable<ShownJob> show(JobRow row);
   // Once, behind the start: files of jobs that no row names go. A kill has fallen between the two.
   boost::asio::awaitable<void> sweep();
@@ -150,8 +156,19 @@ class JobService {
   boost::asio::steady_timer timer_;
   std::optional<SteadyTime> due_;
   JobFigures figures_;
+  std::unordered_set<std::string> keeping_once_;  // ids of wishes that are on their way to the disk
   bool draining_ = false;
   bool stopped_ = false;
 };
+
+template <class F>
+boost::asio::awaitable<std::invoke_result_t<F>> JobService::on_state(F work) {
+  auto both = [this, work = std::move(work)] {
+    auto value = work();
+    after_work();
+    return value;
+  };
+  co_return co_await state_.run(std::move(both));
+}
 
 }  // namespace fused

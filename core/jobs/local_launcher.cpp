@@ -106,12 +106,15 @@ void LocalLauncher::start(const AttemptStart& attempt, const JobSpec& job) {
   });
 }
 
-void LocalLauncher::adopt(const AttemptStart& attempt, JobSpec job, LongRun long_run) {
+void LocalLauncher::adopt(const AttemptStart& attempt, const JobSpec& job, LongRun long_run) {
   if (stopped_) return;  // the next life starts it anew
   auto task = std::make_shared<Task>(attempt, job);
   task->ticket = long_run.ticket;
   task->adopted = std::make_shared<LongRun>(std::move(long_run));
   tasks_.emplace(task->start.id, task);
+  tell_adopted(*task);
+  began(task, *task->adopted->conversation);  // in the turn of the lines so far: none is missed
+  if (const pid_t pid = task->ticket->pid(); pid > 0) note_process(*task, pid);
   asio::co_spawn(io_, run(task), asio::detached);
   if (!std::exchange(looking_, true)) asio::co_spawn(io_, look_after(), asio::detached);
 }
@@ -165,7 +168,7 @@ Result<SharedContent> LocalLauncher::load(const JobSpec& job) {
 }
 
 asio::awaitable<void> LocalLauncher::run(std::shared_ptr<Task> task) {
-  task->adopted ? tell_adopted(*task) : tell_start(*task);
+  if (!task->adopted) tell_start(*task);
   const AttemptOutcome outcome = co_await perform(task);
   const AttemptId id = task->start.id;
   tasks_.erase(id);
@@ -287,15 +290,9 @@ void LocalLauncher::note_process(const Task& task, pid_t pid) {
   });
 }
 
-asio::awaitable<Result<RunOutcome>> LocalLauncher::follow_adopted(std::shared_ptr<Task> task) {
-  began(task, *task->adopted->conversation);
-  if (const pid_t pid = task->ticket->pid(); pid > 0) note_process(*task, pid);
-  co_return co_await task->adopted->ended->wait();
-}
-
 asio::awaitable<AttemptOutcome> LocalLauncher::perform(std::shared_ptr<Task> task) {
   if (task->adopted) {
-    auto outcome = co_await follow_adopted(task);
+    auto outcome = co_await task->adopted->ended->wait();
     co_return co_await ended(task, std::move(outcome));
   }
   using Read = std::pair<Result<SharedContent>, Result<std::filesystem::path>>;

@@ -35,8 +35,9 @@ class LocalLauncher : public Launcher {
                 JobFiles& files, JobLogs& logs, LocalLauncherOptions options, Tell tell);
 
   void start(const AttemptStart& attempt, const JobSpec& job) override;
-  // An attempt whose process runs already, as a request's run until now. On the server's thread.
-  void adopt(const AttemptStart& attempt, JobSpec job, LongRun run);
+  // An attempt whose process runs already, as a request's run until now; what it has printed is in the job's log when
+  // that is flushed. On the server's thread.
+  void adopt(const AttemptStart& attempt, const JobSpec& job, LongRun run);
   void kill(AttemptId attempt) override;
   void kill_left_over(const LeftOver& process) override;
 
@@ -60,7 +61,6 @@ class LocalLauncher : public Launcher {
   struct Task;
   boost::asio::awaitable<void> run(std::shared_ptr<Task> task);
   boost::asio::awaitable<AttemptOutcome> perform(std::shared_ptr<Task> task);
-  boost::asio::awaitable<Result<RunOutcome>> follow_adopted(std::shared_ptr<Task> task);
   boost::asio::awaitable<AttemptOutcome> ended(std::shared_ptr<Task> task, Result<RunOutcome> outcome);
   boost::asio::awaitable<AttemptOutcome> keep(std::shared_ptr<Task> task, RunOutcome outcome);
   boost::asio::awaitable<void> look_after();

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "storage/file_descriptor.hpp"
+#include "storage/watched_write.hpp"
 
 namespace fused {
 namespace {
@@ -146,6 +147,7 @@ Status Database::begin() {
 }
 
 Status Database::commit() {
+  const WatchedWrite watch("a commit of the state database");
   Status status = script("COMMIT");
   if (!status) undo();
   return status;

@@ -11,6 +11,7 @@
 #include "base/ids.hpp"
 #include "storage/file_descriptor.hpp"
 #include "storage/path_resolver.hpp"
+#include "storage/watched_write.hpp"
 
 namespace fused {
 namespace {
@@ -27,9 +28,10 @@ Status write_all(int descriptor, std::string_view bytes) {
 }
 
 Status sync_descriptor(WriteGate& gate, int descriptor, std::string_view what) {
+  const std::string shown = "fsync of " + std::string(what);
+  const WatchedWrite watch(shown);
   if (::fsync(descriptor) == 0) return {};
-  const int error_number = errno;
-  auto error = fail_errno("fsync of " + std::string(what), error_number);
+  auto error = fail_errno(shown, errno);
   gate.close(error.error().message);
   return error;
 }

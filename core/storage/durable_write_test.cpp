@@ -5,11 +5,15 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdio>
 
+#include "base/log.hpp"
 #include "storage/failing_sync.hpp"
 #include "storage/path_resolver.hpp"
 #include "storage/test_folder.hpp"
+#include "storage/watched_write.hpp"
 
 namespace fused {
 namespace {
@@ -31,6 +35,21 @@ TEST_F(DurableWrite, writes_and_replaces_a_file_readable_by_its_owner_alone) {
   ASSERT_EQ(::stat((folder / "token").c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 07777, 0600u);
   EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(DurableWrite, a_slow_disk_is_told_on_the_log) {
+  std::FILE* file = std::tmpfile();
+  ASSERT_TRUE(start_log({"text", "info", ::fileno(file)}));
+  ASSERT_TRUE(durable_write(gate, fd.get(), "quick", "x"));
+  sync_fault.wait_ms = static_cast<int>(WatchedWrite::kSlow.count()) + 100;
+  EXPECT_TRUE(durable_write(gate, fd.get(), "late", "x"));
+  flush_log();
+  std::string text(10'000, '\0');
+  text.resize(static_cast<std::size_t>(::pread(::fileno(file), text.data(), text.size(), 0)));
+  EXPECT_TRUE(start_log({}));
+  std::fclose(file);
+  EXPECT_NE(text.find("fsync of 'late' took 2.1 s"), std::string::npos) << text;
+  EXPECT_EQ(std::ranges::count(text, '\n'), 1) << text;
 }
 
 TEST_F(DurableWrite, syncs_the_file_and_then_its_folder) {

@@ -1,7 +1,8 @@
-// For tests: makes the n-th fsync or fdatasync of this process fail, as a dying disk does. The test program's own
-// functions stand in front of libc's, for our calls and for SQLite's alike.
+// For tests: makes the n-th fsync or fdatasync of this process fail, as a dying disk does, or wait, as a slow one does.
+// The test program's own functions stand in front of libc's, for our calls and for SQLite's alike.
 #pragma once
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -12,8 +13,10 @@ struct SyncFault {
   std::atomic<int> seen = 0;
   std::atomic<int> failing = 0;
   std::atomic<int> error_number = 0;
+  std::atomic<int> wait_ms = 0;  // of the next one
 
   int sync_or_fail(const char* name, int descriptor) {
+    if (const int ms = wait_ms.exchange(0); ms > 0) ::usleep(static_cast<unsigned>(ms) * 1'000);
     if (++seen == failing) {
       errno = error_number;
       return -1;

@@ -245,7 +245,9 @@ def _by_http(method: str, url: str, headers: dict[str, str], body: bytes, again:
             delay *= 2
             continue
         if not left or not may_repeat:
-            raise TransportError(_why(method, url, failure, timeout)) from None
+            lost = TransportError(_why(method, url, failure, timeout))
+            lost.may_have_arrived = not isinstance(failure, requests.ConnectTimeout) and not _is_refused(failure)
+            raise lost from None
         time.sleep(min(delay, RETRY_SECONDS_MAX))
         delay *= 2
     raise AssertionError("unreachable")
@@ -347,14 +349,19 @@ def call_json(
     query: Mapping[str, Any] | None = None,
     value: Any = None,
     headers: Mapping[str, str] | None = None,
+    *,
+    repeatable: bool | None = None,
 ) -> Any:
-    """One request with a JSON body (``value``) and a JSON reply; ``what`` begins the message of an error."""
+    """One request with a JSON body (``value``) and a JSON reply; ``what`` begins the message of an error.
+
+    ``repeatable``: as of ``request``.
+    """
     sent = {"Accept": "application/json", **(headers or {})}
     body = b""
     if value is not None:
         sent["Content-Type"] = "application/json"
         body = json.dumps(value, ensure_ascii=False).encode()
-    response = raise_for_status(request(method, path, query, sent, body), what)
+    response = raise_for_status(request(method, path, query, sent, body, repeatable=repeatable), what)
     return response.json() if response.body else None
 
 

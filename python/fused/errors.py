@@ -46,7 +46,12 @@ class ConfigurationError(FusedError):
 
 
 class TransportError(FusedError):
-    """The server cannot be reached, or did not answer in time."""
+    """The server cannot be reached, or did not answer in time.
+
+    ``may_have_arrived``: the request may have reached it, and only the answer is missing.
+    """
+
+    may_have_arrived = False
 
 
 class ServerError(FusedError):

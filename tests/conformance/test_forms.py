@@ -86,19 +86,19 @@ def test_a_waiting_caller_is_told_the_log_folder_and_sees_what_was_printed(url, 
     body = {"step_config": json.dumps({"type": "udf", "udf": udf}), "format": "json"}
     headers = {"Authorization": f"Bearer {token}", "Fused-Run-Id": str(uuid.uuid4())}
     reply = requests.post(
-        f"{url}/server/v1/realtime/local/api/v1/run/udf/start", json=body, headers=headers, timeout=10
+        f"{url}/server/v1/realtime/local/api/v1/run/udf/start", json=body, headers=headers, timeout=120
     )
     assert reply.status_code == 202
     log_dir = json.loads(reply.headers["x-fused-metadata"])["log_dir"]
 
     def printed(folder: str, **changed: str) -> requests.Response:
         return requests.post(
-            f"{url}/server/v1/efs/local/udf-logs", json={"log_dir": folder}, timeout=10, headers={**headers, **changed}
+            f"{url}/server/v1/efs/local/udf-logs", json={"log_dir": folder}, timeout=120, headers={**headers, **changed}
         )
 
     assert printed(log_dir).json() == {"stdout": "first\n", "stderr": ""}
     get = f"{url}/server/v1/realtime/local/api/v1/run/udf/get/{headers['Fused-Run-Id']}"
-    reply = requests.get(get, headers=headers, timeout=10)
+    reply = requests.get(get, headers=headers, timeout=120)
     assert reply.status_code == 200 and json.loads(reply.headers["x-fused-metadata"])["log_dir"] == log_dir
     assert printed(log_dir).json() == {"stdout": "first\nsecond\n", "stderr": ""}
     assert printed(log_dir + "x").status_code == 404 and printed("/etc/passwd").status_code == 404
@@ -121,7 +121,7 @@ def test_a_run_that_its_caller_cancels_ends(run):
 @pytest.mark.parametrize(("wanted", "kind"), [("json", list), ("parquet", None), ("csv", None)])
 def test_a_wanted_format(save, name, wanted, kind):
     token = save(answer, name).create_access_token()
-    reply = requests.get(token.get_file_url(format=wanted), params={"n": 2}, timeout=30)
+    reply = requests.get(token.get_file_url(format=wanted), params={"n": 2}, timeout=120)
     assert reply.status_code == 200 and reply.content
     if kind:
         assert isinstance(reply.json(), kind) and reply.json()[0]["n"] == 4
@@ -154,7 +154,7 @@ def test_functions_saved_by_one_version_have_what_the_other_reads(save, name, ur
     record = requests.get(
         f"{url}/server/v1/udf/by-id/{saved.metadata['fused:id']}",
         headers={"Authorization": f"Bearer {token}"},
-        timeout=10,
+        timeout=120,
     ).json()
     body = json.loads(record["udf_body"])
     assert record["slug"] == name and "def " in body["code"] and body["entrypoint"]
@@ -164,7 +164,7 @@ def test_functions_saved_by_one_version_have_what_the_other_reads(save, name, ur
     step = {"type": "udf", "udf": body}
     reply = requests.post(
         f"{url}/server/v1/realtime/local/api/v1/run/udf",
-        timeout=30,
+        timeout=120,
         headers={"Authorization": f"Bearer {token}"},
         json={"step_config": json.dumps(step), "format": "json"},
     )
@@ -184,11 +184,11 @@ def test_three_hundred_short_runs_by_sixteen_callers_all_end(url, token):
                 udf = {"name": "udf", "code": code, "headers": [], "entrypoint": "udf", "parameters": {"n": n}}
                 body = {"step_config": json.dumps({"type": "udf", "udf": udf}), "format": "json"}
                 run_id = str(uuid.uuid4())
-                reply = session.post(f"{base}/start", json=body, headers={"Fused-Run-Id": run_id}, timeout=10)
+                reply = session.post(f"{base}/start", json=body, headers={"Fused-Run-Id": run_id}, timeout=120)
                 for _ in range(10):
                     if reply.status_code != 202:
                         break
-                    reply = session.get(f"{base}/get/{run_id}", timeout=10)
+                    reply = session.get(f"{base}/get/{run_id}", timeout=120)
                 answers[n] = reply.json()
 
     callers = [threading.Thread(target=ask, args=(range(i, 304, 16),)) for i in range(16)]

@@ -93,14 +93,14 @@ def test_the_first_token_and_its_url(save, name):
     saved = save(answer, name)
     token = saved.create_access_token()
     assert saved.get_access_token().token == token.token
-    reply = requests.get(saved.shared_url(format="csv"), timeout=30)
+    reply = requests.get(saved.shared_url(format="csv"), timeout=120)
     assert reply.status_code == 200 and reply.text.splitlines() == ["n", "2"]
 
 
 def test_a_printed_file_url_opens_without_the_client(shared, is_v2):
     url = shared.get_file_url(format="parquet") if is_v2 else shared.get_file_url(dtype_out_vector="parquet")
     assert shared.token in url
-    reply = requests.get(url, params={"n": 4}, timeout=30)
+    reply = requests.get(url, params={"n": 4}, timeout=120)
     assert reply.status_code == 200
     import pandas as pd
 
@@ -115,11 +115,11 @@ def test_a_printed_tile_url_opens_with_numbers_put_in(save, name, is_v2):
     token = save(udf, name).create_access_token()
     template = token.get_tile_url(format="geojson") if is_v2 else token.get_tile_url(dtype_out_vector="geojson")
     filled = template.replace("{x}", "2").replace("{y}", "1").replace("{z}", "2")
-    reply = requests.get(filled, timeout=30)
+    reply = requests.get(filled, timeout=120)
     assert reply.status_code == 200, (filled, reply.text)
     assert reply.json()["features"][0]["properties"]["z"] == 2
     direct = token.get_tile_url(x=2, y=1, z=2, **({"format": "geojson"} if is_v2 else {"dtype_out_vector": "geojson"}))
-    assert requests.get(direct, timeout=30).json() == reply.json()
+    assert requests.get(direct, timeout=120).json() == reply.json()
 
 
 def test_loading_by_token_gives_the_owner_his_source(shared):

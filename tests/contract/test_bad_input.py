@@ -21,7 +21,7 @@ MEBIBYTE = 1 << 20
 
 def raw(server: Server, request: bytes) -> bytes:
     parts = urlsplit(server.base_url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=120) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         reply = b""
@@ -145,7 +145,7 @@ def test_memory_stays_flat_under_what_is_refused(server: Server, people: People)
     before = resident_bytes(server)
     for _ in range(3):
         parts = urlsplit(server.base_url)
-        with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        with socket.create_connection((parts.hostname, parts.port), timeout=120) as connection:
             connection.sendall(endless)
             try:
                 for _ in range(2_000):  # 125 MiB where 64 are allowed

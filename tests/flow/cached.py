@@ -41,7 +41,7 @@ def state(reply: requests.Response) -> tuple[str, str]:
 def save(server: Server, slug: str, code: str, function_id: str | None = None) -> dict[str, Any]:
     body = {"slug": slug, "udf_body": json.dumps({"name": slug, "code": code}), "udf_type": "auto"}
     path = f"by-id/{function_id}" if function_id else "new"
-    reply = requests.post(f"{server.api}/udf/{path}", json=body, headers=headers_of(server), timeout=30)
+    reply = requests.post(f"{server.api}/udf/{path}", json=body, headers=headers_of(server), timeout=120)
     assert reply.ok, reply.text
     return dict(reply.json())
 

@@ -44,13 +44,13 @@ def start(
 ) -> tuple[str, requests.Response]:
     run_id = run_id or str(uuid.uuid4())
     reply = requests.post(
-        server.api + ROUTE + "/start", json=body_of(code, parameters), headers=headers_of(server, run_id), timeout=30
+        server.api + ROUTE + "/start", json=body_of(code, parameters), headers=headers_of(server, run_id), timeout=120
     )
     return run_id, reply
 
 
 def poll(server: Server, run_id: str) -> requests.Response:
-    return requests.get(f"{server.api}{ROUTE}/get/{run_id}", headers=headers_of(server, run_id), timeout=30)
+    return requests.get(f"{server.api}{ROUTE}/get/{run_id}", headers=headers_of(server, run_id), timeout=120)
 
 
 def metadata_of(reply: requests.Response) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def submit(
 ) -> requests.Response:
     config = {"name": body.pop("name", "a_job"), "steps": list(steps), "metadata": None}
     return requests.post(
-        server.api + "/run", params=query, json={"config": config, **body}, headers=headers_of(server), timeout=30
+        server.api + "/run", params=query, json={"config": config, **body}, headers=headers_of(server), timeout=120
     )
 
 
@@ -35,13 +35,13 @@ def submitted(server: Server, *steps: dict[str, Any], **more: Any) -> str:
 
 
 def get(server: Server, path: str, **query: Any) -> Any:
-    reply = requests.get(server.base_url + path, params=query, headers=headers_of(server), timeout=30)
+    reply = requests.get(server.base_url + path, params=query, headers=headers_of(server), timeout=120)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
 
 def post(server: Server, path: str, body: Any = None) -> requests.Response:
-    return requests.post(server.base_url + path, json=body, headers=headers_of(server), timeout=30)
+    return requests.post(server.base_url + path, json=body, headers=headers_of(server), timeout=120)
 
 
 def status(server: Server, job: str) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def wait(server: Server, job: str, seconds: float = 60) -> dict[str, Any]:
 def results(server: Server, job: str) -> dict[str, requests.Response]:
     """Every file by its name, fetched without a token."""
     listed = get(server, f"/server/v1/run/by-id/{job}/results")
-    return {each["name"]: requests.get(each["url"], timeout=30) for each in listed}
+    return {each["name"]: requests.get(each["url"], timeout=120) for each in listed}
 
 
 def values(server: Server, job: str) -> list[Any]:

@@ -86,7 +86,7 @@ def test_a_disk_that_fills_up_while_results_spill_is_said_and_what_had_come_is_k
                     pool.wait()
                     pool.results()
                 assert time.monotonic() - began < 60, "it was said at once"
-            assert requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=20).ok
+            assert requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=120).ok
             again = fused.submit(much, [{"n": n, "mebibytes": 1} for n in range(4)], max_retry=0)
             again.wait()
             assert [int(value[0]) for value in again.results()] == list(range(4))

@@ -16,6 +16,7 @@ import requests
 
 from tests.conftest import Server, need_server, start_server, stop_server
 from tests.flow.calls import ROUTE, body_of, headers_of, run
+from tests.processes import children_of
 from tests.unit.download.conftest import CONTENT, Web
 
 COUNTED = """
@@ -100,18 +101,6 @@ def test_another_worker_and_another_start_of_the_server_find_it(tmp_path: Path) 
     assert (tmp_path / "data" / "cache-key").stat().st_mode & 0o777 == 0o600
 
 
-def workers_of(server: Server) -> list[int]:
-    """Processes below the server, the deepest first."""
-    found, below = [], [server.pid]
-    while below:
-        pid = below.pop()
-        for task in Path(f"/proc/{pid}/task").iterdir() if Path(f"/proc/{pid}").exists() else []:
-            children = [int(text) for text in (task / "children").read_text().split()]
-            found += children
-            below += children
-    return found[::-1]
-
-
 def test_when_a_worker_is_killed_while_it_computes_the_next_caller_computes(cached: Server) -> None:
     code, log = counted(cached, "killed")
     code = code.replace("@fused.cache\n", "@fused.cache(cache_key_exclude=['seconds'])\n")
@@ -121,9 +110,9 @@ def test_when_a_worker_is_killed_while_it_computes_the_next_caller_computes(cach
         while not log.exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        (holder,) = (pid for pid in workers_of(cached) if has_the_locks_open(pid))
+        (holder,) = (pid for pid in children_of(cached.pid) if has_the_locks_open(pid))
         second = pool.submit(ask, cached, code, "killed", x=1)
-        while sum(map(has_the_locks_open, workers_of(cached))) < 2:
+        while sum(map(has_the_locks_open, children_of(cached.pid))) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         os.kill(holder, signal.SIGKILL)

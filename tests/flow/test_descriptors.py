@@ -46,7 +46,7 @@ def test_it_serves_again_after_descriptors_ran_out(tmp_path: Path) -> None:
         address = urlsplit(server.base_url)
         with contextlib.ExitStack() as open_ones:
             connections = [
-                open_ones.enter_context(socket.create_connection((address.hostname, address.port), timeout=30))
+                open_ones.enter_context(socket.create_connection((address.hostname, address.port), timeout=120))
                 for _ in range(200)
             ]
             deadline = time.monotonic() + 30
@@ -62,10 +62,10 @@ def test_it_serves_again_after_descriptors_ran_out(tmp_path: Path) -> None:
             # Who has a connection is served meanwhile.
             connections[0].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connections[0].recv(65536).startswith(b"HTTP/1.1 200 ")
-        assert requests.get(f"{server.base_url}/health", timeout=30).status_code == 200
+        assert requests.get(f"{server.base_url}/health", timeout=120).status_code == 200
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (hard, hard))
         assert run(server, "@fused.udf\ndef udf():\n    return 2").text == "2"
-        text = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=30).text
+        text = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=120).text
         [line] = [line for line in text.splitlines() if line.startswith("fused_http_accept_shortages_total ")]
         assert float(line.split()[1]) >= 1
     finally:

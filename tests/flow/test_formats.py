@@ -27,7 +27,7 @@ def udf(kind: str = "nothing"):
 @pytest.fixture(scope="module")
 def saved(server: Server) -> str:
     body = {"slug": "all_formats", "udf_body": json.dumps({"name": "all_formats", "code": CODE}), "udf_type": "auto"}
-    assert requests.post(server.api + "/udf/new", json=body, headers=headers_of(server), timeout=20).status_code == 200
+    assert requests.post(server.api + "/udf/new", json=body, headers=headers_of(server), timeout=120).status_code == 200
     return f"{server.base_url}/api/v1/run/owner@localhost/all_formats"
 
 

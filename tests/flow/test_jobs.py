@@ -115,7 +115,7 @@ def test_what_is_wrong_is_named(server: Server) -> None:
     refused(post(server, "/server/v1/run", {}), 400, "config")
     nobody = "00000000-0000-4000-8000-000000000000"
     for path in (f"run/by-id/{nobody}", f"run/by-id/{nobody}/results", f"logs/{nobody}", f"job/by-id/{nobody}/config"):
-        reply = requests.get(f"{server.api}/{path}", headers=headers_of(server), timeout=30)
+        reply = requests.get(f"{server.api}/{path}", headers=headers_of(server), timeout=120)
         refused(reply, 404, nobody)
     refused(post(server, f"/server/v1/run/by-id/{nobody}/cancel"), 404, nobody)
 
@@ -143,10 +143,10 @@ def test_options_are_kept_shown_and_said(server: Server) -> None:
 def test_the_config_lies_in_the_home_and_is_redirected_to(server: Server) -> None:
     job = submitted(server, udf_step(ADD, [{"a": 1}], name="first"), name="kept")
     reply = requests.get(
-        f"{server.api}/job/by-id/{job}/config", headers=headers_of(server), timeout=30, allow_redirects=False
+        f"{server.api}/job/by-id/{job}/config", headers=headers_of(server), timeout=120, allow_redirects=False
     )
     assert reply.status_code == 307
-    config = requests.get(reply.headers["location"], timeout=30).json()
+    config = requests.get(reply.headers["location"], timeout=120).json()
     assert config["name"] == "kept" and config["steps"][0]["input"] == [{"a": 1}]
     path = status(server, job)["config_path"]
     assert path.endswith(f"/fused-system/job-configs/{path.split('/')[-3]}/{job}/file.json")
@@ -158,13 +158,13 @@ def test_links_are_signed(server: Server) -> None:
     job = submitted(server, udf_step(ADD))
     wait(server, job)
     url = get(server, f"/server/v1/run/by-id/{job}/results")[0]["url"]
-    assert requests.get(url, timeout=30).json() == 11
+    assert requests.get(url, timeout=120).json() == 11
     head, _, tail = url.rpartition("/")
     forged = head[:-1] + ("1" if head[-1] == "0" else "0")
-    assert requests.get(f"{forged}/{tail}", timeout=30).status_code == 404
-    assert requests.get(f"{head}/9.json", timeout=30).status_code == 404
+    assert requests.get(f"{forged}/{tail}", timeout=120).status_code == 404
+    assert requests.get(f"{head}/9.json", timeout=120).status_code == 404
     assert (
-        requests.get(head.replace(job, "00000000-0000-4000-8000-000000000000") + "/0.json", timeout=30).status_code
+        requests.get(head.replace(job, "00000000-0000-4000-8000-000000000000") + "/0.json", timeout=120).status_code
         == 404
     )
 
@@ -251,18 +251,18 @@ def test_lists_are_filtered_and_paged(server: Server) -> None:
     assert listed["jobs"][0]["job_id"] == job and all(each["status"] == "done" for each in listed["jobs"])
     assert get(server, "/server/v1/job/self", limit=1)[0]["id"] == job
     assert get(server, "/api/v1/jobs", limit=1, skip=1)["jobs"][0]["job_id"] != job
-    wrong = requests.get(server.base_url + "/api/v1/jobs?state=over", headers=headers_of(server), timeout=30)
+    wrong = requests.get(server.base_url + "/api/v1/jobs?state=over", headers=headers_of(server), timeout=120)
     assert wrong.status_code == 400 and "canceled" in wrong.json()["message"]
 
 
 def test_a_job_is_removed_when_it_has_ended(server: Server) -> None:
     job = submitted(server, udf_step(SLEEP))
     url = f"{server.base_url}/api/v1/jobs/{job}"
-    refused = requests.delete(url, headers=headers_of(server), timeout=30)
+    refused = requests.delete(url, headers=headers_of(server), timeout=120)
     assert refused.status_code == 409 and "cancel it" in refused.json()["message"]
     post(server, f"/server/v1/run/by-id/{job}/cancel")
-    until(lambda: requests.delete(url, headers=headers_of(server), timeout=30).status_code == 200)
-    assert requests.get(url, headers=headers_of(server), timeout=30).status_code == 404
+    until(lambda: requests.delete(url, headers=headers_of(server), timeout=120).status_code == 200)
+    assert requests.get(url, headers=headers_of(server), timeout=120).status_code == 404
     assert not (server.data / "jobs" / job / "log.jsonl").exists()
 
 

@@ -159,7 +159,7 @@ def test_a_full_disk_while_results_are_recorded(
                 if reply.status_code == 200:
                     jobs[reply.json()["job_id"]] = ("late", 1)
                 time.sleep(chance.random() * 1.5)
-                assert requests.get(f"{server.base_url}/health", timeout=20).status_code == 200
+                assert requests.get(f"{server.base_url}/health", timeout=120).status_code == 200
         ends: dict[str, int] = {}
         for job, (name, tasks) in jobs.items():
             about = check(server, ledger, job, name, tasks)
@@ -211,7 +211,7 @@ def test_jumps_of_the_clock(tmp_path: Path, ledger: Ledger) -> None:
         days = {get(server, f"/api/v1/jobs/{job}")["submitted"][:10] for job in jobs}
         assert len(days) > 1, "the clock has not jumped"
         until(lambda: get(server, "/health")["jobs"]["open"] == 0)
-        shown = requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=20)
+        shown = requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=120)
         assert shown.status_code == 200
         tell(f"{CLOCK_JUMPS} jumps of the clock of up to {farthest // 86_400} days, {len(jobs)} jobs done, "
              f"each task in one attempt")  # fmt: skip

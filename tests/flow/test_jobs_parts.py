@@ -43,7 +43,7 @@ def submitted(name: str, *numbers: int) -> str:
 
 
 def remove(server: Server, job: str) -> None:
-    reply = requests.delete(f"{server.base_url}/api/v1/jobs/{job}", headers=headers_of(server), timeout=30)
+    reply = requests.delete(f"{server.base_url}/api/v1/jobs/{job}", headers=headers_of(server), timeout=120)
     assert reply.status_code == 200, reply.text
 
 

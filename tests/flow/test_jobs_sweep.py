@@ -52,7 +52,7 @@ def test_what_no_row_names_is_swept_at_the_next_start_and_what_one_names_stays(t
         assert (data / "job-data" / "something of somebody's").is_dir()
         assert values(server, kept) == [[1], [2]]
         assert status(server, kept)["status"] == "done"
-        reply = requests.get(f"{server.base_url}/api/v1/jobs/{lost}", headers=headers_of(server), timeout=30)
+        reply = requests.get(f"{server.base_url}/api/v1/jobs/{lost}", headers=headers_of(server), timeout=120)
         assert reply.status_code == 404
         for told in (
             "files of 2 jobs that are not in the",

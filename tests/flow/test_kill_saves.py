@@ -64,7 +64,7 @@ class Client:
         self.session.headers["Authorization"] = f"Bearer {server.token}"
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        reply = self.session.request(method, self.server.base_url + path, json=body, timeout=10)
+        reply = self.session.request(method, self.server.base_url + path, json=body, timeout=120)
         assert reply.status_code == 200, f"{method} {path}: {reply.status_code} {reply.text[:300]}"
         return reply.json()
 
@@ -158,7 +158,7 @@ def keep_running(server: Server, answered: list[str], stop: threading.Event, tro
         run_id = str(uuid.uuid4())
         try:
             reply = client.session.post(
-                f"{server.api}/realtime/local/api/v1/run/udf", json=body, headers={"Fused-Run-Id": run_id}, timeout=30
+                f"{server.api}/realtime/local/api/v1/run/udf", json=body, headers={"Fused-Run-Id": run_id}, timeout=120
             )
         except requests.RequestException:
             return
@@ -201,7 +201,7 @@ def check_ledger(client: Client, ledger: Ledger, found: dict[str, dict[str, Any]
 def check_tokens(client: Client, ledger: Ledger) -> None:
     for text in list(ledger.tokens):
         url = f"{client.server.base_url}/server/v1/udf/shared/by-token/{text}"
-        status = client.session.get(url, timeout=10).status_code
+        status = client.session.get(url, timeout=120).status_code
         if text in ledger.maybe_revoked and status == 404:
             ledger.tokens.pop(text)
             ledger.revoked.add(text)
@@ -210,7 +210,7 @@ def check_tokens(client: Client, ledger: Ledger) -> None:
     ledger.maybe_revoked.clear()
     for text in random.sample(sorted(ledger.revoked), min(20, len(ledger.revoked))):
         url = f"{client.server.base_url}/server/v1/udf/shared/by-token/{text}"
-        assert client.session.get(url, timeout=10).status_code == 404, "a revoked share token lives again"
+        assert client.session.get(url, timeout=120).status_code == 404, "a revoked share token lives again"
 
 
 def history_file(data: Path, function_id: str, revision: str) -> Path:

@@ -37,9 +37,9 @@ def udf(bounds: fused.types.Bounds = None):
 @pytest.fixture(scope="module")
 def shared(server: Server) -> str:
     body = {"slug": "map_points", "udf_body": json.dumps({"name": "map_points", "code": POINTS}), "udf_type": "auto"}
-    record = requests.post(server.api + "/udf/new", json=body, headers=headers_of(server), timeout=20).json()
+    record = requests.post(server.api + "/udf/new", json=body, headers=headers_of(server), timeout=120).json()
     reply = requests.post(
-        server.api + "/udf-access-token/new", json={"udf_id": record["id"]}, headers=headers_of(server), timeout=20
+        server.api + "/udf-access-token/new", json={"udf_id": record["id"]}, headers=headers_of(server), timeout=120
     )
     return f"{server.api}/realtime-shared/{reply.json()['token']}"
 
@@ -59,13 +59,13 @@ def browser() -> Iterator[Any]:
 
 def test_tilejson_names_the_tiles_and_passes_the_parameters_on(shared: str) -> None:
     tilejson = requests.get(
-        f"{shared}/tilejson.json?format=mvt&n=3", headers={"Origin": "http://elsewhere.example"}, timeout=20
+        f"{shared}/tilejson.json?format=mvt&n=3", headers={"Origin": "http://elsewhere.example"}, timeout=120
     )
     assert tilejson.headers["access-control-allow-origin"] == "*"
     (tiles,) = tilejson.json()["tiles"]
     assert tiles.startswith(shared) and tiles.endswith("/run/tiles/{z}/{x}/{y}?format=mvt&n=3")
     assert tilejson.json()["vector_layers"][0]["id"] == "udf"
-    assert requests.get(tiles.format(z=1, x=0, y=0), timeout=20).content
+    assert requests.get(tiles.format(z=1, x=0, y=0), timeout=120).content
 
 
 def test_the_preview_map_draws_the_tiles(shared: str, browser: Any) -> None:
@@ -107,7 +107,7 @@ def test_a_page_of_another_origin_draws_the_tiles(shared: str, browser: Any, tmp
 
 
 def test_the_coast_lines_are_cut_for_a_flat_map(shared: str) -> None:
-    (land,) = requests.get(f"{shared}/map/land.json", timeout=20).json()["features"]
+    (land,) = requests.get(f"{shared}/map/land.json", timeout=120).json()["features"]
     whole = shapely.geometry.shape(land["geometry"])
     assert whole.is_valid
     assert whole.bounds[0] >= -180 and whole.bounds[2] <= 180

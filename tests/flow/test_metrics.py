@@ -17,7 +17,7 @@ DECLARED = re.compile(r'\{\s*"(fused_[a-z_]+)",\s*(counter|gauge|histogram),\s*"
 
 def read(server: Server) -> tuple[dict[str, str], dict[str, str], dict[str, float]]:
     """Types, help and samples; every line must be one of the three."""
-    reply = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=30)
+    reply = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=120)
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     types: dict[str, str] = {}
     helps: dict[str, str] = {}
@@ -84,7 +84,7 @@ def test_isolation_is_said_from_the_first_moment(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while not seen or seen[-1]["state"] == "starting":
             assert time.monotonic() < deadline
-            health = requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=30).json()
+            health = requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=120).json()
             seen.append(health["isolation"])
             time.sleep(0.01)
         assert all(each["state"] in ("starting", "in force") for each in seen)

@@ -38,14 +38,14 @@ def save(server: Server, name: str, function_id: str | None = None) -> str:
     body = {"slug": name, "udf_body": json.dumps({"name": name, "code": f"def udf(): return '{uuid.uuid4()}'"})}
     path = f"by-id/{function_id}" if function_id else "new"
     reply = requests.post(
-        f"{server.api}/udf/{path}", json={**body, "udf_type": "auto"}, headers=headers_of(server), timeout=30
+        f"{server.api}/udf/{path}", json={**body, "udf_type": "auto"}, headers=headers_of(server), timeout=120
     )
     assert reply.ok, reply.text
     return str(reply.json()["id"])
 
 
 def history(server: Server) -> dict[str, Any]:
-    reply = requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=30)
+    reply = requests.get(f"{server.base_url}/health", headers=headers_of(server), timeout=120)
     return dict(reply.json()["history"])
 
 
@@ -86,7 +86,7 @@ def test_saves_are_acknowledged_and_their_history_follows_whatever_is_down_or_ki
         files = local(server)
         assert len(files) == 4 and store.names(HISTORY) == sorted(files)
         assert {name: store.get(name) for name in files} == files
-        metrics = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=30).text
+        metrics = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=120).text
         assert "\nfused_history_backlog_objects 0" in metrics
     finally:
         stop_server(server)

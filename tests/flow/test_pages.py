@@ -50,7 +50,7 @@ def test_a_function_of_the_page_opens_by_its_link_and_only_from_there(server: Se
     code = "@fused.udf\ndef udf(n: int = 1):\n    return {'doubled': 2 * n}\n"
     body = json.dumps({"name": "linked", "code": code, "parameters": {}, "headers": []})
     fields = {"slug": "linked", "udf_body": body, "udf_type": "auto"}
-    saved = requests.post(server.base_url + "/server/v1/udf/new", json=fields, headers=headers_of(server), timeout=30)
+    saved = requests.post(server.base_url + "/server/v1/udf/new", json=fields, headers=headers_of(server), timeout=120)
     assert saved.status_code == 200, saved.text
     page.goto(server.base_url + "/")
     page.fill("#token", server.token)
@@ -66,7 +66,7 @@ def test_a_function_of_the_page_opens_by_its_link_and_only_from_there(server: Se
     cookie = "; ".join(f"{one['name']}={one['value']}" for one in page.context.cookies())
     for site, mode in (("same-origin", "cors"), ("cross-site", "navigate"), ("none", "navigate")):
         told = {"Cookie": cookie, "Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": "document"}
-        assert requests.get(server.base_url + address, headers=told, timeout=30).status_code == 401
+        assert requests.get(server.base_url + address, headers=told, timeout=120).status_code == 401
 
 
 def test_the_pages_say_nothing_on_the_console(server: Server, page: Any) -> None:

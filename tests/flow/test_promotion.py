@@ -106,7 +106,7 @@ def test_a_run_goes_on_as_the_job_of_its_id_with_all_it_has_done(server: Server,
     job = promoted(reply)
     now = status(server, job)
     assert (now["status"], now["total_tasks"], now["instance_type"]) == ("running", 1, "small")
-    assert requests.get(server.base_url + reply.headers["location"], headers=headers_of(server), timeout=30).ok
+    assert requests.get(server.base_url + reply.headers["location"], headers=headers_of(server), timeout=120).ok
     assert job in [each["job_id"] for each in get(server, "/api/v1/jobs")["jobs"]]
     shown = get(server, f"/api/v1/jobs/{job}")
     assert shown["options"]["promoted_after_seconds"] == WALL_MS / 1000
@@ -145,7 +145,7 @@ def test_polling_goes_on_under_the_same_id_until_the_result(server: Server, beat
     until(lambda: "x-fused-job-id" in poll(server, run_id).headers)
     again = ask(server, beats, headers={"Fused-Run-Id": run_id})  # joins, begins nothing
     assert promoted(again) == run_id and len(beats.marks()) == 1
-    with requests.get(f"{server.base_url}/api/v1/runs/{run_id}/logs", headers=headers_of(server), timeout=30) as lines:
+    with requests.get(f"{server.base_url}/api/v1/runs/{run_id}/logs", headers=headers_of(server), timeout=120) as lines:
         assert "event: end" in lines.text and '"promoted"' in lines.text and run_id in lines.text
     assert poll(server, run_id).status_code == 202
     beats.open()
@@ -221,6 +221,29 @@ def test_the_functions_own_wall_limit_holds_no_more_in_a_later_attempt(tmp_path:
         stop_server(again)
 
 
+MANY = """\
+@fused.udf
+def udf(name: str):
+    import time
+    for number in range(20_000):
+        print('line', number)
+    print('all', flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_was_printed_is_in_the_log_of_who_was_told_of_the_job(tmp_path: Path) -> None:
+    server = start_server(tmp_path / "data", *SETTINGS)
+    job = promoted(ask(server, Beats(server), code=MANY))
+    server.process.kill()  # in the next moment
+    server.process.wait()
+    lines = [json.loads(line) for line in (server.data / "jobs" / job / "log.jsonl").read_text().splitlines()]
+    assert [line["message"] for line in lines if line["stream"] == "stdout"] == [
+        *(f"line {number}" for number in range(20_000)),
+        "all",
+    ]
+
+
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_after_an_end_of_the_server_it_is_attempt_2_of_the_job(tmp_path: Path, how: str) -> None:
     server = start_server(tmp_path / "data", *SETTINGS)
@@ -260,13 +283,13 @@ def test_what_is_no_job_ends_at_its_limit_and_says_why(server: Server, beats: Be
         f"{server.api}/udf/new",
         json={"slug": slug, "udf_body": json.dumps({"name": slug, "code": ASKS}), "udf_type": "auto"},
         headers=headers_of(server),
-        timeout=30,
+        timeout=120,
     ).json()
     token = requests.post(
-        f"{server.api}/udf-access-token/new", json={"udf_id": saved["id"]}, headers=headers_of(server), timeout=30
+        f"{server.api}/udf-access-token/new", json={"udf_id": saved["id"]}, headers=headers_of(server), timeout=120
     ).json()["token"]
     shared = f"{server.api}/realtime-shared/{token}/run/file.json?name={beats.name}"
-    refused(requests.get(shared, headers={"Fused-On-Timeout": "job"}, timeout=30), "share token")
+    refused(requests.get(shared, headers={"Fused-On-Timeout": "job"}, timeout=120), "share token")
     job = promoted(ask(server, beats))
     beats.open()
     wait(server, job)
@@ -279,7 +302,7 @@ def test_a_nested_run_is_none(server: Server) -> None:
         f"{server.api}/udf/new",
         json={"slug": slug, "udf_body": json.dumps({"name": slug, "code": inner}), "udf_type": "auto"},
         headers=headers_of(server),
-        timeout=30,
+        timeout=120,
     )
     outer = (
         "import json\n@fused.udf\ndef udf(slug: str):\n    from fused import _transport\n"
@@ -320,7 +343,7 @@ def test_an_id_that_is_a_jobs_already_is_not_taken_twice(server: Server, beats: 
         f"{server.base_url}/api/v1/users",
         json={"email": f"{name}@localhost", "username": name, "role": "member"},
         headers=headers_of(server),
-        timeout=30,
+        timeout=120,
     )
     theirs = {"Authorization": f"Bearer {made.json()['token']}"}
     job = promoted(ask(server, beats))
@@ -328,10 +351,10 @@ def test_an_id_that_is_a_jobs_already_is_not_taken_twice(server: Server, beats: 
     assert same.status_code == 504 and f"a job with the id {job} already" in same.json()["message"], same.text
     # And what is somebody else's is not to be had by its id.
     route = f"{server.api}{ROUTE}/get/{job}"
-    assert requests.get(route, headers=theirs, timeout=30).status_code == 422  # their own run of that id: its timeout
-    assert requests.get(route, headers={"Authorization": "Bearer no"}, timeout=30).status_code == 401
+    assert requests.get(route, headers=theirs, timeout=120).status_code == 422  # their own run of that id: its timeout
+    assert requests.get(route, headers={"Authorization": "Bearer no"}, timeout=120).status_code == 401
     other = str(uuid.uuid4())
-    assert requests.get(f"{server.api}{ROUTE}/get/{other}", headers=theirs, timeout=30).status_code == 404
+    assert requests.get(f"{server.api}{ROUTE}/get/{other}", headers=theirs, timeout=120).status_code == 404
 
 
 def test_callers_who_joined_get_the_job_where_they_take_one(server: Server, beats: Beats) -> None:

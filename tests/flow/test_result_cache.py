@@ -291,7 +291,7 @@ def test_a_share_token_may_say_that_nothing_is_cached(server: Server) -> None:
             f"{server.api}/udf-access-token/new",
             json={"udf_id": saved["id"], "client_id": None, "cache": cache},
             headers=headers_of(server),
-            timeout=30,
+            timeout=120,
         ).json()
         replies = [
             requests.get(f"{server.api}/realtime-shared/{made['token']}/run/file?format=json", timeout=60)

@@ -85,7 +85,7 @@ def test_one_revision_has_addresses_of_its_own(server: Server) -> None:
     assert reply.json()["revision"] == 2 and json.loads(reply.headers["x-fused-metadata"])["has_exception"] is False
     for path in ("/3/run", "/nonsense/run", "/1/run/nonsense", "/1/run/tiles/1/9/0"):
         assert http(server, "GET", base + path).status_code in (400, 404, 422), path
-    assert requests.get(f"{server.base_url}{base}/1/run", timeout=30).status_code == 401
+    assert requests.get(f"{server.base_url}{base}/1/run", timeout=120).status_code == 401
 
 
 def test_going_back_makes_a_new_revision_and_loses_none(server: Server) -> None:

@@ -65,7 +65,7 @@ def begin(server: Server, gate: Gate, run_id: str | None = None, **parameters: A
         params={"cache_max_age": 3600},
         json=body_of(GATED, {"gate": gate.inside, **parameters}),
         headers=headers_of(server, run_id, Prefer="respond-async"),
-        timeout=30,
+        timeout=120,
     )
     assert reply.status_code == 202, reply.text
     return run_id
@@ -92,7 +92,7 @@ def follow(server: Server, run_id: str, query: str = "", token: str | None = Non
 
 def lines(server: Server, run_id: str, **query: Any) -> dict[str, Any]:
     reply = requests.get(
-        f"{server.base_url}/api/v1/runs/{run_id}/lines", params=query, headers=headers_of(server), timeout=30
+        f"{server.base_url}/api/v1/runs/{run_id}/lines", params=query, headers=headers_of(server), timeout=120
     )
     assert reply.status_code == 200, reply.text
     return dict(reply.json())
@@ -249,7 +249,7 @@ def test_a_stored_result_has_no_lines(server: Server) -> None:
             params={"cache_max_age": 3600},
             json=body_of(PRINTS, {"count": 17}),
             headers=headers_of(server, run_id),
-            timeout=30,
+            timeout=120,
         )
         assert reply.status_code in (200, 202), reply.text
         found = until(lambda run_id=run_id: (now := lines(server, run_id))["end"] and now)
@@ -267,7 +267,7 @@ def test_what_is_wrong_is_named(server: Server, gate: Gate) -> None:
         (f"{run_id}/lines?since=-1", 400, "since"),
         (f"{run_id}/lines?limit=0", 400, "10000"),
     ):
-        reply = requests.get(f"{server.base_url}/api/v1/runs/{path}", headers=headers_of(server), timeout=30)
+        reply = requests.get(f"{server.base_url}/api/v1/runs/{path}", headers=headers_of(server), timeout=120)
         assert reply.status_code == code and word in reply.json()["message"], (path, reply.text)
     reply = follow(server, run_id, **{"Last-Event-ID": "x"})
     assert reply.status_code == 400 and "Last-Event-ID" in reply.json()["message"]
@@ -282,14 +282,14 @@ def test_nobody_reads_the_run_of_another(server: Server, gate: Gate) -> None:
         f"{server.base_url}/api/v1/users",
         json={"email": f"{name}@localhost", "username": name, "role": "member"},
         headers=headers_of(server),
-        timeout=30,
+        timeout=120,
     )
     assert made.status_code < 300, made.text
     for suffix in ("logs", "lines"):
         reply = requests.get(
             f"{server.base_url}/api/v1/runs/{run_id}/{suffix}",
             headers={"Authorization": f"Bearer {made.json()['token']}"},
-            timeout=30,
+            timeout=120,
         )
         assert reply.status_code == 404, reply.text
 

@@ -61,7 +61,7 @@ def test_a_job_of_a_list_goes_on_by_itself_and_its_results_come_in_order() -> No
     assert "doubling 2 x" in printed.getvalue()
     assert fused.api.job_get_status(job.job_id).finished_tasks == 3
     assert fused.api.job_get_exec_time(job.job_id).total_seconds() >= 0
-    assert fused.api.job_wait_for_results(job.job_id, timeout=10) == job.get_results()
+    assert fused.api.job_wait_for_results(job.job_id, timeout=120) == job.get_results()
 
 
 def test_run_with_an_instance_type_waits_and_gives_the_value() -> None:

@@ -266,17 +266,17 @@ def test_head_asks_for_everything_but_the_body(server: Server) -> None:
         server.api + "/udf/new",
         json={"slug": "headed", "udf_body": json.dumps({"name": "headed", "code": code}), "udf_type": "auto"},
         headers=headers_of(server),
-        timeout=10,
+        timeout=120,
     ).json()
     token = requests.post(
-        server.api + "/udf-access-token/new", json={"udf_id": record["id"]}, headers=headers_of(server), timeout=10
+        server.api + "/udf-access-token/new", json={"udf_id": record["id"]}, headers=headers_of(server), timeout=120
     ).json()["token"]
     url = f"{server.api}/realtime-shared/{token}/run/file.json"
-    body = requests.get(url, timeout=10)
-    head = requests.head(url, timeout=10)
+    body = requests.get(url, timeout=120)
+    head = requests.head(url, timeout=120)
     assert head.status_code == 200 and head.content == b"" and head.headers["content-length"] == str(len(body.content))
     assert body.headers["access-control-allow-origin"] == "*"
-    again = requests.get(url, headers={"If-None-Match": body.headers["etag"]}, timeout=10)
+    again = requests.get(url, headers={"If-None-Match": body.headers["etag"]}, timeout=120)
     assert again.status_code == 304 and again.content == b""
 
 
@@ -294,6 +294,6 @@ def test_the_direct_form_ignores_query_parameters_of_the_protocol(server: Server
         server.api + ROUTE + "?fused_cache_disable_stream=true&cache_max_age=0",
         json=body_of("def udf(**kw): return sorted(kw)"),
         headers=headers_of(server),
-        timeout=20,
+        timeout=120,
     )
     assert reply.json() == []

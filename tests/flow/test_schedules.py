@@ -37,7 +37,7 @@ def function(name: str) -> Any:
 
 def ask(server: Server, method: str, path: str, value: Any = None) -> requests.Response:
     headers = {"Authorization": f"Bearer {server.token}"}
-    return requests.request(method, server.base_url + path, json=value, headers=headers, timeout=30)
+    return requests.request(method, server.base_url + path, json=value, headers=headers, timeout=120)
 
 
 def test_a_schedule_is_made_changed_run_and_removed() -> None:

@@ -132,10 +132,10 @@ def test_a_format_a_name_or_a_folder_that_is_wrong_is_told(tmp_path: Path) -> No
     try:
         url = f"{server.base_url}/api/v1/run/owner@localhost"
         headers = {"Authorization": f"Bearer {server.token}"}
-        wrong = requests.get(f"{url}/f.docx", headers=headers, timeout=10)
+        wrong = requests.get(f"{url}/f.docx", headers=headers, timeout=120)
         assert wrong.status_code == 400 and "docx" in wrong.json()["message"] and "parquet" in wrong.json()["message"]
-        missing = requests.get(f"{url}/g.json", headers=headers, timeout=10)
+        missing = requests.get(f"{url}/g.json", headers=headers, timeout=120)
         assert missing.status_code == 404 and "'g'" in missing.json()["message"]
-        assert requests.get(f"{url}/f.json", timeout=10).status_code == 401
+        assert requests.get(f"{url}/f.json", timeout=120).status_code == 401
     finally:
         stop_server(server)

@@ -15,7 +15,7 @@ CODE = "import fused\n@fused.udf\ndef udf(n: int = 1):\n    return n * {factor}\
 
 def share(server: Server, slug: str) -> str:
     body = {"udf_email": "owner@localhost", "udf_slug": slug}
-    reply = requests.post(f"{server.api}/udf-access-token/new", json=body, headers=headers_of(server), timeout=30)
+    reply = requests.post(f"{server.api}/udf-access-token/new", json=body, headers=headers_of(server), timeout=120)
     assert reply.status_code == 200, reply.text
     return str(reply.json()["token"])
 
@@ -48,7 +48,7 @@ def test_it_runs_outlives_a_restart_and_is_dead_without_the_file(tmp_path: Path)
     try:
         assert requests.get(server.base_url + address, timeout=60).status_code == 404, "another file of that name"
         revoked = f"{server.api}/udf-access-token/by-token/{token}"
-        assert requests.delete(revoked, headers=headers_of(server), timeout=30).status_code == 200
+        assert requests.delete(revoked, headers=headers_of(server), timeout=120).status_code == 200
     finally:
         stop_server(server)
 

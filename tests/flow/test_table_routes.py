@@ -148,7 +148,7 @@ def test_a_tile_comes_from_memory_the_second_time(tables: Tables) -> None:
     again = requests.get(
         tables.server.base_url + "/api/v1/table" + path,
         headers={"Authorization": f"Bearer {tables.server.token}", "If-None-Match": first.headers["etag"]},
-        timeout=30,
+        timeout=120,
     )
     assert again.status_code == 304
 
@@ -245,7 +245,7 @@ def test_thinned_tiles_hold_valid_polygons_that_are_where_they_were(tables: Tabl
 def counted(tables: Tables, name: str) -> dict[str, float]:
     """The samples of a family of /metrics, by their label."""
     headers = {"Authorization": f"Bearer {tables.server.token}"}
-    text = requests.get(f"{tables.server.base_url}/metrics", headers=headers, timeout=30).text
+    text = requests.get(f"{tables.server.base_url}/metrics", headers=headers, timeout=120).text
     lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith(name + "{")]
     return {line.split('"')[1]: float(value) for line, _, value in lines}
 
@@ -283,16 +283,16 @@ def test_a_replaced_table_is_served_anew(tables: Tables) -> None:
 def test_a_share_token_opens_one_table_for_reading(tables: Tables) -> None:
     made = tables.call("POST", "/shapes/share", json={}).json()
     shared = f"{tables.server.api}/realtime-shared/{made['token']}"
-    rows = requests.get(f"{shared}/table/rows", params={"bounds": BOX}, timeout=30)
+    rows = requests.get(f"{shared}/table/rows", params={"bounds": BOX}, timeout=120)
     assert len(rows.json()["features"]) == len(within(tables))
-    about = requests.get(f"{shared}/table", timeout=30).json()
+    about = requests.get(f"{shared}/table", timeout=120).json()
     assert about["rows"] == 4_000 and "url" not in about
-    tile = requests.get(requests.get(f"{shared}/table/tilejson", timeout=30).json()["tiles"][0].format(z=0, x=0, y=0))
+    tile = requests.get(requests.get(f"{shared}/table/tilejson", timeout=120).json()["tiles"][0].format(z=0, x=0, y=0))
     assert tile.status_code == 200
-    assert requests.get(f"{shared}/run", timeout=30).status_code == 404
+    assert requests.get(f"{shared}/run", timeout=120).status_code == 404
     revoked = tables.call("DELETE", f"/server/v1/udf-access-token/by-token/{made['token']}")
     assert revoked.status_code == 200
-    assert requests.get(f"{shared}/table/rows", timeout=30).status_code == 404
+    assert requests.get(f"{shared}/table/rows", timeout=120).status_code == 404
 
 
 def test_a_share_token_for_the_team_asks_who_comes(tables: Tables) -> None:
@@ -302,7 +302,7 @@ def test_a_share_token_for_the_team_asks_who_comes(tables: Tables) -> None:
         "POST", f"/server/v1/udf-access-token/by-token/{made['token']}", json={"access_scope": "team"}
     )
     assert narrowed.status_code == 200
-    assert requests.get(shared, params={"bounds": BOX}, timeout=30).status_code == 401
+    assert requests.get(shared, params={"bounds": BOX}, timeout=120).status_code == 401
     assert tables.call("GET", shared.removeprefix(tables.server.base_url), params={"bounds": BOX}).status_code == 200
 
 
@@ -311,7 +311,7 @@ def test_registering_a_wrong_address_leaves_the_table_and_its_links(tables: Tabl
     wrong = tables.call("POST", "", json={"name": "shapes", "url": "/mount/nothing-here"})
     assert wrong.status_code >= 400 and "was not registered" in wrong.json()["message"]
     assert tables.get("/shapes").json()["url"] == tables.url
-    assert requests.get(f"{tables.server.api}/realtime-shared/{made['token']}/table", timeout=30).status_code == 200
+    assert requests.get(f"{tables.server.api}/realtime-shared/{made['token']}/table", timeout=120).status_code == 200
 
 
 def test_a_condition_with_an_empty_alternative_is_refused(tables: Tables) -> None:
@@ -321,7 +321,7 @@ def test_a_condition_with_an_empty_alternative_is_refused(tables: Tables) -> Non
 
 def test_without_a_token_there_are_no_tables(tables: Tables) -> None:
     for path in ("", "/shapes", "/shapes/rows", "/shapes/tiles/0/0/0", "/shapes/tilejson"):
-        assert requests.get(f"{tables.server.base_url}/api/v1/table{path}", timeout=30).status_code == 401
+        assert requests.get(f"{tables.server.base_url}/api/v1/table{path}", timeout=120).status_code == 401
 
 
 def someone(tables: Tables, organisation: str | None = None) -> str:
@@ -331,7 +331,7 @@ def someone(tables: Tables, organisation: str | None = None) -> str:
     address = tables.server.base_url + "/api/v1/" + ("organisations" if organisation else "users")
     body |= {"name": organisation, "role": "owner"} if organisation else {"role": "member"}
     headers = {"Authorization": f"Bearer {tables.server.token}"}
-    made = requests.post(address, headers=headers, json=body, timeout=30)
+    made = requests.post(address, headers=headers, json=body, timeout=120)
     assert made.status_code < 300, made.text
     return str((made.json()["owner"] if organisation else made.json())["token"])
 

@@ -61,7 +61,7 @@ def read_reply(connection: socket.socket) -> bytes:
 
 
 def test_memory_is_flat_while_sixteen_clients_send_sixty_mebibytes_each(server: Server) -> None:
-    requests.get(f"{server.api}/user/self", headers=headers_of(server), timeout=30)
+    requests.get(f"{server.api}/user/self", headers=headers_of(server), timeout=120)
     before = resident_bytes(server.pid)
     sent = threading.Barrier(17)
     replies: list[bytes] = []
@@ -125,7 +125,7 @@ def test_a_lost_connection_leaves_no_file(server: Server) -> None:
 
 
 def spooled_bytes(server: Server) -> int:
-    text = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=30).text
+    text = requests.get(f"{server.base_url}/metrics", headers=headers_of(server), timeout=120).text
     [line] = [line for line in text.splitlines() if line.startswith("fused_http_spooled_bytes ")]
     return int(float(line.split()[1]))
 
@@ -154,7 +154,7 @@ def test_a_full_disk_is_507_and_the_server_goes_on(tmp_path: Path, monkeypatch: 
             reply = read_reply(connection)
         assert reply.startswith(b"HTTP/1.1 507 "), reply[:300]
         assert b"storage_full" in reply
-        assert requests.get(f"{server.base_url}/health", timeout=20).status_code == 200
+        assert requests.get(f"{server.base_url}/health", timeout=120).status_code == 200
         until(lambda: spooled_bytes(server) == 0)
     finally:
         stop_server(server)

@@ -88,7 +88,7 @@ def test_a_failure_leads_from_the_reply_to_its_log(server: Server) -> None:
 def save(server: Server, name: str, code: str) -> dict[str, Any]:
     udf = {"name": name, "type": "geopandas_v2", "code": code, "headers": [], "entrypoint": "udf", "parameters": {}}
     body = {"slug": name, "udf_body": json.dumps(udf), "udf_type": "auto"}
-    return dict(requests.post(server.api + "/udf/new", json=body, headers=headers_of(server), timeout=20).json())
+    return dict(requests.post(server.api + "/udf/new", json=body, headers=headers_of(server), timeout=120).json())
 
 
 def test_a_text_that_is_a_saved_function_is_logged_as_it(server: Server) -> None:
@@ -113,7 +113,7 @@ def test_the_run_of_a_share_token_says_which(server: Server) -> None:
     inner = save(server, "shared_inner", "@fused.udf\ndef udf(): return 1")
     outer = save(server, "shared_outer", "import fused\n@fused.udf\ndef udf(): return fused.run('shared_inner')")
     made = requests.post(
-        server.api + "/udf-access-token/new", json={"udf_id": outer["id"]}, headers=headers_of(server), timeout=20
+        server.api + "/udf-access-token/new", json={"udf_id": outer["id"]}, headers=headers_of(server), timeout=120
     ).json()
     reply = requests.get(f"{server.api}/realtime-shared/{made['token']}/run/file.json", timeout=60)
     assert reply.json() == 1, reply.text

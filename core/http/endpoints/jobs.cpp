@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "auth/permissions.hpp"
+#include "base/ids.hpp"
 #include "base/text.hpp"
 #include "http/endpoints/state_parts.hpp"
 
@@ -19,6 +20,7 @@ constexpr std::size_t kPageMax = 1'000;
 constexpr std::int64_t kResultsMax = 100'000;
 constexpr std::int64_t kConfigBodyBytes = static_cast<std::int64_t>(kJobConfigBytesMax) + (1 << 20);
 constexpr std::int64_t kSmallBody = 64 << 10;
+constexpr std::size_t kKeyBytesMax = 200;
 constexpr std::int64_t kAmountMax = 1'000'000'000'000;
 
 std::string job_id_of(const Request& request) { return path_value_of(request, "job_id"); }
@@ -80,6 +82,19 @@ Result<bool> yes_or_no(const Request& request, std::string_view name, bool other
               "'" + std::string(name) + "' is '" + printable(text->substr(0, 40)) + "'; it must be true or false");
 }
 
+// Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): one job, however often the request comes. Of a user and
+// of a key it is always the same id; nothing without a key.
+Result<JobService::Once> once_of(const Request& request) {
+  const std::string_view key = request.header("idempotency-key");
+  if (key.empty()) return JobService::Once{};
+  if (key.size() > kKeyBytesMax)
+    return fail(ErrorKind::invalid_argument, "Idempotency-Key has " + std::to_string(key.size()) +
+                                                 " characters; 1 to " + std::to_string(kKeyBytesMax) + " are allowed");
+  return JobService::Once{uuid_of("job\n" + request.actor.user_id + '\n' + std::string(key)),
+                          sha256_hex(sha256_hex(std::string(method_name(request.method)) + ' ' + request.target) +
+                                     sha256_hex(request.body))};
+}
+
 // {"config": {…}, …} and the query; the config itself is checked on a thread of its own.
 struct Submission {
   JobWish wish;
@@ -115,6 +130,9 @@ Result<Submission> submission_of(const Request& request) {
   std::from_chars(recursion.data(), recursion.data() + recursion.size(), depth);
   options.recursion = std::clamp(depth, 1, 1'000);
   submission.wish.config = config->get_object();
+  JobService::Once once = FUSED_TRY(once_of(request));
+  submission.wish.id = std::move(once.id);
+  options.request_sha256 = std::move(once.request_sha256);
   return submission;
 }
 
@@ -378,7 +396,10 @@ asio::awaitable<Reply> GetJobUsage::operator()(Request& request) const {
 }
 
 asio::awaitable<Reply> RepeatJob::operator()(Request& request) const {
-  co_return job_reply(co_await parts.jobs->repeat(request.actor, job_id_of(request), only_what_is_not_done), request);
+  auto once = once_of(request);
+  if (!once) co_return error_reply(once.error(), request);
+  auto job = co_await parts.jobs->repeat(request.actor, job_id_of(request), only_what_is_not_done, *std::move(once));
+  co_return job_reply(job, request);
 }
 
 std::vector<Route> job_routes(JobParts& parts) {

@@ -321,23 +321,20 @@ def act_rm(given: argparse.Namespace) -> int:
 
 
 def _again(job_id: str, verb: str) -> RunResponse:
-    from fused._jobs.response import RunResponse
-    from fused._transport import call_json, path_of
+    from fused._jobs.response import post_job
+    from fused._transport import path_of
 
-    path = path_of("api", "v1", "jobs", job_id, verb)
-    return RunResponse.of_json(call_json("POST", path, f"running job {job_id} again", value={}))
+    return post_job(path_of("api", "v1", "jobs", job_id, verb), f"running job {job_id} again", None, {})
 
 
 def _from_file(path: Path, instance_type: str | None) -> RunResponse:
-    from fused._jobs.response import RunResponse
-    from fused._transport import call_json
+    from fused._jobs.response import post_job
 
     try:
         config = json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{str(path)!r} is not JSON: {error}") from None
-    value = call_json("POST", "/run", f"running {path}", {"instance_type": instance_type}, {"config": config})
-    return RunResponse.of_json(value)
+    return post_job("/run", f"running {path}", {"instance_type": instance_type}, {"config": config})
 
 
 def _when(text: Any) -> str:

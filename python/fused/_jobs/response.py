@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,13 +13,24 @@ from typing import Any, TextIO
 
 from fused._jobs.results import read_all, read_results
 from fused._transport import base_url, call_json, path_of
-from fused.errors import FusedError, may_pass
+from fused.errors import FusedError, TransportError, may_pass
 from fused.warnings import FusedInProgressWarning, warn_caller
 
 SAMPLE_LINES = 20  # that tail_logs(sample_logs=True) prints of what came since its last look
 PATIENCE_SECONDS = 600.0  # that a server may not answer who waits: it is started anew, and its jobs go on
 _OPEN = ("pending", "running")
 _LINKS_AT_ONCE = 100_000  # what one answer of the server holds
+
+
+def post_job(path: str, what: str, query: Mapping[str, Any] | None, value: Any) -> RunResponse:
+    """A request that makes a job: one, however often it is sent because its answer was lost (Idempotency-Key)."""
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    try:
+        return RunResponse.of_json(call_json("POST", path, what, query, value, key, repeatable=True))
+    except TransportError as error:
+        if not error.may_have_arrived:
+            raise
+        raise TransportError(f"{error}. The job may have been kept all the same: `fused jobs list` shows it") from None
 
 
 @dataclass(repr=False)

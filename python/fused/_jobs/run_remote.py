@@ -8,8 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fused._jobs.response import RunResponse
-from fused._transport import call_json
+from fused._jobs.response import RunResponse, post_job
 from fused.warnings import FusedIgnoredWarning, FusedPathWarning, warn_caller
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def start_job(
         "disk_size_gb": disk_size_gb,
         "priority": priority,
     }
-    return RunResponse.of_json(call_json("POST", "/run", f"starting job {config.name!r}", query, body))
+    return post_job("/run", f"starting job {config.name!r}", query, body)
 
 
 def check_name(name: Any, what: str = "a job's name") -> str:

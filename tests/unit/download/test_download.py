@@ -110,7 +110,7 @@ def test_when_the_one_who_fetches_is_killed_the_next_goes_on(web: Web, root: Pat
     assert waiter.poll() is None and not (root / "x" / "f").exists()
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    assert waiter.communicate(timeout=30)[0] == f"{root}/x/f\n"
+    assert waiter.communicate(timeout=120)[0] == f"{root}/x/f\n"
     assert (root / "x" / "f").read_bytes() == CONTENT
 
 

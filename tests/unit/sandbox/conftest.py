@@ -58,7 +58,7 @@ def python_for_nobody() -> str | None:
     show = "import os, sys; print('%d.%d' % sys.version_info[:2], os.path.exists(os.path.realpath(sys.executable)))"
     for candidate in (sys.executable, f"/usr/bin/python{wanted}", "/usr/bin/python3"):
         try:
-            got = subprocess.run(as_nobody([candidate, "-c", show]), capture_output=True, text=True, timeout=30)
+            got = subprocess.run(as_nobody([candidate, "-c", show]), capture_output=True, text=True, timeout=120)
         except OSError:
             continue
         if got.returncode == 0 and got.stdout.split() == [wanted, "True"]:

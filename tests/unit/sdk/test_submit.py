@@ -282,7 +282,7 @@ def test_a_pool_tells_states_times_logs_and_errors() -> None:
 def test_a_call_is_a_future() -> None:
     pool = pool_of([{"n": 1, "tag": "loud"}, {"n": 2, "tag": "bad"}])
     first, last = pool[0], pool[-1]
-    assert first.result(timeout=30) == 2 and first.done() and first.status() == "success"
+    assert first.result(timeout=120) == 2 and first.done() and first.status() == "success"
     assert first.logs() == first.get_logs() == "call 1\n" and first.exception() is None
     assert first.time() is not None and first.args == {"n": 1, "tag": "loud"}
     with pytest.raises(KeyError):
@@ -309,7 +309,7 @@ def test_tail_ends_with_the_arguments_that_are_not_done(tmp_path: Path) -> None:
         pool.tail(timeout=0.2)
     assert isinstance(raised.value, TimeoutError) and raised.value.not_succeeded_args == [{"path": gate}]
     Path(gate).touch()
-    pool.tail(timeout=30)
+    pool.tail(timeout=120)
     assert pool.all_succeeded()
 
 

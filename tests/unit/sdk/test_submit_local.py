@@ -20,6 +20,7 @@ from fused._submit.arguments import Arguments
 from fused._submit.job_pool import JobPool
 from fused._submit.local import LocalRun
 from fused.errors import UdfRuntimeError, UdfSerializationError, UdfTimeoutError
+from tests.processes import children_of
 from tests.until import until
 
 
@@ -417,16 +418,12 @@ def test_a_hundred_thousand_calls_keep_their_order_and_every_status() -> None:
     assert all(value == index for index, value in pool.success().items())
 
 
-def children() -> set[str]:
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
-
-
 def test_nothing_is_left_of_a_pool_that_is_done() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    others = children()
+    others = set(children_of(os.getpid()))
     for _ in range(5):
         pool = pool_of(["a", "exit", "b"], max_retry=0)
         pool.wait()
         assert pool._engine.join(30)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
-    assert children() <= others
+    assert set(children_of(os.getpid())) <= others
