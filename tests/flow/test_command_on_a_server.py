@@ -13,7 +13,7 @@ import pytest
 
 import fused
 from fused._cli import main
-from tests.conftest import PYTHON, Server, need_server, start_server, stop_server
+from tests.conftest import PYTHON, Server, free_port, need_server, start_server, stop_server
 from tests.table.make_table import polygons, write_table
 
 Command = Callable[..., tuple[int, str, str]]
@@ -90,12 +90,16 @@ def test_without_a_place_for_its_bytes_the_id_is_printed_as_the_help_says(comman
         command("run", "--help")
 
 
-def test_an_answer_from_the_cache_says_why_there_are_no_lines_to_follow(command: Command) -> None:
+def test_an_answer_from_the_cache_says_that_it_is_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, err = command("run", "slow.py", "n=3", "seconds=0", "--follow")
     assert code == 0 and "begins 3" in err and "from the cache" not in err
     code, again, err = command("run", "slow.py", "n=3", "seconds=0", "--follow")
     assert code == 0 and again == out
     assert "answered from the cache" in err and "begins 3" not in err
+    assert "from the cache" not in command("run", "slow.py", "n=3", "seconds=0")[2]  # a script's stderr stays empty
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "--cache-max-age 0s" in command("run", "slow.py", "n=3", "seconds=0")[2]
+    assert "from the cache" not in command("run", "slow.py", "n=3", "seconds=0", "--cache-max-age", "0s")[2]
 
 
 def test_a_task_that_its_job_ended_is_canceled_and_the_rest_never_began(command: Command) -> None:
@@ -191,3 +195,13 @@ def test_a_warning_points_to_the_line_of_who_called(server: Server, folder: Path
     assert ran.returncode == 0, ran.stderr
     told = [line for line in ran.stderr.splitlines() if "Warning" in line]
     assert [line.split(": ")[0].removeprefix(str(folder)) for line in told] == ["/script.py:4", "/script.py:6"]
+
+
+def test_login_where_no_server_is_at_the_default_address_names_the_option(
+    command: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for option in ("base_url", "auth_token", "auth_token_type"):
+        monkeypatch.setattr(fused.options, option, getattr(fused.options, option))
+    monkeypatch.setattr("fused._cli.login.DEFAULT_URL", f"http://127.0.0.1:{free_port()}")
+    code, _, err = command("login", "--token-file", str(server.data / "token"))
+    assert code == 1 and "named by --url" in err

@@ -88,6 +88,20 @@ def test_a_cancel_is_final_and_a_second_one_a_conflict() -> None:
         fused.api.job_cancel("no-such-job")
 
 
+def test_what_failed_is_tried_again_and_the_whole_repeated_from_the_job() -> None:
+    job = double(arg_list=[1, -1, 2]).run_remote(name="again")
+    with pytest.raises(ConflictError, match="cancel it first"):
+        sleeper().run_remote().retry()
+    assert job.wait_for_job(timeout=60).status == "failed"
+    rest, whole = job.retry(), job.rerun()
+    assert len({job.job_id, rest.job_id, whole.job_id}) == 3
+    tasks = call_json("GET", f"/api/v1/jobs/{job.job_id}", "looking")["tasks"]
+    not_done = sum(task["state"] != "done" for task in tasks)
+    assert (rest.job_name, rest.total_tasks) == ("again", not_done)
+    assert (whole.job_name, whole.total_tasks) == ("again", 3)
+    assert rest.wait_for_job(timeout=60).status == whole.wait_for_job(timeout=60).status == "failed"
+
+
 def test_tail_follows_until_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     job = double(arg_list=[1, 2]).run_remote()
     job.tail_logs(refresh_seconds=0.05, sample_logs=False, timeout=60)

@@ -76,6 +76,7 @@ def test_dry_run_shows_the_columns(source: Path) -> None:
         (["nothing.gpkg", "out"], "there is no file 'nothing.gpkg'"),
         (["nothing.gpkg"], "where does the table go?"),
         (["a", "b", "--memory-limit", "lots"], "'lots' is not a size"),
+        (["a", "b", "--threads", "0"], "--threads 0: 1 or more"),
         (["a", "b", "--lonlat", "lon"], "--lonlat 'lon': it names two columns"),
         (["a", "b", "--subdivide-stop", "1"], "--subdivide-stop needs --subdivide-start"),
         (["a", "b", "--max-per-chunks", "3"], "did you mean --max-per-chunk"),

@@ -78,6 +78,8 @@ def _ingest(given: argparse.Namespace) -> int:
     gdal.lean = True
     if len(given.input) < 2 and not given.dry_run:
         raise ValueError("where does the table go? fused ingest INPUT OUTPUT (or look first with --dry-run)")
+    if given.threads is not None and given.threads < 1:
+        raise ValueError(f"--threads {given.threads}: 1 or more; without it one a core")
     inputs, output = (given.input[:-1], given.input[-1]) if len(given.input) > 1 else (given.input, None)
     lonlat = None if given.lonlat is None else tuple(given.lonlat.split(","))
     if lonlat is not None and len(lonlat) != 2:

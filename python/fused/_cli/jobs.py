@@ -289,7 +289,7 @@ def act_cancel(given: argparse.Namespace) -> int:
 
 
 def act_retry(given: argparse.Namespace) -> int:
-    print(_again(job_of(given.id).job_id, "retry").job_id)
+    print(job_of(given.id).retry().job_id)
     return 0
 
 
@@ -302,7 +302,7 @@ def act_rerun(given: argparse.Namespace) -> int:
             raise ValueError(f"{given.what!r} is not there; FILE is the file.json of a job, or a job's id")
         if given.instance_type:
             raise ValueError("--instance-type belongs to a FILE; a job's id is run again with its own options")
-        job = _again(job_of(given.what).job_id, "rerun")
+        job = job_of(given.what).rerun()
     print(job.job_id)
     if not given.wait:
         return 0
@@ -318,13 +318,6 @@ def act_rm(given: argparse.Namespace) -> int:
         call_json("DELETE", path_of("api", "v1", "jobs", job.job_id), f"removing job {job.job_id}")
         print(f"{job.job_id} removed")
     return 0
-
-
-def _again(job_id: str, verb: str) -> RunResponse:
-    from fused._jobs.response import post_job
-    from fused._transport import path_of
-
-    return post_job(path_of("api", "v1", "jobs", job_id, verb), f"running job {job_id} again", None, {})
 
 
 def _from_file(path: Path, instance_type: str | None) -> RunResponse:

@@ -33,7 +33,7 @@ def act(given: argparse.Namespace) -> int:
     from fused import _settings_file
     from fused._options import clean_url, options
     from fused._saved import whoami
-    from fused.errors import AuthenticationError
+    from fused.errors import AuthenticationError, TransportError
 
     if given.logout:
         _settings_file.credentials_path().unlink(missing_ok=True)
@@ -49,6 +49,10 @@ def act(given: argparse.Namespace) -> int:
             f"{url} does not know this token: it is wrong, revoked or another server's. The owner's lies in the file "
             f"`token` of the server's data folder [request id {error.request_id}]"
         ) from None
+    except TransportError as error:
+        if given.url:
+            raise
+        raise TransportError(f"{error} Another address is named by --url, as --url http://127.0.0.1:9000") from None
     kept = _settings_file.write_credentials(token, url)
     settings = _settings_file.write_settings({**_settings_file.read_settings(), "base_url": url})
     print(f"signed in to {url} as {who.get('email')}; written: {kept}, {settings}")

@@ -84,8 +84,10 @@ def act(given: argparse.Namespace) -> int:
             print(result.data.job_id)
             return 0
         result = wait_for(result.data)
-    if given.follow and result.is_cached:
+    if result.is_cached and given.follow:
         print("answered from the cache: nothing ran, so that there are no lines", file=sys.stderr)
+    elif result.is_cached and sys.stderr.isatty():
+        print("answered from the cache; --cache-max-age 0s runs it again", file=sys.stderr)
     if given.verbose:
         print_about(result)
     if result.exception is not None:

@@ -100,6 +100,21 @@ class RunResponse:
         """
         return self._take(call_json("POST", self._path("cancel"), f"canceling job {self.job_id}"))
 
+    def retry(self) -> RunResponse:
+        """A new job of its tasks that are not done (failed ones, and the steps behind them); they count from 0 there.
+
+        ``ConflictError`` while it has not ended, and where all are done.
+        """
+        return self._again("retry")
+
+    def rerun(self) -> RunResponse:
+        """A new job of the same config and options."""
+        return self._again("rerun")
+
+    def _again(self, verb: str) -> RunResponse:
+        path = path_of("api", "v1", "jobs", self.job_id, verb)
+        return post_job(path, f"running job {self.job_id} again", None, {})
+
     def get_logs(self, since_ms: int | None = None) -> list[dict[str, Any]]:
         """Its lines so far: ``{"timestamp": milliseconds since 1970, "message": text}``; from ``since_ms`` on."""
         if since_ms is not None and (isinstance(since_ms, bool) or not isinstance(since_ms, int) or since_ms < 0):
