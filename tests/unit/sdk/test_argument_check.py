@@ -88,7 +88,7 @@ def test_a_function_of_this_process_is_checked_by_its_own_annotations() -> None:
 
 
 def test_a_job_is_refused_before_it_is_sent_with_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fused._jobs.run_remote.call_json", lambda *_: pytest.fail("it was sent"))
+    monkeypatch.setattr("fused._jobs.response.call_json", lambda *_, **__: pytest.fail("it was sent"))
 
     @fused.udf
     def two(a: int, b: float) -> float:
