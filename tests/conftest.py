@@ -25,7 +25,7 @@ from tests.counts import show
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / "python"
 SERVER = PYTHON / "fused" / "bin" / "fused-server"
-READY_SECONDS = 60
+READY_SECONDS = 120
 
 if str(PYTHON) not in sys.path:
     sys.path.insert(0, str(PYTHON))

@@ -17,7 +17,7 @@ from pyarrow import fs
 from tests.conftest import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-READY_SECONDS = 40
+READY_SECONDS = 120
 
 
 @dataclass

@@ -68,7 +68,7 @@ def act(n: int = 0, what: str = ""):
 def folder_of(here: Server, pool: Any) -> Path:
     """The log folder of the pool's batch, when it is there."""
     batch = pool._engine._path.rpartition("/")[2]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found = [path for path in (here.data / "mount/fused-system/logs").glob(f"*/*/*/{batch}*") if path.is_dir()]
         if found:

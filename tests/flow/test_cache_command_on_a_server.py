@@ -46,7 +46,7 @@ def ask(server: Server, n: int) -> requests.Response:
 
 def large_files(server: Server, count: int) -> list[Path]:
     """They are written behind the reply."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(found := sorted((server.data / "cache" / "large").glob("*/*"))) < count:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)

@@ -157,7 +157,7 @@ def test_who_gets_no_answer_at_all_is_told_that_the_job_may_be_there(
         monkeypatch.setattr(fused.options, "base_url", url)
         with pytest.raises(TransportError, match="fused jobs list"):
             one().run_remote(name=name)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(named(server, name)) != 1:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -40,7 +40,7 @@ def test_a_hit_makes_an_audit_record_and_no_log_folder(server: Server) -> None:
     code = counting("audited")
     first, second = run(server, code), run(server, code)
     of_first, of_second = (reply.headers["x-fused-run-id"] for reply in (first, second))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     record: dict[str, Any] = {}
     while not record and time.monotonic() < deadline:
         lines = [
@@ -96,7 +96,7 @@ def test_the_call_beats_the_decorator_and_that_the_default(server: Server) -> No
     code = counting("ages")
     assert [state(post(server, code, query="cache_max_age=0"))[0] for _ in range(2)] == ["miss", "miss"]
     assert [state(run(server, code))[0] for _ in range(2)] == ["miss", "hit"]
-    deadline = time.monotonic() + 20  # the age is in whole seconds
+    deadline = time.monotonic() + 120  # the age is in whole seconds
     while state(post(server, code, query="cache_max_age=1s"))[0] == "hit" and time.monotonic() < deadline:
         time.sleep(0.2)
     assert times(server, "ages") == 4
@@ -275,7 +275,7 @@ def test_a_stale_tile_is_answered_at_once_where_it_was_asked_for(server: Server)
     path = "/api/v1/run/owner@localhost/stale/tiles/1/0/0.json?cache_max_age=1s"
     asks = {"Cache-Control": "stale-while-revalidate=600"}
     first = get(server, path, **asks)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (reply := get(server, path, **asks)) and state(reply)[0] == "hit" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert state(reply) == ("stale", "expired") and reply.content == first.content
@@ -311,7 +311,7 @@ def test_results_survive_a_restart_and_kill_9_small_and_large(tmp_path: Path) ->
             bodies.append((run(server, small).content, run(server, large).content))
             new = run(server, counting("new"), {"n": len(bodies)})
             assert new.status_code == 200
-            deadline = time.monotonic() + 20  # the disk is behind the answer
+            deadline = time.monotonic() + 120  # the disk is behind the answer
             while not list((server.data / "cache/large").glob("*/*")) and time.monotonic() < deadline:
                 time.sleep(0.05)
             time.sleep(0.3)

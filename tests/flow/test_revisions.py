@@ -155,7 +155,7 @@ def test_the_command_lists_compares_and_goes_back(server: Server, tmp_path: Path
 
 
 def wait_for_log(server: Server, run_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for file in (server.data / "mount/fused-system/logs").glob(f"*/*/*/{run_id}/metadata.json"):
             return dict(json.loads(file.read_text()))

@@ -280,7 +280,7 @@ def test_head_asks_for_everything_but_the_body(server: Server) -> None:
     assert again.status_code == 304 and again.content == b""
 
 
-def wait_for_folder(server: Server, log_dir: str, seconds: float = 5) -> Path:
+def wait_for_folder(server: Server, log_dir: str, seconds: float = 60) -> Path:
     folder = server.data / log_dir.lstrip("/")
     deadline = time.monotonic() + seconds
     while not folder.exists():

@@ -19,7 +19,7 @@ def ask(server: Server, name: str, query: str = "n=5") -> requests.Response:
     return requests.get(url, headers={"Authorization": f"Bearer {server.token}"}, timeout=60)
 
 
-def eventually(server: Server, name: str, wanted: object, seconds: float = 10) -> None:
+def eventually(server: Server, name: str, wanted: object, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         reply = ask(server, name)

@@ -274,7 +274,7 @@ def test_a_replaced_table_is_served_anew(tables: Tables) -> None:
     before = tables.get(path)
     write_table(polygons(200, seed=2), folder)
     assert len(tables.get("/changing/rows", format="json", columns="id").json()) == 200
-    deadline = time.monotonic() + 20  # the server believes a version for two seconds
+    deadline = time.monotonic() + 120  # the server believes a version for two seconds
     while (after := tables.get(path)).content == before.content and time.monotonic() < deadline:
         time.sleep(0.2)
     assert after.content != before.content

@@ -64,7 +64,7 @@ def begin(start: Start, tmp_path: Path, number: int, **environment: str) -> list
 
 
 def wait_for(what: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.005)

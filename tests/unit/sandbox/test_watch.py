@@ -136,7 +136,7 @@ import os, time
 watch = native.group_watch(pid, data + '/scratch/7', 8 << 30)
 first = watch.sample()['written_bytes']
 open(data + '/scratch/7/go', 'w').close()
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 120
 while not os.path.exists(data + '/scratch/7/done') and time.monotonic() < deadline: time.sleep(0.01)
 time.sleep(0.1)
 seen = [first, watch.sample()['written_bytes']]

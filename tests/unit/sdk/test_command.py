@@ -267,7 +267,7 @@ def test_failures_show_the_traceback_and_the_logs_find_them(
     assert "ZeroDivisionError" in text
     assert "return 1 / 0" in text
     run_id = text.split("request id ")[1].split(";")[0]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not list((server.data / "mount").glob(f"fused-system/logs/*/*/*/{run_id}")) and time.monotonic() < deadline:
         time.sleep(0.05)
     for extra in ([], ["--data", str(server.data)]):
@@ -288,7 +288,7 @@ def test_the_newest_run_comes_first_also_within_a_minute_and_lists_can_be_narrow
     (tmp_path / f"{name}.py").write_text("def udf(n: int = 1):\n    print('turn', n)\n    return 1 / (n - 2)\n")
     for n in (1, 2, 3):
         connected_command("run", f"{name}.py", f"n={n}", code=int(n == 2))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     listed = ""
     while listed.count(name) < 3 and time.monotonic() < deadline:
         listed = connected_command("logs", "--function", name)
