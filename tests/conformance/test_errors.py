@@ -127,7 +127,7 @@ def test_a_run_beyond_the_wall_limit_is_a_timeout(run, short_server, is_v2):
     kind = fused.types.UdfTimeoutError if is_v2 else Exception
     with pytest.raises(kind, match=r"1\.5|1500|(?i:time|limit)"):
         run(sleeping)
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 55  # it would sleep for a minute
 
 
 def test_the_server_runs_on_after_a_timeout(run, short_server):

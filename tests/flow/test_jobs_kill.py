@@ -173,8 +173,9 @@ def test_a_canceled_job_has_no_process_after_two_seconds(server: Server) -> None
             until(lambda mark=mark: len(processes_with(mark)) == 2)
         began = time.monotonic()
         assert post(server, f"/server/v1/run/by-id/{job}/cancel").status_code == 200
+        answered = time.monotonic()
         while processes_with(mark):
-            assert time.monotonic() - began < 2, "a process of a canceled job lives on"
+            assert time.monotonic() - answered < 2, "a process of a canceled job lives on"
             time.sleep(0.005)
         slowest = max(slowest, time.monotonic() - began)
         assert status(server, job)["status"] == "canceled"

@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"x")
         self.wfile.flush()
-        time.sleep(30)
+        time.sleep(100)
 
     def on_resets(self, _: int) -> None:
         import socket
